@@ -1,0 +1,44 @@
+"""Package metadata; the property files of ``properties/`` ship inside the wheel."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (ROOT / "recbole_diffusion" / "__init__.py").read_text(), re.M
+).group(1)
+
+setup(
+    name="recbole_diffusion",
+    version=VERSION,
+    description="Diffusion recommenders as first-class RecBole models",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["recbole_diffusion*"]), "recbole_diffusion.properties"],
+    package_dir={"recbole_diffusion.properties": "properties"},
+    package_data={
+        "recbole_diffusion": ["py.typed"],
+        "recbole_diffusion.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml"],
+    },
+    install_requires=[
+        # 1.2.1 requires a ray release that no Python above 3.11 has; neither version needs it here.
+        'recbole>=1.2.0; python_version < "3.12"',
+        'recbole>=1.2.0,!=1.2.1; python_version >= "3.12"',
+        "torch>=2.6",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "pandas>=2.0",
+        "pyyaml>=6.0",
+    ],
+    extras_require={"dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "types-PyYAML"]},
+    entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: MIT License",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
