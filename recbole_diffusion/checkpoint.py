@@ -1,0 +1,135 @@
+"""Checkpoints of tensors and plain values: written atomically, read without unpickling code."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from recbole_diffusion.errors import UserError
+
+FORMAT = "recbole_diffusion checkpoint 1"
+_KIND = "__kind__"
+
+
+def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
+    """Write ``content`` to ``path``; an interrupted write leaves the file that was there.
+
+    Args:
+        path: Target file.
+        content: Nested dicts, lists and tuples of tensors, numpy arrays, scipy sparse matrices,
+            numbers, texts and None.
+
+    Raises:
+        TypeError: A value of another type, named by its place in ``content``.
+    """
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            torch.save({"format": FORMAT, **_encode(content, "checkpoint")}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what ``save_checkpoint`` wrote; nothing in the file can run code.
+
+    Raises:
+        UserError: The file is missing, or is not a checkpoint of this package.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"checkpoint {path}: no such file")
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"checkpoint {path}: cannot be read as tensors and plain values, as every checkpoint "
+            f"of recbole_diffusion can (RecBole's own hold pickled objects): {error}".splitlines()[
+                0
+            ]
+        ) from error
+    found = content.get("format") if isinstance(content, dict) else type(content).__name__
+    if found != FORMAT:
+        raise UserError(f"checkpoint {path}: found format {found!r}, expected {FORMAT!r}")
+    decoded: dict[str, Any] = _decode(content)
+    return decoded
+
+
+def check_origin(path: str | Path, content: dict[str, Any], **expected: Any) -> None:
+    """Refuse a checkpoint of another model or data set.
+
+    Args:
+        path: The file, for the message.
+        content: What ``read_checkpoint`` gave.
+        **expected: Entries that must be equal, such as ``model`` or ``split_hash``.
+
+    Raises:
+        UserError: The first entry that differs.
+    """
+    for key, value in expected.items():
+        if content.get(key) != value:
+            raise UserError(
+                f"checkpoint {path}: found {key} {content.get(key)!r}, this run has {value!r}"
+            )
+
+
+def _encode(value: Any, place: str) -> Any:
+    """Turn arrays and sparse matrices into tagged dicts of tensors; leave plain values."""
+    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
+        return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {_plain_key(k, place): _encode(v, f"{place}.{k}") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_encode(v, f"{place}[{i}]") for i, v in enumerate(value))
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return {
+            _KIND: "matrix" if isinstance(value, np.matrix) else "array",
+            "values": torch.from_numpy(np.ascontiguousarray(value)),
+        }
+    if sp.issparse(value):
+        return _encode_sparse(value)
+    raise TypeError(f"{place}: cannot store a {type(value).__name__} in a checkpoint")
+
+
+def _plain_key(key: Any, place: str) -> str | int:
+    if isinstance(key, (str, int)):
+        return key
+    raise TypeError(f"{place}: found key {key!r}, expected a text or an integer")
+
+
+def _encode_sparse(matrix: Any) -> dict[str, Any]:
+    rows = matrix.tocsr()
+    return {
+        _KIND: "sparse",
+        "layout": matrix.format,
+        "shape": list(matrix.shape),
+        "data": torch.from_numpy(rows.data),
+        "indices": torch.from_numpy(rows.indices),
+        "indptr": torch.from_numpy(rows.indptr),
+    }
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict):
+        kind = value.get(_KIND)
+        if kind == "array":
+            return value["values"].cpu().numpy()
+        if kind == "matrix":
+            return np.asmatrix(value["values"].cpu().numpy())
+        if kind == "sparse":
+            parts = tuple(value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
+            return sp.csr_matrix(parts, shape=tuple(value["shape"])).asformat(value["layout"])
+        return {k: _decode(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_decode(v) for v in value)
+    return value

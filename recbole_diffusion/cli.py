@@ -1,0 +1,101 @@
+"""The command line: arguments and exit codes, nothing else."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from recbole_diffusion.config import list_datasets, parse_value
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.registry import list_models
+
+USAGE = """\
+usage: run_recbole_diffusion.py [--model=InfoDCL] [--dataset=ml-100k]
+                                [--config_files="a.yaml b.yaml"] [--key=value ...]
+
+Trains a model, picks its best epoch on validation and prints validation and test metrics.
+Results, log, settings and checkpoints go to a new folder under ./runs.
+
+  --model         a model of ours, or RecBole's; recbole.DiffRec is RecBole's DiffRec
+  --dataset       folder name under --data_path, ./dataset_atomic, or one that RecBole carries
+  --config_files  property files, later ones first in precedence
+  --key=value     any key of the property files; the value is YAML; --key value works too
+  --list_models   print the models and stop
+  --list_datasets print the data sets that are found here and stop
+  --help          print this and stop
+
+examples:
+  python run_recbole_diffusion.py
+  python run_recbole_diffusion.py --model=LightGCN --dataset=ml-100k
+  python run_recbole_diffusion.py --channels="[knowledge]" --learning_rate=1e-3 --seed=7
+  python run_recbole_diffusion.py --dataset=office \\
+      --config_files=model_on_dataset/InfoDCL/office-authors.yaml
+"""
+SWITCHES = ("--help", "-h", "--list_models", "--list_datasets")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: Command-line words after the program's name; None reads ``sys.argv``.
+
+    Returns:
+        0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        keys = parse_arguments([word for word in words if word not in SWITCHES])
+        listing = _listing(words, keys)
+        if listing is not None:
+            sys.stdout.write(listing)
+            return 0
+        model, dataset = str(keys.pop("model", "InfoDCL")), str(keys.pop("dataset", "ml-100k"))
+        config_files = str(keys.pop("config_files", "")).split()
+        run_recbole_diffusion(model, dataset, config_files, keys)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _listing(words: Sequence[str], keys: dict[str, Any]) -> str | None:
+    if "--help" in words or "-h" in words:
+        return USAGE
+    if "--list_models" in words:
+        blocks = ((source, "\n".join(f"  {n}" for n in names)) for source, names in _models())
+        return "".join(f"{source}\n{names}\n" for source, names in blocks)
+    if "--list_datasets" in words:
+        found = list_datasets(keys.get("data_path"))
+        return "".join(f"{name:<20} {folder}\n" for name, folder in found.items())
+    return None
+
+
+def _models() -> list[tuple[str, list[str]]]:
+    return list(list_models().items())
+
+
+def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
+    """Read ``--key=value`` and ``--key value``; values are YAML.
+
+    Raises:
+        UserError: A word that is neither, a key without a value, or a key given twice.
+    """
+    keys: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--":
+            raise UserError(f"command line: left-over argument {word!r}; expected --key=value")
+        key, equals, text = word[2:].partition("=")
+        if not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UserError(f"command line: --{key} has no value; expected --{key}=value")
+            text = rest.pop(0)
+        if key in keys:
+            raise UserError(f"command line: --{key} is given twice")
+        literal = key in ("model", "dataset", "config_files", "data_path", "output_dir")
+        keys[key] = text if literal else parse_value(text, f"command line: --{key}")
+    return keys

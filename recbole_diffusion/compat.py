@@ -1,0 +1,384 @@
+"""Patches that let RecBole 1.2.x run, and evaluate, on today's numpy, scipy, pandas and PyTorch.
+
+Each patch is one function, applied once on import and only where its fault exists. It changes names
+inside ``recbole.*`` only: numpy, scipy, pandas, torch and yaml stay as they are for other code.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from logging import FileHandler, Logger
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import torch
+
+# The host refers to these names of numpy, all of which numpy has removed or given another meaning.
+REMOVED_NUMPY_NAMES = {
+    "bool": np.bool_,
+    "int": np.int64,
+    "float": np.float64,
+    "complex": np.complex128,
+    "object": np.object_,
+    "str": np.str_,
+    "long": np.int64,
+    "unicode": np.str_,
+}
+NUMPY_USERS = (
+    "recbole.evaluator.metrics",
+    "recbole.data.dataset.dataset",
+    "recbole.model.layers",
+    "recbole.model.abstract_recommender",
+    "recbole.trainer.hyper_tuning",
+)
+DOK_MATRIX_USERS = ("lightgcn", "ngcf", "ncl", "spectralcf", "gcmc")
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One repair of the host.
+
+    Attributes:
+        name: What it is called in tests and docs.
+        reason: The fault that it mends, in a sentence.
+        is_needed: Whether the installed packages show the fault.
+        apply: Mends it.
+    """
+
+    name: str
+    reason: str
+    is_needed: Callable[[], bool]
+    apply: Callable[[], None]
+
+
+class _Overlay(ModuleType):
+    """A module as the host sees it: some names replaced, every other one the module's own."""
+
+    def __init__(self, module: Any, **replaced: Any) -> None:
+        super().__init__(module.__name__)
+        self._module = module
+        self.__dict__.update(replaced)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+class _OnFirstUse:
+    """Stands for a name of an optional package, which is imported when the name is used."""
+
+    def __init__(self, package: str, name: str) -> None:
+        self._package, self._name = package, name
+
+    def _load(self) -> Any:
+        try:
+            return getattr(importlib.import_module(self._package), self._name)
+        except ImportError as error:
+            raise ImportError(
+                f"this part of RecBole needs the package `{self._package}`: "
+                f"pip install {self._package}"
+            ) from error
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._load(), attribute)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._load()(*args, **kwargs)
+
+
+@contextmanager
+def _placeholder(package: str, name: str) -> Iterator[None]:
+    """While the host's module is imported, ``from package import name`` gives a deferred name."""
+    if package in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(package)
+    setattr(stand_in, name, _OnFirstUse(package, name))
+    sys.modules[package] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
+def _defer_ray() -> None:
+    with _placeholder("ray", "tune"):
+        importlib.import_module("recbole.quick_start")
+
+
+def _defer_kmeans() -> None:
+    with _placeholder("kmeans_pytorch", "kmeans"):
+        importlib.import_module("recbole.model.general_recommender")
+
+
+def _keep_numpy_names() -> None:
+    from recbole.config import Config
+
+    Config.compatibility_settings = lambda self: None
+    for name in NUMPY_USERS:
+        module = importlib.import_module(name)
+        module.np = _Overlay(np, **REMOVED_NUMPY_NAMES)  # type: ignore[attr-defined]
+
+
+class _UpdatableDokMatrix(sp.dok_matrix):
+    """A dok_matrix with the bulk update that scipy 1.13 removed."""
+
+    def _update(self, entries: dict[tuple[int, int], float]) -> None:
+        self._dict.update(entries)
+
+
+def _restore_dok_update() -> None:
+    for name in DOK_MATRIX_USERS:
+        module = importlib.import_module(f"recbole.model.general_recommender.{name}")
+        module.sp = _Overlay(sp, dok_matrix=_UpdatableDokMatrix)  # type: ignore[attr-defined]
+
+
+def _read_atomic_file(*args: Any, **kwargs: Any) -> pd.DataFrame:
+    """Read as pandas does; an empty sequence is an empty text, which the host's own fill misses."""
+    table = pd.read_csv(*args, **kwargs)
+    for column in table.columns[table.columns.str.endswith("_seq")]:
+        table[column] = table[column].fillna("")
+    return table
+
+
+def _fill_nan(self: Any) -> None:
+    """Fill as the host means to: tokens 0 ([PAD]), floats the column's mean, sequences empty."""
+    from recbole.utils import FeatureType
+
+    for feat_name in self.feat_name_list:
+        feat = getattr(self, feat_name)
+        for field in feat:
+            kind = self.field2type[field]
+            if kind == FeatureType.TOKEN:
+                feat[field] = feat[field].fillna(0).astype(np.int64)
+            elif kind == FeatureType.FLOAT:
+                feat[field] = feat[field].fillna(feat[field].mean())
+            else:
+                dtype = np.int64 if kind == FeatureType.TOKEN_SEQ else np.float64
+                empty = np.array([], dtype=dtype)
+                feat[field] = [empty if isinstance(x, float) else x for x in feat[field]]
+
+
+def _fill_missing_values() -> None:
+    from recbole.data.dataset import dataset
+
+    dataset.pd = _Overlay(pd, read_csv=_read_atomic_file)
+    dataset.Dataset._fill_nan = _fill_nan
+
+
+def _remap(self: Any, remap_list: list[tuple[pd.DataFrame, str, Any]]) -> None:
+    """Number the tokens of the given columns together, from 1; the host's, with row lengths."""
+    from recbole.utils import FeatureType
+
+    if not remap_list:
+        return
+    tokens, split_points = self._concat_remaped_tokens(remap_list)
+    ids, unique = pd.factorize(tokens)
+    id_token = np.array(["[PAD]", *unique])
+    token_id = {token: i for i, token in enumerate(id_token)}
+    parts = np.split(ids + 1, split_points)
+    for (feat, field, kind), part in zip(remap_list, parts, strict=True):
+        if field not in self.field2id_token:
+            self.field2id_token[field], self.field2token_id[field] = id_token, token_id
+        if kind == FeatureType.TOKEN_SEQ:
+            part = np.split(part, np.cumsum(feat[field].map(len))[:-1])
+        feat[field] = part
+
+
+def _split_sequences_by_row() -> None:
+    from recbole.data.dataset import Dataset
+
+    Dataset._remap = _remap
+
+
+def _use_current_grad_scaler() -> None:
+    from recbole.trainer import trainer
+
+    trainer.amp = _Overlay(trainer.amp, GradScaler=partial(torch.amp.GradScaler, "cuda"))
+
+
+def _count_eval_batches_in_users() -> None:
+    from recbole.data.dataloader.general_dataloader import FullSortEvalDataLoader
+
+    from recbole_diffusion.evaluation import users_per_batch
+
+    host_method = FullSortEvalDataLoader._init_batch_size_and_step
+
+    def init_batch_size_and_step(self: Any) -> None:
+        host_method(self)
+        if not self.is_sequential:
+            self.step = users_per_batch(self.config, self._dataset.item_num)
+            self.set_batch_size(self.step * self._dataset.item_num)
+
+    FullSortEvalDataLoader._init_batch_size_and_step = init_batch_size_and_step
+
+
+def _early_stopping(
+    value: float, best: float, cur_step: int, max_step: int, bigger: bool = True
+) -> tuple[float, int, bool, bool]:
+    """The host's rule, but a tie keeps the earlier epoch."""
+    if value > best if bigger else value < best:
+        return value, 0, False, True
+    return best, cur_step + 1, cur_step + 1 > max_step, False
+
+
+def _keep_earlier_epoch_on_ties() -> None:
+    from recbole.trainer import trainer
+
+    trainer.early_stopping = _early_stopping
+
+
+def _get_tensorboard(host_function: Callable[[Logger], Any], logger: Logger) -> Any:
+    """A writer beside the run's log file; without one, the host's."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    for handler in logger.handlers:
+        if isinstance(handler, FileHandler) and handler.get_name() == "recbole_diffusion":
+            return SummaryWriter(os.path.join(os.path.dirname(handler.baseFilename), "tensorboard"))
+    return host_function(logger)
+
+
+def _keep_tensorboard_in_run_folder() -> None:
+    from recbole.trainer import trainer
+
+    trainer.get_tensorboard = partial(_get_tensorboard, trainer.get_tensorboard)
+
+
+def _unrounded(value: float, digits: int) -> float:
+    return float(value)
+
+
+def _leave_metrics_unrounded() -> None:
+    from recbole.evaluator import base_metric, metrics
+
+    base_metric.round = metrics.round = _unrounded
+
+
+def _clear_finished_bars() -> None:
+    from recbole.trainer import trainer
+
+    trainer.tqdm = partial(trainer.tqdm, leave=False)
+
+
+def _get_data_struct(self: Any) -> Any:
+    """Hand over what was collected, tensors on the CPU, and start the next evaluation empty."""
+    from recbole.evaluator.collector import DataStruct
+
+    collected = DataStruct()
+    for key, value in self.data_struct._data_dict.items():
+        collected.set(key, value.cpu() if isinstance(value, torch.Tensor) else value)
+    for key in ("rec.topk", "rec.meanrank", "rec.score", "rec.items", "data.label"):
+        if key in self.data_struct:
+            del self.data_struct[key]
+    return collected
+
+
+def _collect_plain_values() -> None:
+    from recbole.evaluator.collector import Collector
+
+    Collector.get_data_struct = _get_data_struct
+
+
+def _host_version() -> tuple[int, ...]:
+    import recbole
+
+    return tuple(int(part) for part in recbole.__version__.split("."))
+
+
+def _always() -> bool:
+    return True
+
+
+PATCHES = (
+    Patch(
+        "defer_ray",
+        "recbole.quick_start imports ray.tune, which nothing but its tuner uses",
+        _always,
+        _defer_ray,
+    ),
+    Patch(
+        "defer_kmeans",
+        "RecBole 1.2.0 imports kmeans_pytorch with every general recommender; LDiffRec uses it",
+        lambda: _host_version() < (1, 2, 1),
+        _defer_kmeans,
+    ),
+    Patch(
+        "keep_numpy_names",
+        "Config puts removed names back into numpy for everybody, and fails on numpy 2",
+        _always,
+        _keep_numpy_names,
+    ),
+    Patch(
+        "restore_dok_update",
+        "five graph models fill a dok_matrix by a method that scipy 1.13 removed",
+        lambda: not hasattr(sp.dok_matrix, "_update"),
+        _restore_dok_update,
+    ),
+    Patch(
+        "fill_missing_values",
+        "fillna(inplace=True) on a chained column changes nothing in pandas 3",
+        lambda: int(pd.__version__.split(".")[0]) >= 3,
+        _fill_missing_values,
+    ),
+    Patch(
+        "split_sequences_by_row",
+        "Series.agg(len) is the column's length in pandas 3: no token sequence can be loaded",
+        lambda: int(pd.__version__.split(".")[0]) >= 3,
+        _split_sequences_by_row,
+    ),
+    Patch(
+        "use_current_grad_scaler",
+        "torch.cuda.amp.GradScaler is deprecated and warns in every epoch",
+        _always,
+        _use_current_grad_scaler,
+    ),
+    Patch(
+        "count_eval_batches_in_users",
+        "full-sort evaluation scores one user at a time once n_items > eval_batch_size / 2",
+        _always,
+        _count_eval_batches_in_users,
+    ),
+    Patch(
+        "keep_earlier_epoch_on_ties",
+        "a later epoch with an equal validation score replaces the best one",
+        _always,
+        _keep_earlier_epoch_on_ties,
+    ),
+    Patch(
+        "leave_metrics_unrounded",
+        "metrics are rounded before the best epoch is picked, so that ties move it",
+        _always,
+        _leave_metrics_unrounded,
+    ),
+    Patch(
+        "clear_finished_bars",
+        "finished progress bars stay, two lines an epoch",
+        _always,
+        _clear_finished_bars,
+    ),
+    Patch(
+        "keep_tensorboard_in_run_folder",
+        "TensorBoard files go to the working directory, under names that collide",
+        _always,
+        _keep_tensorboard_in_run_folder,
+    ),
+    Patch(
+        "collect_plain_values",
+        "RecBole 1.2.1 calls .cpu() on counts, which stops ItemCoverage and its like",
+        lambda: _host_version() >= (1, 2, 1),
+        _collect_plain_values,
+    ),
+)
+
+
+def apply_patches() -> None:
+    """Mend the host where it needs it; called once, when the package is imported."""
+    for patch in PATCHES:
+        if patch.is_needed():
+            patch.apply()

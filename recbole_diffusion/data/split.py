@@ -1,0 +1,161 @@
+"""From atomic files to the three loaders of a run, under a seed of their own."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from recbole.data.dataloader import TrainDataLoader, UserDataLoader
+from recbole.data.dataset import Dataset
+from recbole.data.utils import create_samplers, get_dataloader
+
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.randomness import own_randomness
+
+TRAIN_LOADERS = {"interactions": TrainDataLoader, "users": UserDataLoader}
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The data of a run.
+
+    Attributes:
+        dataset: All interactions, as RecBole's dataset.
+        train: RecBole's loader of training batches.
+        valid: RecBole's full-sort (or sampled) loader of the validation part.
+        test: The same of the test part.
+        sizes: Interactions of train, validation and test.
+        digest: Hash of the ids and of the three parts; equal for equal splits.
+    """
+
+    dataset: Any
+    train: Any
+    valid: Any
+    test: Any
+    sizes: dict[str, int]
+    digest: str
+
+
+def load_split(config: Any) -> Split:
+    """Read the atomic files, split by ``split_seed`` and make the loaders by ``seed``.
+
+    Raises:
+        UserError: A file, field or setting that does not fit; an empty part; ``topk`` beyond the
+            number of items.
+    """
+    _check_headers(config)
+    with _host_errors(config):
+        dataset = Dataset(config)
+    _check_topk(config, dataset)
+    with own_randomness(config["split_seed"]), _host_errors(config):
+        parts = dataset.build()
+    sizes = _part_sizes(config, parts)
+    with _host_errors(config):
+        samplers = create_samplers(config, dataset, parts)
+        train_loader = _train_loader(config)
+        train = train_loader(config, parts[0], samplers[0], shuffle=config["shuffle"])
+        valid = get_dataloader(config, "valid")(config, parts[1], samplers[1], shuffle=False)
+        test = get_dataloader(config, "test")(config, parts[2], samplers[2], shuffle=False)
+    return Split(dataset, train, valid, test, sizes, _digest(dataset, parts))
+
+
+def _train_loader(config: Any) -> type:
+    """What the model declares, or RecBole's rule by model name."""
+    declared = getattr(config.model_class, "train_loader", None)
+    if declared is None:
+        loader: type = get_dataloader(config, "train")
+        return loader
+    if declared not in TRAIN_LOADERS:
+        raise UserError(
+            f"{config.model}.train_loader: found {declared!r}, "
+            f"expected one of {list(TRAIN_LOADERS)}"
+        )
+    return TRAIN_LOADERS[declared]
+
+
+@contextmanager
+def _host_errors(config: Any) -> Iterator[None]:
+    """RecBole's complaints about data, as one that names the folder."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (ValueError, KeyError, TypeError, OSError, pd.errors.ParserError) as error:
+        text = " ".join(str(error).split())
+        raise UserError(f"data set {config.dataset} in {config['data_path']}: {text}") from error
+
+
+def _check_headers(config: Any) -> None:
+    """Every interaction file names its fields and holds those that the settings load."""
+    wanted = {config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]}
+    load_col = (config["load_col"] or {}).get("inter")
+    if isinstance(load_col, list):
+        wanted.update(load_col)
+    middle = [f"{part}." for part in config["benchmark_filename"] or ()] or [""]
+    for name in middle:
+        path = Path(config["data_path"]) / f"{config.dataset}.{name}inter"
+        fields = _header(path, config["encoding"] or "utf-8", config["field_separator"])
+        missing = sorted(wanted - set(fields))
+        if missing:
+            raise UserError(
+                f"{path}: fields {missing} are missing (keys USER_ID_FIELD, ITEM_ID_FIELD and "
+                f"load_col); found {fields}"
+            )
+
+
+def _header(path: Path, encoding: str, separator: str) -> list[str]:
+    try:
+        with path.open(encoding=encoding) as lines:
+            head = lines.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not {encoding} text: {error}") from error
+    columns = [column.split(":") for column in head.split(separator)]
+    if any(len(column) != 2 for column in columns):
+        raise UserError(
+            f"{path}, line 1: found {head!r}, expected `field:type` columns such as "
+            "user_id:token and item_id:token, tab-separated"
+        )
+    return [field for field, _ in columns]
+
+
+def _check_topk(config: Any, dataset: Any) -> None:
+    n_items = dataset.item_num - 1  # less the padding
+    if max(config["topk"]) > n_items:
+        raise UserError(
+            f"key `topk`: found {max(config['topk'])}, but {config.dataset} has {n_items} items"
+        )
+
+
+def _part_sizes(config: Any, parts: list[Any]) -> dict[str, int]:
+    if len(parts) != len(PARTS):
+        raise UserError(
+            f"keys `eval_args`/`benchmark_filename`: found {len(parts)} parts, expected "
+            "train, validation and test"
+        )
+    sizes = {name: len(part) for name, part in zip(PARTS, parts, strict=True)}
+    empty = [name for name, size in sizes.items() if size == 0]
+    if empty:
+        raise UserError(
+            f"split of {config.dataset}: the {' and '.join(empty)} part is empty "
+            f"(keys eval_args {config['eval_args']}, benchmark_filename "
+            f"{config['benchmark_filename']}); parts hold {sizes}"
+        )
+    return sizes
+
+
+def _digest(dataset: Any, parts: list[Any]) -> str:
+    """Hash the id tokens, then each part's pairs in sorted order."""
+    digest = hashlib.sha256()
+    for field in (dataset.uid_field, dataset.iid_field):
+        digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
+    for part in parts:
+        user = part.inter_feat[dataset.uid_field].numpy()
+        item = part.inter_feat[dataset.iid_field].numpy()
+        order = np.lexsort((item, user))
+        digest.update(np.stack([user[order], item[order]]).astype("<i8").tobytes())
+    return digest.hexdigest()[:16]

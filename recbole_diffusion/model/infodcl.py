@@ -1,0 +1,338 @@
+r"""InfoDCL: Informative Noise Enhanced Diffusion Based Contrastive Learning (KDD 2026).
+
+Liang, Qin, Zhang, Huang, Ding. A network (PSNet) turns Gaussian noise into noise that carries item
+metadata; the diffusion process mixes it into item embeddings, a denoiser rebuilds them, and what
+it generates is contrasted with the embeddings that BPR learns. Scores come from these embeddings
+after a few graph convolutions: no diffusion and no graph are needed where the other is used.
+
+Departures from the paper and from the authors' code are listed in docs/models/infodcl.md.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from recbole.utils import InputType
+from torch import nn
+
+from recbole_diffusion.data.features import load_matrix
+from recbole_diffusion.data.graph import normalized_adjacency, propagate
+from recbole_diffusion.data.interactions import interaction_matrix
+from recbole_diffusion.data.metadata import knowledge_metadata, social_metadata
+from recbole_diffusion.diffusion import GaussianDiffusion, make_betas, sinusoidal_embedding
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.model.base import EmbeddingRecommender
+from recbole_diffusion.model.layers import thin_svd
+from recbole_diffusion.model.loss import bpr_loss, info_nce
+
+# Channels made from the interactions, and the key of the embeddings that each is made of.
+GRAPH_CHANNELS = {
+    "social": "pretrained_user_embedding",
+    "knowledge": "pretrained_item_embedding",
+}
+
+
+class InfoDCL(EmbeddingRecommender):
+    """The model of section 3; keys and their meaning stand in properties/model/InfoDCL.yaml.
+
+    Raises:
+        UserError: A channel that names nothing known, or a key out of its range.
+    """
+
+    input_type = InputType.PAIRWISE
+    train_loader = "interactions"
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.embedding_size = config["embedding_size"]
+        self.n_layers = config["n_layers"]
+        self.n_neighbors = config["n_neighbors"]
+        self.temperature = config["temperature"]
+        self.reconstruction_weight = config["reconstruction_weight"]
+        self.bpr_weight = config["bpr_weight"]
+        self.contrastive_weight = config["contrastive_weight"]
+        self.balance_weight = config["balance_weight"]
+        self.reg_weight = config["reg_weight"]
+        self.reconstruction_reduction = _choice(
+            config, "reconstruction_reduction", "row", "element"
+        )
+        self.contrastive_reduction = _choice(config, "contrastive_reduction", "mean", "sum")
+        self.balance_form = _choice(config, "balance_form", "norm", "squared")
+        self.use_diffusion = config["use_diffusion"]
+        self.use_psnet = config["use_psnet"]
+
+        self.interactions = interaction_matrix(dataset)
+        self.register_buffer("norm_adj", normalized_adjacency(self.interactions), persistent=False)
+        self.user_embedding = nn.Embedding(self.n_users, self.embedding_size)
+        self.item_embedding = nn.Embedding(self.n_items, self.embedding_size)
+        self._initialize_embeddings(config["embedding_std"])
+
+        self.channels = list(config["channels"]) if self.use_diffusion else []
+        if self.use_diffusion:
+            self._build_diffusion(config, dataset)
+
+    def _initialize_embeddings(self, std: float | None) -> None:
+        for embedding in (self.user_embedding, self.item_embedding):
+            if std is None:
+                nn.init.xavier_normal_(embedding.weight)
+            else:
+                nn.init.normal_(embedding.weight, std=std)
+
+    def _build_diffusion(self, config: Any, dataset: Any) -> None:
+        betas = make_betas(
+            config["noise_schedule"],
+            config["steps"],
+            beta_start=config["beta_start"],
+            beta_end=config["beta_end"],
+        )
+        self.diffusion = GaussianDiffusion(betas)
+        features = config["item_features"] or {}
+        known = [*GRAPH_CHANNELS, *features]
+        unknown = [name for name in self.channels if name not in known]
+        if unknown or not self.channels:
+            raise UserError(
+                f"key `channels`: found {self.channels}, expected one or more of {known}"
+                " (further ones are the names under key `item_features`)"
+            )
+        self.register_buffer("has_metadata", torch.tensor(False))
+        self.psnet, self.denoiser = nn.ModuleDict(), nn.ModuleDict()
+        for name in self.channels:
+            if name in GRAPH_CHANNELS:
+                metadata = torch.zeros(self.n_items, _base_size(config, dataset, name))
+            else:
+                path = features[name]["file"]
+                metadata = torch.from_numpy(load_matrix(path, dataset, self.ITEM_ID))
+            self.register_buffer(f"metadata_{name}", metadata)
+            self.psnet[name] = PSNet(
+                metadata.shape[1],
+                self.embedding_size,
+                use_spectral_rectification=config["use_spectral_rectification"],
+                use_contextual_reencoding=config["use_contextual_reencoding"],
+                use_embedded_metadata=config["use_embedded_metadata"],
+            )
+            self.denoiser[name] = Denoiser(config["steps"], self.embedding_size)
+
+    @property
+    def needs_base_embeddings(self) -> bool:
+        """Whether a channel is still to be made from pre-trained embeddings."""
+        has_graph_channel = any(name in GRAPH_CHANNELS for name in self.channels)
+        return has_graph_channel and not bool(self.has_metadata)
+
+    def set_base_embeddings(self, user_embedding: np.ndarray, item_embedding: np.ndarray) -> None:
+        """Make the graph channels' metadata (section 3.1.1) from pre-trained embeddings.
+
+        Args:
+            user_embedding: [n_users, d].
+            item_embedding: [n_items, d].
+        """
+        makers = {
+            "social": lambda: social_metadata(self.interactions, user_embedding),
+            "knowledge": lambda: knowledge_metadata(
+                self.interactions, item_embedding, self.n_neighbors
+            ),
+        }
+        for name in self.channels:
+            if name in makers:
+                self.get_buffer(f"metadata_{name}").copy_(torch.from_numpy(makers[name]()))
+        self.has_metadata.fill_(True)
+
+    def calculate_loss(self, interaction: Any) -> tuple[torch.Tensor, ...]:
+        """Weighted terms of Eq. 14 for a batch of (user, positive, negative).
+
+        Returns:
+            BPR and regularisation; then, with diffusion, reconstruction, contrast and balance.
+        """
+        user = self.user_embedding(interaction[self.USER_ID])
+        positive = self.item_embedding(interaction[self.ITEM_ID])
+        negative = self.item_embedding(interaction[self.NEG_ITEM_ID])
+        terms = [
+            self.bpr_weight * bpr_loss((user * positive).sum(1), (user * negative).sum(1)),
+            self.reg_weight * self._regularization(user, positive),
+        ]
+        if self.use_diffusion:
+            # Eq. 10, 11 and 13 sum over items, so an item counts once however often it is drawn.
+            items = interaction[self.ITEM_ID].unique()
+            x_start = self.item_embedding(items)
+            generated = [self.generate(name, items, x_start) for name in self.channels]
+            terms += [
+                self.reconstruction_weight
+                * sum(self._reconstruction(g, x_start) for g in generated),
+                self.contrastive_weight * sum(self._contrast(g, items) for g in generated),
+                self.balance_weight * sum(self._balance(g) for g in generated),
+            ]
+        return tuple(terms)
+
+    def generate(self, channel: str, items: torch.Tensor, x_start: torch.Tensor) -> torch.Tensor:
+        """Noise item embeddings by one channel's informative noise, and denoise them.
+
+        Args:
+            channel: One of ``self.channels``.
+            items: int64 [B].
+            x_start: Embeddings of these items [B, d].
+
+        Returns:
+            Generated embeddings [B, d].
+
+        Source: Liang et al. 2026, Eq. 9 and section 3.2.
+        """
+        if self.needs_base_embeddings:
+            raise RuntimeError("InfoDCL: set_base_embeddings (done by its trainer) comes first")
+        noise = torch.randn_like(x_start)
+        if self.use_psnet:
+            noise = self.psnet[channel](noise, self.get_buffer(f"metadata_{channel}")[items])
+        timesteps = torch.randint(self.diffusion.num_timesteps, items.shape, device=items.device)
+        x_t = self.diffusion.q_sample(x_start, timesteps, noise=noise)  # Eq. 9
+        generated: torch.Tensor = self.denoiser[channel](x_t, timesteps)
+        return generated
+
+    def _reconstruction(self, generated: torch.Tensor, x_start: torch.Tensor) -> torch.Tensor:
+        """Eq. 10, as a mean over the batch; both sides learn."""
+        squares = (generated - x_start).square()
+        return (
+            squares.mean() if self.reconstruction_reduction == "element" else squares.sum(1).mean()
+        )
+
+    def _contrast(self, generated: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Eq. 11 over all items but the padding."""
+        anchors = self.item_embedding.weight[1:]
+        total = info_nce(generated, anchors, items - 1, self.temperature)
+        return total if self.contrastive_reduction == "sum" else total / len(items)
+
+    def _balance(self, generated: torch.Tensor) -> torch.Tensor:
+        """Eq. 13."""
+        squares = generated.square().sum()
+        return (squares if self.balance_form == "squared" else squares.sqrt()) / len(generated)
+
+    def _regularization(self, user: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
+        """Eq. 15, as a mean over the batch."""
+        return (user.square().sum() + positive.square().sum()) / len(user)
+
+    def scoring_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eq. 16: ``n_layers`` graph convolutions of the learned embeddings, no diffusion."""
+        return propagate(
+            self.norm_adj, self.user_embedding.weight, self.item_embedding.weight, self.n_layers
+        )
+
+
+class PSNet(nn.Module):
+    """Preference Signal Network: Gaussian noise and metadata in, informative noise out.
+
+    Args:
+        metadata_size: Width of the metadata.
+        size: Width d of noise and item embeddings.
+        use_spectral_rectification: Without it, Eq. 8 loses its first term.
+        use_contextual_reencoding: Without it, Eq. 8 loses its second term.
+        use_embedded_metadata: Eq. 1 with phi(m), as in the authors' code, in place of m.
+
+    Raises:
+        UserError: Raw metadata of another width than d for Eq. 1.
+
+    Source: Liang et al. 2026, section 3.1.
+    """
+
+    def __init__(
+        self,
+        metadata_size: int,
+        size: int,
+        use_spectral_rectification: bool = True,
+        use_contextual_reencoding: bool = True,
+        use_embedded_metadata: bool = False,
+    ) -> None:
+        super().__init__()
+        self.use_embedded_metadata = use_embedded_metadata
+        self.embed_metadata = nn.Linear(metadata_size, size)  # phi
+        self.fusion_scale = nn.Parameter(torch.ones(2))  # eta_0, eta_1 of Eq. 8
+        self.rectification = SpectralRectification(size) if use_spectral_rectification else None
+        self.reencoding = ContextualReencoding(size) if use_contextual_reencoding else None
+        if self.rectification and not use_embedded_metadata and metadata_size != size:
+            raise UserError(
+                f"key `use_embedded_metadata`: false adds metadata of width {metadata_size} to "
+                f"noise of width {size} (Eq. 1); set it to true, or give metadata of that width"
+            )
+
+    def forward(self, noise: torch.Tensor, metadata: torch.Tensor) -> torch.Tensor:
+        """Eq. 8 for noise [B, d] and metadata [B, metadata_size]; returns [B, d]."""
+        embedded = self.embed_metadata(metadata)
+        output = torch.sigmoid(self.fusion_scale[1] - 1) * embedded
+        if self.rectification is not None:
+            signal = noise + (embedded if self.use_embedded_metadata else metadata)  # Eq. 1
+            output = output + self.rectification(signal)
+        if self.reencoding is not None:
+            output = output + self.fusion_scale[0] * self.reencoding(noise, embedded)
+        return output
+
+
+class SpectralRectification(nn.Module):
+    """S of Eq. 2-4: the signal's singular vectors and values, re-encoded, as a residual."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.left = nn.Linear(size, size)
+        self.right = nn.Linear(size, size)
+        self.values = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size))
+        self.recover = nn.Sequential(  # Phi
+            nn.Linear(3 * size, 2 * size), nn.GELU(), nn.Linear(2 * size, size)
+        )
+        self.residual_scale = nn.Parameter(torch.zeros(size))  # alpha
+
+    def forward(self, signal: torch.Tensor) -> torch.Tensor:
+        """Signal [B, d] of a batch, decomposed as one matrix; returns [B, d]."""
+        left, values, right = thin_svd(signal)
+        shared = torch.cat([self.right(right[:, 0]), self.values(values)])  # [2d], Eq. 2
+        parts = torch.cat([self.left(left), shared.expand(len(signal), -1)], dim=1)
+        recovered = self.recover(parts)  # Eq. 3
+        return signal + torch.tanh(self.residual_scale) * recovered  # Eq. 4
+
+
+class ContextualReencoding(nn.Module):
+    """C of Eq. 5-7."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.encode = nn.Linear(size, size)  # Psi
+        self.normalize = nn.LayerNorm(size)
+        self.residual_scale = nn.Parameter(torch.zeros(()))  # rho
+
+    def forward(self, noise: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
+        """Noise and embedded metadata, each [B, d]; returns [B, d]."""
+        hidden = self.normalize(self.encode(noise + embedded))  # Eq. 5-6
+        return noise + torch.sigmoid(self.residual_scale) * hidden  # Eq. 7
+
+
+class Denoiser(nn.Module):
+    """mu_theta of Eq. 10: one linear map of the noised embedding and the embedded step.
+
+    The step's part is computed for the T steps, not for the B rows of a batch.
+    """
+
+    def __init__(self, steps: int, size: int) -> None:
+        super().__init__()
+        step_table = sinusoidal_embedding(torch.arange(steps), size)
+        self.register_buffer("step_table", step_table, persistent=False)
+        self.embed_step = nn.Sequential(
+            nn.Linear(size, 2 * size), nn.GELU(), nn.Linear(2 * size, size)
+        )
+        self.from_step = nn.Linear(size, size, bias=False)
+        self.from_noised = nn.Linear(size, size)
+
+    def forward(self, x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Noised embeddings [B, d] at steps int64 [B]; returns predicted embeddings [B, d]."""
+        step = self.from_step(self.embed_step(self.step_table))  # [T, d]
+        output: torch.Tensor = self.from_noised(x_t) + step[timesteps]
+        return output
+
+
+def _base_size(config: Any, dataset: Any, channel: str) -> int:
+    """Width of a graph channel: of the user's file, else of the pre-training stage."""
+    path = config[GRAPH_CHANNELS[channel]]
+    if path is None:
+        return int(config["embedding_size"])
+    field = config["USER_ID_FIELD" if channel == "social" else "ITEM_ID_FIELD"]
+    return load_matrix(path, dataset, field).shape[1]
+
+
+def _choice(config: Any, key: str, *allowed: str) -> str:
+    value: str = config[key]
+    if value not in allowed:
+        raise UserError(f"key `{key}`: found {value!r}, expected one of {', '.join(allowed)}")
+    return value

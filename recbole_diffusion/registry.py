@@ -1,0 +1,135 @@
+"""Names of models: ours first, then RecBole's; ``recbole.X`` is RecBole's X."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import recbole.model.general_recommender as host_models
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import get_trainer
+
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.model.infodcl import InfoDCL
+from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
+from recbole_diffusion.trainer.infodcl import InfoDCLTrainer
+
+HOST_PREFIX = "recbole."
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a run needs to know of a model.
+
+    Attributes:
+        name: The class name; RecBole's own rules by model name see this.
+        model_class: The recommender.
+        trainer_class: Its trainer.
+        is_host: Whether it is RecBole's, so that RecBole's property file holds its defaults.
+        properties: Property file of its defaults; None means ``model/<name>.yaml`` of the package.
+    """
+
+    name: str
+    model_class: type
+    trainer_class: type
+    is_host: bool = False
+    properties: Path | None = None
+
+    @property
+    def type(self) -> Any:
+        """RecBole's ``ModelType`` of the model."""
+        model_class: Any = self.model_class
+        return model_class.type
+
+
+_REGISTERED: dict[str, Registration] = {}
+
+
+def register(
+    model_class: type,
+    trainer_class: type = DiffusionTrainer,
+    properties: str | Path | None = None,
+) -> type:
+    """Make a model available under its class name, before RecBole's of the same name.
+
+    Args:
+        model_class: Subclass of RecBole's ``GeneralRecommender``. Its attribute ``train_loader``
+            says what a training batch holds: "interactions" (default) or "users".
+        trainer_class: Subclass of ``DiffusionTrainer``.
+        properties: YAML file with a default for every key that the model reads.
+
+    Returns:
+        ``model_class``, so that this serves as a decorator.
+
+    Raises:
+        UserError: Not a general recommender, a foreign trainer, or a missing property file.
+    """
+    if not (isinstance(model_class, type) and issubclass(model_class, GeneralRecommender)):
+        raise UserError(
+            f"register: found {model_class!r}, expected a subclass of RecBole's GeneralRecommender"
+        )
+    if not issubclass(trainer_class, DiffusionTrainer):
+        raise UserError(
+            f"register({model_class.__name__}): found trainer {trainer_class.__name__}, "
+            "expected a subclass of DiffusionTrainer"
+        )
+    path = None if properties is None else Path(properties).resolve()
+    if path is not None and not path.is_file():
+        raise UserError(f"register({model_class.__name__}): property file {path} does not exist")
+    name = model_class.__name__
+    _REGISTERED[name] = Registration(name, model_class, trainer_class, properties=path)
+    return model_class
+
+
+register(InfoDCL, InfoDCLTrainer)
+
+
+def find_model(model: str | type) -> Registration:
+    """Resolve a model name, or a model class, to what a run needs.
+
+    Raises:
+        UserError: No such model; the message offers the nearest names.
+    """
+    if isinstance(model, type):
+        found = _REGISTERED.get(model.__name__)
+        if found is None or found.model_class is not model:
+            register(model)
+        return _REGISTERED[model.__name__]
+    if model in _REGISTERED:
+        return _REGISTERED[model]
+    name = model.removeprefix(HOST_PREFIX)
+    model_class = _host_models().get(name)
+    if model_class is None:
+        raise UserError(_unknown_model(model))
+    host: Any = model_class
+    host_trainer = get_trainer(host.type, name)
+    return Registration(name, model_class, trainer_on(host_trainer), is_host=True)
+
+
+def list_models() -> dict[str, list[str]]:
+    """Names that ``--model`` takes, under "recbole_diffusion" and "recbole"."""
+    host = [n if n not in _REGISTERED else HOST_PREFIX + n for n in _host_models()]
+    return {"recbole_diffusion": sorted(_REGISTERED), "recbole": sorted(host)}
+
+
+def _host_models() -> dict[str, type]:
+    return {
+        name: value
+        for name, value in vars(host_models).items()
+        if isinstance(value, type) and issubclass(value, GeneralRecommender)
+    }
+
+
+def _unknown_model(model: str) -> str:
+    known = [name for names in list_models().values() for name in names]
+    lowered = {name.lower(): name for name in known}
+    near = [lowered[n] for n in get_close_matches(model.lower(), lowered, n=3, cutoff=0.5)]
+    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    return (
+        f"key `model`: found {model!r}, expected one of ours "
+        f"({', '.join(sorted(_REGISTERED))}) or one of RecBole's {len(_host_models())} general "
+        f"recommenders{hint} --list_models prints all of them."
+    )
+
+
+__all__ = ["Registration", "find_model", "list_models", "register"]

@@ -1,0 +1,86 @@
+"""LightGCN as a stage before the model proper: embeddings, cached by data and settings."""
+
+import hashlib
+import json
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from recbole.data.dataloader import TrainDataLoader
+from recbole.model.general_recommender import LightGCN
+from recbole.trainer import Trainer
+from torch.utils.tensorboard import SummaryWriter
+
+from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
+from recbole_diffusion.randomness import own_randomness
+from recbole_diffusion.trainer.base import trainer_on
+
+# Keys of this stage, by the name that LightGCN and its trainer read.
+STAGE_KEYS = {
+    "epochs": "pretrain_epochs",
+    "learning_rate": "pretrain_learning_rate",
+    "n_layers": "pretrain_n_layers",
+    "reg_weight": "pretrain_reg_weight",
+    "stopping_step": "pretrain_stopping_step",
+}
+SHARED_KEYS = ("embedding_size", "train_batch_size", "seed", "split_hash", "valid_metric")
+
+
+def lightgcn_embeddings(
+    config: Any, train_data: Any, valid_data: Any, show_progress: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """RecBole's LightGCN, trained until validation stops improving.
+
+    The stage draws from its own seed, so that a cached result and a new one leave the run that
+    follows in the same state.
+
+    Args:
+        config: Settings; see ``STAGE_KEYS`` and ``SHARED_KEYS`` for those that count.
+        train_data: RecBole's loader of the train split.
+        valid_data: RecBole's loader of the validation split.
+        show_progress: Progress bars.
+
+    Returns:
+        User [n_users, d] and item [n_items, d] embeddings after propagation, float32.
+    """
+    settings = {key: config[key] for key in (*SHARED_KEYS, *STAGE_KEYS.values())}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    cached = Path(config["output_dir"]) / "cache" / f"lightgcn-{digest}.pth"
+    if cached.is_file():
+        getLogger().info(f"LightGCN embeddings: read from {cached}")
+        content = read_checkpoint(cached)
+        return content["user_embedding"], content["item_embedding"]
+
+    getLogger().info("LightGCN embeddings: training")
+    with own_randomness(config["seed"]):
+        users, items = _train(config, train_data, valid_data, show_progress)
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(
+        cached, {"settings": settings, "user_embedding": users, "item_embedding": items}
+    )
+    return users, items
+
+
+def _train(
+    config: Any, train_data: Any, valid_data: Any, show_progress: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    folder = Path(config["checkpoint_dir"]) / "pretrain"
+    folder.mkdir(parents=True, exist_ok=True)
+    stage = config.derive(
+        model="LightGCN",
+        checkpoint_dir=str(folder),
+        weight_decay=0.0,
+        learner="adam",
+        **{name: config[key] for name, key in STAGE_KEYS.items()},
+    )
+    model = LightGCN(stage, train_data._dataset).to(config["device"])
+    trainer = trainer_on(Trainer)(stage, model)
+    trainer.tensorboard = SummaryWriter(str(folder / "tensorboard"))
+    # A loader of its own: the run's loader keeps its order of batches.
+    loader = TrainDataLoader(stage, train_data._dataset, train_data._sampler, shuffle=True)
+    trainer.fit(loader, valid_data, show_progress=show_progress)
+    trainer.load_checkpoint(trainer.saved_model_file)
+    model.eval()
+    users, items = (e.detach().cpu().numpy() for e in model.forward())
+    return users, items
