@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, refusals_of
 
 FORMAT = "recbole_diffusion checkpoint 1"
 _KIND = "__kind__"
@@ -52,14 +52,13 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     except Exception as error:
         raise UserError(
             f"checkpoint {path}: cannot be read as tensors and plain values, as every checkpoint "
-            f"of recbole_diffusion can (RecBole's own hold pickled objects): {error}".splitlines()[
-                0
-            ]
+            "of recbole_diffusion can (RecBole's own hold pickled objects, which are not loaded)"
         ) from error
     found = content.get("format") if isinstance(content, dict) else type(content).__name__
     if found != FORMAT:
         raise UserError(f"checkpoint {path}: found format {found!r}, expected {FORMAT!r}")
-    decoded: dict[str, Any] = _decode(content)
+    with refusals_of(f"checkpoint {path}: broken", LookupError, TypeError, ValueError):
+        decoded: dict[str, Any] = _decode(content)
     return decoded
 
 
@@ -83,27 +82,27 @@ def check_origin(path: str | Path, content: dict[str, Any], **expected: Any) -> 
 
 def _encode(value: Any, place: str) -> Any:
     """Turn arrays and sparse matrices into tagged dicts of tensors; leave plain values."""
-    if value is None or isinstance(value, (bool, int, float, str, torch.Tensor)):
-        return value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, np.generic):
+    if isinstance(value, (np.bool_, np.number, np.str_)):
         return value.item()
+    if type(value) in (bool, int, float, str, type(None)) or isinstance(value, torch.Tensor):
+        return value
+    if sp.issparse(value):
+        return _encode_sparse(value)
     if isinstance(value, dict):
         return {_plain_key(k, place): _encode(v, f"{place}.{k}") for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_encode(v, f"{place}[{i}]") for i, v in enumerate(value))
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return {
-            _KIND: "matrix" if isinstance(value, np.matrix) else "array",
-            "values": torch.from_numpy(np.ascontiguousarray(value)),
-        }
-    if sp.issparse(value):
-        return _encode_sparse(value)
-    raise TypeError(f"{place}: cannot store a {type(value).__name__} in a checkpoint")
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        kind = "matrix" if isinstance(value, np.matrix) else "array"
+        return {_KIND: kind, "values": torch.from_numpy(np.array(value))}
+    held = f"{type(value).__name__} of {value.dtype}" if hasattr(value, "dtype") else type(value)
+    raise TypeError(f"{place}: cannot store {held} in a checkpoint")
 
 
 def _plain_key(key: Any, place: str) -> str | int:
-    if isinstance(key, (str, int)):
-        return key
+    if type(key) in (str, int):
+        plain: str | int = key
+        return plain
     raise TypeError(f"{place}: found key {key!r}, expected a text or an integer")
 
 
@@ -112,6 +111,7 @@ def _encode_sparse(matrix: Any) -> dict[str, Any]:
     return {
         _KIND: "sparse",
         "layout": matrix.format,
+        "is_array": isinstance(matrix, sp.sparray),
         "shape": list(matrix.shape),
         "data": torch.from_numpy(rows.data),
         "indices": torch.from_numpy(rows.indices),
@@ -128,7 +128,8 @@ def _decode(value: Any) -> Any:
             return np.asmatrix(value["values"].cpu().numpy())
         if kind == "sparse":
             parts = tuple(value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
-            return sp.csr_matrix(parts, shape=tuple(value["shape"])).asformat(value["layout"])
+            rows = sp.csr_array if value["is_array"] else sp.csr_matrix
+            return rows(parts, shape=tuple(value["shape"])).asformat(value["layout"])
         return {k: _decode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_decode(v) for v in value)

@@ -7,12 +7,13 @@ inside ``recbole.*`` only: numpy, scipy, pandas, torch and yaml stay as they are
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from logging import FileHandler, Logger
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,13 @@ REMOVED_NUMPY_NAMES = {
 NUMPY_USERS = (
     "recbole.evaluator.metrics",
     "recbole.data.dataset.dataset",
+    "recbole.data.interaction",
     "recbole.model.layers",
     "recbole.model.abstract_recommender",
     "recbole.trainer.hyper_tuning",
 )
 DOK_MATRIX_USERS = ("lightgcn", "ngcf", "ncl", "spectralcf", "gcmc")
+SPARSE_TENSOR_USERS = (*DOK_MATRIX_USERS, "sgl", "dgcf", "dmf")
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,16 @@ def _restore_dok_update() -> None:
         module.sp = _Overlay(sp, dok_matrix=_UpdatableDokMatrix)  # type: ignore[attr-defined]
 
 
+def _use_current_sparse_tensors() -> None:
+    sparse = _Overlay(
+        torch.sparse,
+        FloatTensor=partial(torch.sparse_coo_tensor, dtype=torch.float32, check_invariants=False),
+    )
+    for name in SPARSE_TENSOR_USERS:
+        module = importlib.import_module(f"recbole.model.general_recommender.{name}")
+        module.torch = _Overlay(torch, sparse=sparse)  # type: ignore[attr-defined]
+
+
 def _read_atomic_file(*args: Any, **kwargs: Any) -> pd.DataFrame:
     """Read as pandas does; an empty sequence is an empty text, which the host's own fill misses."""
     table = pd.read_csv(*args, **kwargs)
@@ -168,7 +181,15 @@ def _fill_nan(self: Any) -> None:
 def _fill_missing_values() -> None:
     from recbole.data.dataset import dataset
 
+    host_method = dataset.Dataset._load_feat
+
+    def load_feat(self: Any, *args: Any) -> Any:
+        with warnings.catch_warnings():  # the host's own fill, which has nothing left to do
+            warnings.simplefilter("ignore", pd.errors.ChainedAssignmentError)
+            return host_method(self, *args)
+
     dataset.pd = _Overlay(pd, read_csv=_read_atomic_file)
+    dataset.Dataset._load_feat = load_feat
     dataset.Dataset._fill_nan = _fill_nan
 
 
@@ -187,8 +208,21 @@ def _remap(self: Any, remap_list: list[tuple[pd.DataFrame, str, Any]]) -> None:
         if field not in self.field2id_token:
             self.field2id_token[field], self.field2token_id[field] = id_token, token_id
         if kind == FeatureType.TOKEN_SEQ:
-            part = np.split(part, np.cumsum(feat[field].map(len))[:-1])
-        feat[field] = part
+            feat[field] = np.split(part, np.cumsum(feat[field].map(len))[:-1])
+        else:
+            feat[field] = part
+
+
+def _copy_columns() -> None:
+    from recbole.data.dataset import Dataset
+
+    host_method = Dataset._dataframe_to_interaction
+
+    def dataframe_to_interaction(self: Any, data: pd.DataFrame) -> Any:
+        columns = {name: SimpleNamespace(values=np.array(data[name].values)) for name in data}
+        return host_method(self, columns)
+
+    Dataset._dataframe_to_interaction = dataframe_to_interaction
 
 
 def _split_sequences_by_row() -> None:
@@ -291,6 +325,10 @@ def _host_version() -> tuple[int, ...]:
     return tuple(int(part) for part in recbole.__version__.split("."))
 
 
+def _has_pandas_3() -> bool:
+    return int(pd.__version__.split(".")[0]) >= 3
+
+
 def _always() -> bool:
     return True
 
@@ -321,16 +359,28 @@ PATCHES = (
         _restore_dok_update,
     ),
     Patch(
+        "use_current_sparse_tensors",
+        "graph models build torch.sparse.FloatTensor, which is deprecated and warns",
+        _always,
+        _use_current_sparse_tensors,
+    ),
+    Patch(
         "fill_missing_values",
         "fillna(inplace=True) on a chained column changes nothing in pandas 3",
-        lambda: int(pd.__version__.split(".")[0]) >= 3,
+        _has_pandas_3,
         _fill_missing_values,
     ),
     Patch(
         "split_sequences_by_row",
         "Series.agg(len) is the column's length in pandas 3: no token sequence can be loaded",
-        lambda: int(pd.__version__.split(".")[0]) >= 3,
+        _has_pandas_3,
         _split_sequences_by_row,
+    ),
+    Patch(
+        "copy_columns",
+        "pandas 3 hands out read-only arrays, which tensors would share and write to",
+        _has_pandas_3,
+        _copy_columns,
     ),
     Patch(
         "use_current_grad_scaler",

@@ -3,6 +3,8 @@
 import ast
 import copy
 import re
+import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
@@ -14,6 +16,7 @@ import recbole
 import torch
 import yaml
 from recbole.config import Config as HostConfig
+from recbole.evaluator import GAUC, LossMetric, metric_types, metrics_dict
 from recbole.utils import ModelType
 from recbole.utils.argument_list import (
     dataset_arguments,
@@ -22,7 +25,7 @@ from recbole.utils.argument_list import (
     training_arguments,
 )
 
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.registry import Registration, find_model
 
 HOST_FOLDER = Path(recbole.__file__).parent
@@ -45,6 +48,44 @@ ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
 }
 
 
+MINIMUM = {
+    "epochs": 0,
+    "train_batch_size": 1,
+    "learning_rate": 0.0,
+    "weight_decay": 0.0,
+    "eval_step": 0,
+    "stopping_step": 0,
+    "seed": 0,
+    "split_seed": 0,
+    "eval_batch_size": 1,
+    "eval_batch_users": 1,
+    "eval_memory_mb": 0.0,
+    "metric_decimal_place": 0,
+    "embedding_size": 1,
+    "n_layers": 0,
+    "n_neighbors": 1,
+    "steps": 1,
+    "temperature": 1e-6,
+    "embedding_std": 0.0,
+    "reconstruction_weight": 0.0,
+    "bpr_weight": 0.0,
+    "contrastive_weight": 0.0,
+    "balance_weight": 0.0,
+    "reg_weight": 0.0,
+    "pretrain_reg_weight": 0.0,
+    "pretrain_epochs": 1,
+    "pretrain_learning_rate": 0.0,
+    "pretrain_n_layers": 1,
+    "pretrain_stopping_step": 0,
+}
+CHOICES = {
+    "state": ("debug", "info", "warning", "error", "critical"),
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
+}
+EVAL_ARGS = ("split", "order", "group_by", "mode")
+EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
+
+
 class _Loader(yaml.SafeLoader):
     """Safe YAML in which 1e-3 is a number, as RecBole's users write it."""
 
@@ -64,8 +105,9 @@ def parse_value(text: str, source: str) -> Any:
     """
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise UserError(f"{source}: found {text!r}, which is not valid YAML: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{source}: found {text!r}, which is not valid YAML: {reason}") from error
 
 
 def read_properties(path: Path) -> dict[str, Any]:
@@ -76,7 +118,9 @@ def read_properties(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"property file {path}: no such file")
-    content = parse_value(path.read_text(encoding="utf-8"), f"property file {path}") or {}
+    with refusals_of(f"property file {path} is not UTF-8 text", UnicodeDecodeError):
+        text = path.read_text(encoding="utf-8")
+    content = parse_value(text, f"property file {path}") or {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(
             f"property file {path}: found {type(content).__name__}, expected keys and values"
@@ -150,6 +194,8 @@ class Config(HostConfig):
 
     def _check_layer(self, source: str, layer: Mapping[str, Any]) -> None:
         for key, value in layer.items():
+            if key in ("model", "dataset"):
+                raise UserError(f"{source}: key `{key}`: found {value!r}, expected as --{key} only")
             if key in REFUSED:
                 raise UserError(f"{source}: key `{key}` cannot be set: {REFUSED[key]}")
             if key not in _declared_keys() | set(self.internal_config_dict):
@@ -162,28 +208,62 @@ class Config(HostConfig):
         final = self.final_config_dict
         if self.registration.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
             raise UserError(f"key `model`: {self.model} is not a general recommender")
+        self._check_values()
         data_path = final["data_path"]
         final["data_path"] = ""
-        try:
+        with refusals_of("settings", ValueError, TypeError, RuntimeError, KeyError):
             self._set_default_parameters()
             self._set_train_neg_sample_args()
             self._set_eval_neg_sample_args("valid")
             self._set_eval_neg_sample_args("test")
-        except (ValueError, TypeError, NotImplementedError, RuntimeError, KeyError) as error:
-            raise UserError(f"settings: {error}") from error
         final["data_path"] = str(_find_data(self.dataset, data_path, final["benchmark_filename"]))
-        self._check_valid_metric()
         self._init_device()
 
-    def _check_valid_metric(self) -> None:
+    def _check_values(self) -> None:
+        """Ranges and choices, before RecBole's code meets them."""
         final = self.final_config_dict
-        known = {f"{m}@{k}".lower() for m in final["metrics"] for k in final["topk"]}
-        known |= {metric.lower() for metric in final["metrics"]}
-        if final["valid_metric"].lower() not in known:
-            raise UserError(
-                f"key `valid_metric`: found {final['valid_metric']!r}, expected one of `metrics` "
-                f"{final['metrics']} at one of `topk` {final['topk']}"
-            )
+        for key, least in MINIMUM.items():
+            value = final.get(key)
+            if isinstance(value, str):
+                raise UserError(f"key `{key}`: found {value!r}, expected a number")
+            if isinstance(value, (int, float)) and not value >= least:
+                raise UserError(f"key `{key}`: found {value}, expected at least {least}")
+        for key in ("seed", "split_seed"):
+            _expect(final[key] < 2**32, key, final[key], "below 2^32")
+        for key, allowed in CHOICES.items():
+            _expect(str(final[key]).lower() in allowed, key, final[key], f"one of {allowed}")
+        for key in ("output_dir", "valid_metric"):
+            _expect(isinstance(final[key], str), key, final[key], "a text")
+        path, parts = final["data_path"], final["benchmark_filename"]
+        _expect(isinstance(path, (str, type(None))), "data_path", path, "a folder")
+        is_list = parts is None or isinstance(parts, list)
+        _expect(is_list, "benchmark_filename", parts, "a list such as [train, valid, test]")
+        self._check_evaluation()
+
+    def _check_evaluation(self) -> None:
+        final = self.final_config_dict
+        metrics, topk, rules = final["metrics"], final["topk"], final["eval_args"]
+        metrics = [metrics] if isinstance(metrics, str) else metrics
+        is_known = metrics and all(str(metric).lower() in metric_types for metric in metrics)
+        _expect(is_known, "metrics", metrics, f"one or more of {', '.join(sorted(metric_types))}")
+        topk = [topk] if isinstance(topk, int) else topk
+        is_cut = topk and all(type(k) is int and k > 0 for k in topk)
+        _expect(is_cut, "topk", topk, "positive whole numbers")
+        unknown = set(rules) - set(EVAL_ARGS)
+        _expect(not unknown, "eval_args", rules, f"no other keys than {', '.join(EVAL_ARGS)}")
+        mode = rules.get("mode", "full")
+        modes = mode.values() if isinstance(mode, dict) else [mode]
+        is_mode = all(EVAL_MODE.fullmatch(str(m)) for m in modes)
+        _expect(is_mode, "eval_args", rules, "mode full, labeled, or uniN or popN with N > 0")
+        is_plain = {m for m in metrics if issubclass(metrics_dict[m.lower()], (LossMetric, GAUC))}
+        names = {m if m in is_plain else f"{m}@{k}" for m in metrics for k in topk}
+        is_measured = final["valid_metric"].lower() in {name.lower() for name in names}
+        _expect(
+            is_measured,
+            "valid_metric",
+            final["valid_metric"],
+            f"`metrics` at `topk`: {sorted(names)}",
+        )
 
     def _init_device(self) -> None:
         """Choose the device; the user's CUDA_VISIBLE_DEVICES stands."""
@@ -221,6 +301,11 @@ class Config(HostConfig):
     def plain_settings(self) -> dict[str, Any]:
         """The effective settings as plain values, fit for YAML, JSON and checkpoints."""
         return {key: _plain(value) for key, value in sorted(self.final_config_dict.items())}
+
+
+def _expect(is_met: Any, key: str, found: Any, expected: str) -> None:
+    if not is_met:
+        raise UserError(f"key `{key}`: found {found!r}, expected {expected}")
 
 
 def _plain(value: Any) -> Any:
@@ -287,14 +372,22 @@ def keys_read_by(source: str) -> set[str]:
         source: Python source text.
     """
     keys: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
+    methods: set[str] = {"", "final_config_dict"}
+    with warnings.catch_warnings():  # what the source's own escapes would say
+        warnings.simplefilter("ignore")
+        tree = ast.parse(source)
+    for node in ast.walk(tree):
         if isinstance(node, ast.Subscript) and _is_config(node.value):
             keys.add(_text(node.slice))
         elif isinstance(node, ast.Compare) and _is_config(node.comparators[0]):
             keys.add(_text(node.left))
         elif isinstance(node, ast.Attribute) and _is_config(node.value):
             keys.add(node.attr)
-    return keys - {""}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if _is_config(node.func.value):
+                methods.add(node.func.attr)
+                keys.update(_text(argument) for argument in node.args[:1])
+    return keys - methods
 
 
 def _is_config(node: ast.expr) -> bool:
@@ -320,7 +413,7 @@ def _check_known(source: str, key: str, model_class: type) -> None:
     """Read code only for a key that no property file declares: that takes a second."""
     own = set()
     for base in model_class.__mro__:
-        path = getattr(__import__("sys").modules.get(base.__module__), "__file__", None)
+        path = getattr(sys.modules.get(base.__module__), "__file__", None)
         if path and not base.__module__.startswith(("torch", "builtins")):
             own |= keys_read_by(Path(path).read_text(encoding="utf-8"))
     known = _declared_keys() | host_code_keys() | own

@@ -1,8 +1,30 @@
 """The one error type for what a user can cause."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(ValueError):
     """Bad input: the message names the file, field or key, what was found and what was expected.
 
     The command line prints it as one paragraph and exits with code 2.
     """
+
+
+@contextmanager
+def refusals_of(part: str, *kinds: type[Exception]) -> Iterator[None]:
+    """Turn a part's complaints about what it was given into one that names the part.
+
+    Args:
+        part: What complains, such as "model InfoDCL".
+        *kinds: Its exceptions that a user can cause.
+
+    Raises:
+        UserError: In place of an exception of these kinds, its text on one line.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except kinds as error:
+        raise UserError(f"{part}: {' '.join(str(error).split())}") from error

@@ -11,6 +11,7 @@ import torch
 from recbole_diffusion import report
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
+from recbole_diffusion.errors import refusals_of
 from recbole_diffusion.randomness import seed_everything
 
 
@@ -41,7 +42,7 @@ def run_recbole_diffusion(
     split = load_split(config)
     config["split_hash"] = split.digest
     seed_everything(config["seed"])
-    network = config.model_class(config, split.train._dataset).to(config["device"])
+    network = _make_model(config, split.train._dataset)
 
     folder = report.new_run_folder(config)
     config["checkpoint_dir"] = str(folder)
@@ -75,6 +76,12 @@ def run_recbole_diffusion(
         }
         report.log_result(logger, config, result)
     return result
+
+
+def _make_model(config: Config, train_dataset: Any) -> Any:
+    """The model on its device; what it refuses in its settings is the user's to mend."""
+    with refusals_of(f"model {config.model}", ValueError, ImportError):
+        return config.model_class(config, train_dataset).to(config["device"])
 
 
 def _peak_memory_mb(device: torch.device) -> float:

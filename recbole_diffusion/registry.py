@@ -68,9 +68,9 @@ def register(
         raise UserError(
             f"register: found {model_class!r}, expected a subclass of RecBole's GeneralRecommender"
         )
-    if not issubclass(trainer_class, DiffusionTrainer):
+    if not (isinstance(trainer_class, type) and issubclass(trainer_class, DiffusionTrainer)):
         raise UserError(
-            f"register({model_class.__name__}): found trainer {trainer_class.__name__}, "
+            f"register({model_class.__name__}): found trainer {trainer_class!r}, "
             "expected a subclass of DiffusionTrainer"
         )
     path = None if properties is None else Path(properties).resolve()
@@ -90,6 +90,8 @@ def find_model(model: str | type) -> Registration:
     Raises:
         UserError: No such model; the message offers the nearest names.
     """
+    if isinstance(model, type) and model is _host_models().get(model.__name__):
+        model = HOST_PREFIX + model.__name__
     if isinstance(model, type):
         found = _REGISTERED.get(model.__name__)
         if found is None or found.model_class is not model:
@@ -124,11 +126,11 @@ def _unknown_model(model: str) -> str:
     known = [name for names in list_models().values() for name in names]
     lowered = {name.lower(): name for name in known}
     near = [lowered[n] for n in get_close_matches(model.lower(), lowered, n=3, cutoff=0.5)]
-    hint = f"; did you mean {', '.join(near)}?" if near else ""
+    hint = f" (did you mean {', '.join(near)}?)" if near else ""
     return (
         f"key `model`: found {model!r}, expected one of ours "
         f"({', '.join(sorted(_REGISTERED))}) or one of RecBole's {len(_host_models())} general "
-        f"recommenders{hint} --list_models prints all of them."
+        f"recommenders{hint}. --list_models prints all of them."
     )
 
 

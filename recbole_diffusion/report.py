@@ -14,7 +14,10 @@ from typing import Any
 import yaml
 from tqdm import tqdm
 
+from recbole_diffusion.errors import UserError
+
 HANDLER_NAME = "recbole_diffusion"
+_UNUSABLE = "key `output_dir`: no folder can be made in {!r}"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -27,7 +30,11 @@ def new_run_folder(config: Any) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
+            if not folder.is_dir():
+                raise UserError(_UNUSABLE.format(config["output_dir"])) from None
             continue
+        except OSError as error:
+            raise UserError(_UNUSABLE.format(config["output_dir"]) + f": {error}") from error
         return folder.resolve()
 
 
@@ -46,7 +53,7 @@ class _PlainFormatter(logging.Formatter):
 
 
 @contextmanager
-def run_logger(folder: Path, level: str | None) -> Iterator[logging.Logger]:
+def run_logger(folder: Path, level: str) -> Iterator[logging.Logger]:
     """The root logger, which RecBole uses, writing to the console and to ``folder/run.log``.
 
     Handlers are removed at the end, so that a second run in the process has a log of its own.
@@ -59,7 +66,7 @@ def run_logger(folder: Path, level: str | None) -> Iterator[logging.Logger]:
     file_handler.set_name(HANDLER_NAME)
     console = _Console()
     console.setFormatter(_PlainFormatter("%(message)s"))
-    logger.setLevel((level or "INFO").upper())
+    logger.setLevel(level.upper())
     handlers = (file_handler, console)
     for handler in handlers:
         logger.addHandler(handler)

@@ -1,11 +1,15 @@
 """Matrices of a user's own, one row an item or a user, joined by original id."""
 
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, refusals_of
+
+UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 def load_matrix(path: str | Path, dataset: Any, field: str) -> np.ndarray:
@@ -26,11 +30,16 @@ def load_matrix(path: str | Path, dataset: Any, field: str) -> np.ndarray:
     """
     path = Path(path)
     ids, matrix = _read(path)
-    if matrix.ndim != 2 or len(ids) != len(matrix) or not np.issubdtype(matrix.dtype, np.floating):
+    if ids.ndim != 1:
+        raise UserError(f"{path}: found ids of shape {ids.shape}, expected one dimension")
+    fits = matrix.ndim == 2 and len(ids) == len(matrix) and matrix.shape[1] > 0
+    if not fits or not np.issubdtype(matrix.dtype, np.floating):
         raise UserError(
             f"{path}: found {len(ids)} ids and a {matrix.dtype} matrix of shape {matrix.shape}, "
             "expected floats of shape (number of ids, width)"
         )
+    with np.errstate(over="ignore"):  # infinity is refused below
+        matrix = matrix.astype(np.float32, copy=False)
     bad = ~np.isfinite(matrix).all(axis=1)
     if bad.any():
         raise UserError(f"{path}: NaN or infinite values in {_examples(ids[bad])}")
@@ -57,23 +66,29 @@ def load_matrix(path: str | Path, dataset: Any, field: str) -> np.ndarray:
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as content:
-                return content["ids"].astype(str), content["matrix"]
-        if path.suffix == ".npy":
-            ids_path = path.with_suffix(".ids")
-            if not ids_path.is_file():
-                raise UserError(f"{path}: expected the file {ids_path} beside it, one id a line")
-            ids = ids_path.read_text(encoding="utf-8").splitlines()
-            return np.array(ids, dtype=str), np.load(path, allow_pickle=False)
-    except KeyError as error:
-        raise UserError(f"{path}: expected the arrays `ids` and `matrix`: {error}") from error
-    except (ValueError, OSError, EOFError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not a readable array file: {error}") from error
-    raise UserError(f"{path}: found a {path.suffix or 'suffixless'} file, expected .npz or .npy")
+    if path.suffix not in (".npz", ".npy"):
+        raise UserError(
+            f"{path}: found a {path.suffix or 'suffixless'} file, expected .npz or .npy"
+        )
+    with refusals_of(f"{path}: not a readable array file", *UNREADABLE):
+        return _read_archive(path) if path.suffix == ".npz" else _read_plain(path)
+
+
+def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as content:
+        missing = {"ids", "matrix"} - set(content.files)
+        if missing:
+            raise UserError(f"{path}: expected the arrays `ids` and `matrix`: no {missing.pop()}")
+        return content["ids"].astype(str), content["matrix"]
+
+
+def _read_plain(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    ids_path = path.with_suffix(".ids")
+    if not ids_path.is_file():
+        raise UserError(f"{path}: expected the file {ids_path} beside it, one id a line")
+    ids = ids_path.read_text(encoding="utf-8-sig").splitlines()
+    with path.open("rb") as stream:
+        return np.array(ids, dtype=str), np.lib.format.read_array(stream, allow_pickle=False)
 
 
 def _examples(ids: np.ndarray) -> str:

@@ -25,6 +25,7 @@ def jaccard_blocks(
         The rows of a block, and their float32 similarities [block, n]: |a & b| / |a | b|, stored
         only where it is above zero; the diagonal is zero.
     """
+    sets = sets.astype(np.float32)
     sizes = np.diff(sets.indptr)
     columns = sets.T.tocsr()
     for start in range(0, sets.shape[0], block_rows):

@@ -1,8 +1,7 @@
 """From atomic files to the three loaders of a run, under a seed of their own."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from recbole.data.dataloader import TrainDataLoader, UserDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
 
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.randomness import own_randomness
 
 TRAIN_LOADERS = {"interactions": TrainDataLoader, "users": UserDataLoader}
@@ -51,8 +50,11 @@ def load_split(config: Any) -> Split:
     _check_headers(config)
     with _host_errors(config):
         dataset = Dataset(config)
+    _check_ids(config, dataset)
     _check_topk(config, dataset)
-    with own_randomness(config["split_seed"]), _host_errors(config):
+    rule = f"key `eval_args`: found {config['eval_args']}, for {config.dataset}"
+    kinds = (ValueError, LookupError, TypeError, RuntimeError)
+    with own_randomness(config["split_seed"]), refusals_of(rule, *kinds):
         parts = dataset.build()
     sizes = _part_sizes(config, parts)
     with _host_errors(config):
@@ -65,11 +67,11 @@ def load_split(config: Any) -> Split:
 
 
 def _train_loader(config: Any) -> type:
-    """What the model declares, or RecBole's rule by model name."""
-    declared = getattr(config.model_class, "train_loader", None)
-    if declared is None:
+    """What our model declares; RecBole's rule by name for its own models."""
+    if config.registration.is_host:
         loader: type = get_dataloader(config, "train")
         return loader
+    declared = getattr(config.model_class, "train_loader", "interactions")
     if declared not in TRAIN_LOADERS:
         raise UserError(
             f"{config.model}.train_loader: found {declared!r}, "
@@ -78,42 +80,41 @@ def _train_loader(config: Any) -> type:
     return TRAIN_LOADERS[declared]
 
 
-@contextmanager
-def _host_errors(config: Any) -> Iterator[None]:
+def _host_errors(config: Any) -> AbstractContextManager[None]:
     """RecBole's complaints about data, as one that names the folder."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (ValueError, KeyError, TypeError, OSError, pd.errors.ParserError) as error:
-        text = " ".join(str(error).split())
-        raise UserError(f"data set {config.dataset} in {config['data_path']}: {text}") from error
+    part = f"data set {config.dataset} in {config['data_path']}"
+    kinds = (ValueError, LookupError, TypeError, OSError, RuntimeError)
+    return refusals_of(part, *kinds, pd.errors.ParserError)
 
 
 def _check_headers(config: Any) -> None:
-    """Every interaction file names its fields and holds those that the settings load."""
-    wanted = {config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]}
-    load_col = (config["load_col"] or {}).get("inter")
-    if isinstance(load_col, list):
-        wanted.update(load_col)
-    middle = [f"{part}." for part in config["benchmark_filename"] or ()] or [""]
-    for name in middle:
-        path = Path(config["data_path"]) / f"{config.dataset}.{name}inter"
-        fields = _header(path, config["encoding"] or "utf-8", config["field_separator"])
-        missing = sorted(wanted - set(fields))
-        if missing:
-            raise UserError(
-                f"{path}: fields {missing} are missing (keys USER_ID_FIELD, ITEM_ID_FIELD and "
-                f"load_col); found {fields}"
-            )
+    """Every file that the settings load exists, names its fields and holds those wanted."""
+    ids = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
+    if config["load_col"] is not None and "inter" not in config["load_col"]:
+        raise UserError(f"key `load_col`: found {config['load_col']}, expected fields of `inter`")
+    wanted = {suffix: list(fields or ()) for suffix, fields in (config["load_col"] or {}).items()}
+    wanted["inter"] = ids + wanted.get("inter", [])
+    parts = [f"{part}.inter" for part in config["benchmark_filename"] or ()] or ["inter"]
+    for suffix, fields in wanted.items():
+        for name in parts if suffix == "inter" else [suffix]:
+            path = Path(config["data_path"]) / f"{config.dataset}.{name}"
+            found = _header(path, config["encoding"] or "utf-8", config["field_separator"])
+            missing = sorted(set(fields) - {"*"} - set(found))
+            if missing:
+                raise UserError(
+                    f"{path}: fields {missing} are missing (keys USER_ID_FIELD, ITEM_ID_FIELD and "
+                    f"load_col); found {found}"
+                )
 
 
 def _header(path: Path, encoding: str, separator: str) -> list[str]:
     try:
         with path.open(encoding=encoding) as lines:
             head = lines.readline().rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not {encoding} text: {error}") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file, though key `load_col` names it") from error
+    except (UnicodeDecodeError, LookupError) as error:
+        raise UserError(f"{path}: not {encoding} text (key `encoding`): {error}") from error
     columns = [column.split(":") for column in head.split(separator)]
     if any(len(column) != 2 for column in columns):
         raise UserError(
@@ -121,6 +122,20 @@ def _header(path: Path, encoding: str, separator: str) -> list[str]:
             "user_id:token and item_id:token, tab-separated"
         )
     return [field for field, _ in columns]
+
+
+def _check_ids(config: Any, dataset: Any) -> None:
+    """RecBole numbers a missing id as the padding, and drops such rows of unsplit data only."""
+    pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]]
+    rows = np.flatnonzero((pairs == 0).any(axis=1))
+    if len(rows):
+        starts = np.cumsum([0, *dataset.file_size_list])
+        part = int(np.searchsorted(starts, rows[0], side="right")) - 1
+        name = f"{config.dataset}.{config['benchmark_filename'][part]}.inter"
+        raise UserError(
+            f"{config['data_path']}/{name}, line {rows[0] - starts[part] + 2}: no user or no item "
+            f"({len(rows)} such rows in all files)"
+        )
 
 
 def _check_topk(config: Any, dataset: Any) -> None:

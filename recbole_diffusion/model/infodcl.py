@@ -20,7 +20,7 @@ from recbole_diffusion.data.graph import normalized_adjacency, propagate
 from recbole_diffusion.data.interactions import interaction_matrix
 from recbole_diffusion.data.metadata import knowledge_metadata, social_metadata
 from recbole_diffusion.diffusion import GaussianDiffusion, make_betas, sinusoidal_embedding
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.model.base import EmbeddingRecommender
 from recbole_diffusion.model.layers import thin_svd
 from recbole_diffusion.model.loss import bpr_loss, info_nce
@@ -67,7 +67,8 @@ class InfoDCL(EmbeddingRecommender):
         self.item_embedding = nn.Embedding(self.n_items, self.embedding_size)
         self._initialize_embeddings(config["embedding_std"])
 
-        self.channels = list(config["channels"]) if self.use_diffusion else []
+        self.channels: list[str] = []
+        self.graph_channels: list[str] = []
         if self.use_diffusion:
             self._build_diffusion(config, dataset)
 
@@ -79,28 +80,31 @@ class InfoDCL(EmbeddingRecommender):
                 nn.init.normal_(embedding.weight, std=std)
 
     def _build_diffusion(self, config: Any, dataset: Any) -> None:
-        betas = make_betas(
-            config["noise_schedule"],
-            config["steps"],
-            beta_start=config["beta_start"],
-            beta_end=config["beta_end"],
-        )
-        self.diffusion = GaussianDiffusion(betas)
-        features = config["item_features"] or {}
-        known = [*GRAPH_CHANNELS, *features]
-        unknown = [name for name in self.channels if name not in known]
-        if unknown or not self.channels:
-            raise UserError(
-                f"key `channels`: found {self.channels}, expected one or more of {known}"
-                " (further ones are the names under key `item_features`)"
+        self.channels = _check_channels(config)
+        size, steps = self.embedding_size, config["steps"]
+        with refusals_of(f"InfoDCL with key `embedding_size`: found {size}", ValueError):
+            self.denoiser = nn.ModuleDict({name: Denoiser(steps, size) for name in self.channels})
+        with refusals_of("InfoDCL", ValueError):
+            betas = make_betas(
+                config["noise_schedule"],
+                steps,
+                beta_start=config["beta_start"],
+                beta_end=config["beta_end"],
             )
+        self.diffusion = GaussianDiffusion(betas)
+        if self.use_psnet:
+            self.graph_channels = [name for name in self.channels if name in GRAPH_CHANNELS]
+            self._build_psnet(config, dataset)
+
+    def _build_psnet(self, config: Any, dataset: Any) -> None:
+        """One PSNet a channel, and its metadata; the graph channels' comes before training."""
         self.register_buffer("has_metadata", torch.tensor(False))
-        self.psnet, self.denoiser = nn.ModuleDict(), nn.ModuleDict()
+        self.psnet = nn.ModuleDict()
         for name in self.channels:
             if name in GRAPH_CHANNELS:
                 metadata = torch.zeros(self.n_items, _base_size(config, dataset, name))
             else:
-                path = features[name]["file"]
+                path = config["item_features"][name]["file"]
                 metadata = torch.from_numpy(load_matrix(path, dataset, self.ITEM_ID))
             self.register_buffer(f"metadata_{name}", metadata)
             self.psnet[name] = PSNet(
@@ -110,31 +114,36 @@ class InfoDCL(EmbeddingRecommender):
                 use_contextual_reencoding=config["use_contextual_reencoding"],
                 use_embedded_metadata=config["use_embedded_metadata"],
             )
-            self.denoiser[name] = Denoiser(config["steps"], self.embedding_size)
 
     @property
     def needs_base_embeddings(self) -> bool:
         """Whether a channel is still to be made from pre-trained embeddings."""
-        has_graph_channel = any(name in GRAPH_CHANNELS for name in self.channels)
-        return has_graph_channel and not bool(self.has_metadata)
+        return bool(self.graph_channels) and not bool(self.has_metadata)
 
     def set_base_embeddings(self, user_embedding: np.ndarray, item_embedding: np.ndarray) -> None:
         """Make the graph channels' metadata (section 3.1.1) from pre-trained embeddings.
 
         Args:
-            user_embedding: [n_users, d].
-            item_embedding: [n_items, d].
+            user_embedding: [n_users, width of the social channel], if there is one.
+            item_embedding: [n_items, width of the knowledge channel], if there is one.
+
+        Raises:
+            ValueError: Embeddings of another width than the channels were built for.
         """
-        makers = {
-            "social": lambda: social_metadata(self.interactions, user_embedding),
-            "knowledge": lambda: knowledge_metadata(
-                self.interactions, item_embedding, self.n_neighbors
-            ),
-        }
-        for name in self.channels:
-            if name in makers:
-                self.get_buffer(f"metadata_{name}").copy_(torch.from_numpy(makers[name]()))
-        self.has_metadata.fill_(True)
+        base = {"social": user_embedding, "knowledge": item_embedding}
+        for name in self.graph_channels:
+            expected = self.get_buffer(f"metadata_{name}").shape[1]
+            if base[name].shape[1] != expected:
+                found = base[name].shape[1]
+                raise ValueError(f"{name} channel: found width {found}, expected {expected}")
+        for name in self.graph_channels:
+            if name == "social":
+                metadata = social_metadata(self.interactions, base[name])
+            else:
+                metadata = knowledge_metadata(self.interactions, base[name], self.n_neighbors)
+            self.get_buffer(f"metadata_{name}").copy_(torch.from_numpy(metadata))
+        if self.graph_channels:
+            self.has_metadata.fill_(True)
 
     def calculate_loss(self, interaction: Any) -> tuple[torch.Tensor, ...]:
         """Weighted terms of Eq. 14 for a batch of (user, positive, negative).
@@ -320,6 +329,37 @@ class Denoiser(nn.Module):
         step = self.from_step(self.embed_step(self.step_table))  # [T, d]
         output: torch.Tensor = self.from_noised(x_t) + step[timesteps]
         return output
+
+
+def _check_channels(config: Any) -> list[str]:
+    """The channels, each a graph channel or a file of ``item_features``, none twice."""
+    features = config["item_features"] or {}
+    if not isinstance(features, dict):
+        raise UserError(f"key `item_features`: found {features!r}, expected name: {{file: path}}")
+    for name, feature in features.items():
+        path = feature.get("file") if isinstance(feature, dict) else None
+        is_free = name not in GRAPH_CHANNELS and not hasattr(nn.ModuleDict, str(name))
+        if not (is_free and str(name).isidentifier() and isinstance(path, str)):
+            raise UserError(
+                f"key `item_features`: found {name!r}: {feature!r}, expected a name of letters, "
+                f"digits and _ that is not taken (as {', '.join(GRAPH_CHANNELS)} are), with "
+                "{file: path}"
+            )
+    channels, known = config["channels"] or [], [*GRAPH_CHANNELS, *features]
+    is_known = all(isinstance(name, str) and name in known for name in channels)
+    if not channels or not is_known or len(set(channels)) < len(channels):
+        raise UserError(
+            f"key `channels`: found {config['channels']}, expected one or more of {known}, each "
+            "once (further ones are the names under key `item_features`)"
+        )
+    needed = [GRAPH_CHANNELS[name] for name in channels if name in GRAPH_CHANNELS]
+    absent = [key for key in needed if config[key] is None]
+    if absent and len(absent) < len(needed):
+        raise UserError(
+            f"keys `{needed[0]}` and `{needed[1]}`: only one is set, but channels {channels} need "
+            "both (or none, for LightGCN's embeddings)"
+        )
+    return list(channels)
 
 
 def _base_size(config: Any, dataset: Any, channel: str) -> int:

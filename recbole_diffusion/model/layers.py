@@ -21,14 +21,15 @@ def thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
         matrix: [B, d].
 
     Returns:
-        U [B, d], singular values [d] in falling order, V [d, d], with matrix = U diag(s) V^T;
-        columns of U that belong to vanishing singular values are near zero.
+        U [B, d], singular values [d] in falling order, V [d, d], with matrix = U diag(s) V^T.
+        Singular values below 1e-3 of the largest are given as that, with shorter columns of U.
     """
     eigenvalues, v = _SymmetricEigen.apply(matrix.T @ matrix)
     eigenvalues, v = eigenvalues.flip(0), v.flip(1)
     with torch.no_grad():
         sign = v.gather(0, v.abs().argmax(dim=0, keepdim=True)).sign()
-        floor = EIGENVALUE_FLOOR * eigenvalues[0]
+        tiny = torch.finfo(matrix.dtype).tiny ** 0.5  # a matrix of zeros has no largest value
+        floor = EIGENVALUE_FLOOR * eigenvalues[0].clamp_min(tiny)
     v = v * sign
     singular_values = torch.maximum(eigenvalues, floor).sqrt()
     return matrix @ v / singular_values, singular_values, v

@@ -24,6 +24,7 @@ class RunTrainer:
     config: Any
     logger: Any
     optimizer: Any
+    tensorboard: Any
     epochs: int
     eval_step: int
     start_epoch: int
@@ -62,6 +63,7 @@ class RunTrainer:
         """
         self._has_validation = valid_data is not None
         self._verbose, self._saved = verbose, saved
+        self._save_last(self.start_epoch - 1)
         self.on_fit_start(train_data, valid_data)
         self._save_last(self.start_epoch - 1)
 
@@ -70,14 +72,17 @@ class RunTrainer:
             if callback_fn is not None:
                 callback_fn(epoch, score)
 
-        result: tuple[float, dict[str, float] | None] = super().fit(  # type: ignore[misc]
-            train_data,
-            valid_data,
-            verbose=False,
-            saved=saved,
-            show_progress=show_progress,
-            callback_fn=after_validation,
-        )
+        try:
+            result: tuple[float, dict[str, float] | None] = super().fit(  # type: ignore[misc]
+                train_data,
+                valid_data,
+                verbose=False,
+                saved=saved,
+                show_progress=show_progress,
+                callback_fn=after_validation,
+            )
+        finally:
+            self.tensorboard.close()
         return result
 
     def _train_epoch(

@@ -5,8 +5,12 @@ from typing import Any
 import numpy as np
 
 from recbole_diffusion.data.features import load_matrix
+from recbole_diffusion.model.infodcl import GRAPH_CHANNELS
 from recbole_diffusion.trainer.base import DiffusionTrainer
 from recbole_diffusion.trainer.pretrain import lightgcn_embeddings
+
+# In place of embeddings that no channel is made from.
+UNUSED = np.zeros((0, 0), dtype=np.float32)
 
 
 class InfoDCLTrainer(DiffusionTrainer):
@@ -18,13 +22,17 @@ class InfoDCLTrainer(DiffusionTrainer):
             self.model.set_base_embeddings(*self._base_embeddings(train_data, valid_data))
 
     def _base_embeddings(self, train_data: Any, valid_data: Any) -> tuple[np.ndarray, np.ndarray]:
-        paths = {
-            self.config["USER_ID_FIELD"]: self.config["pretrained_user_embedding"],
-            self.config["ITEM_ID_FIELD"]: self.config["pretrained_item_embedding"],
+        needed = {GRAPH_CHANNELS[name] for name in self.model.graph_channels}
+        if any(self.config[key] is None for key in needed):
+            return lightgcn_embeddings(
+                self.config, train_data, valid_data, show_progress=self.config["show_progress"]
+            )
+        fields = {
+            "pretrained_user_embedding": self.config["USER_ID_FIELD"],
+            "pretrained_item_embedding": self.config["ITEM_ID_FIELD"],
         }
-        if all(path is not None for path in paths.values()):
-            users, items = (load_matrix(p, train_data._dataset, f) for f, p in paths.items())
-            return users, items
-        return lightgcn_embeddings(
-            self.config, train_data, valid_data, show_progress=self.config["show_progress"]
+        users, items = (
+            load_matrix(self.config[key], train_data._dataset, field) if key in needed else UNUSED
+            for key, field in fields.items()
         )
+        return users, items

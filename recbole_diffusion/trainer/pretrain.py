@@ -24,7 +24,16 @@ STAGE_KEYS = {
     "reg_weight": "pretrain_reg_weight",
     "stopping_step": "pretrain_stopping_step",
 }
-SHARED_KEYS = ("embedding_size", "train_batch_size", "seed", "split_hash", "valid_metric")
+SHARED_KEYS = (
+    "embedding_size",
+    "train_batch_size",
+    "train_neg_sample_args",
+    "clip_grad_norm",
+    "eval_step",
+    "valid_metric",
+    "seed",
+    "split_hash",
+)
 
 
 def lightgcn_embeddings(
@@ -71,11 +80,14 @@ def _train(
         model="LightGCN",
         checkpoint_dir=str(folder),
         weight_decay=0.0,
+        enable_amp=False,
+        enable_scaler=False,
         learner="adam",
         **{name: config[key] for name, key in STAGE_KEYS.items()},
     )
     model = LightGCN(stage, train_data._dataset).to(config["device"])
     trainer = trainer_on(Trainer)(stage, model)
+    trainer.tensorboard.close()  # it would write between the run's own curves
     trainer.tensorboard = SummaryWriter(str(folder / "tensorboard"))
     # A loader of its own: the run's loader keeps its order of batches.
     loader = TrainDataLoader(stage, train_data._dataset, train_data._sampler, shuffle=True)
