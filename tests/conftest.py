@@ -1,0 +1,61 @@
+"""Fixtures for all tests."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbole_diffusion import config, registry
+
+DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that starts anew in every test."""
+    return np.random.default_rng(20260101)
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> dict[str, Any]:
+    """Settings of a quiet run of one epoch on the planted set, under a temporary folder."""
+    return {
+        "data_path": str(DATASETS),
+        "output_dir": str(tmp_path / "runs"),
+        "show_progress": False,
+        "epochs": 1,
+    }
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten after it."""
+    monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))
+
+
+@pytest.fixture
+def own_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder in place of the package's property files."""
+    folder = tmp_path / "own_properties"
+    folder.mkdir()
+    monkeypatch.setattr(config, "properties_folder", lambda: folder)
+    config._declared_keys.cache_clear()
+    yield folder
+    config._declared_keys.cache_clear()
+
+
+@pytest.fixture
+def write_dataset(tmp_path: Path) -> Callable[..., Path]:
+    """Write tab-separated atomic files into ``tmp_path/data/<name>``; gives the data path."""
+
+    def write(name: str, **files: Sequence[Sequence[str]]) -> Path:
+        folder = tmp_path / "data" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix, rows in files.items():
+            lines = "".join("\t".join(row) + "\n" for row in rows)
+            (folder / f"{name}.{suffix.replace('__', '.')}").write_text(lines, encoding="utf-8")
+        return folder.parent
+
+    return write
