@@ -32,10 +32,12 @@ def main() -> None:
     parser.add_argument("--dataset", default="office")
     parser.add_argument("--data_path")
     parser.add_argument("--batch_size", type=int, default=2000)
+    parser.add_argument("--lightgcn_layers", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    MODELS["LightGCN"][1]["n_layers"] = arguments.lightgcn_layers
 
     with tempfile.TemporaryDirectory() as folder:
         runs = {name: make_run(*MODELS[name], arguments, folder) for name in MODELS}
