@@ -1,0 +1,245 @@
+"""The command line: how words become settings, exit codes, and what bad input leaves behind."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recbole
+
+from recbole_diffusion import cli
+from recbole_diffusion.cli import main, parse_arguments
+from recbole_diffusion.errors import UserError
+
+SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_diffusion.py"
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """Arguments of the runs that the command line starts; nothing is trained."""
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(cli, "run_recbole_diffusion", lambda *args: calls.append(args))
+    return calls
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def one_paragraph(text: str) -> bool:
+    return text.startswith("error: ") and text.endswith("\n") and text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (["--seed=7"], {"seed": 7}),
+        (["--seed", "7"], {"seed": 7}),
+        (["--x", "-1"], {"x": -1}),
+        (["--x=-1e-3", "--y", "-0.5"], {"x": -0.001, "y": -0.5}),
+        (["--x=a=b"], {"x": "a=b"}),
+        (["--x", "a=b=c"], {"x": "a=b=c"}),
+        (["--topk=[5, 10]"], {"topk": [5, 10]}),
+        (["--eval_args", "{split: {RS: [8, 1, 1]}}"], {"eval_args": {"split": {"RS": [8, 1, 1]}}}),
+        (["--x="], {"x": None}),
+        (["--x", ""], {"x": None}),
+        (["--x=1/0"], {"x": "1/0"}),
+        (["--dataset=007"], {"dataset": "007"}),
+        (["--data_path", "1e3"], {"data_path": "1e3"}),
+        (["--output_dir=~"], {"output_dir": "~"}),
+        (["--time-aware=true"], {"time-aware": True}),
+        ([], {}),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_words_become_settings(words: list[str], keys: dict[str, Any]) -> None:
+    assert parse_arguments(words) == keys
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["extra"], "left-over argument 'extra'"),
+        (["--seed=7", "extra"], "left-over argument 'extra'"),
+        (["-seed=7"], "left-over argument '-seed=7'"),
+        (["--"], "left-over argument '--'"),
+        (["--seed", "1", "2"], "left-over argument '2'"),
+        (["--seed"], "--seed has no value"),
+        (["--seed", "--topk=5"], "--seed has no value"),
+        (["--seed=1", "--seed=1"], "--seed is given twice"),
+        (["--seed=1", "--seed", "2"], "--seed is given twice"),
+        (["--topk=[5"], "--topk: found '[5'"),
+        (["--x=!!python/name:os.system"], "--x: found"),
+    ],
+)
+def test_bad_words_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match="^command line: ") as error:
+        parse_arguments(words)
+    assert message in str(error.value)
+
+
+def test_main_hands_over_model_data_files_and_keys(called: list[tuple[Any, ...]]) -> None:
+    words = ["--model=BPR", "--dataset", "planted", "--config_files=a.yaml  b.yaml", "--seed=1"]
+    assert main(words) == 0
+    assert main([]) == 0
+    assert called == [
+        ("BPR", "planted", ["a.yaml", "b.yaml"], {"seed": 1}),
+        ("InfoDCL", "ml-100k", [], {}),
+    ]
+
+
+def test_words_come_from_the_process_if_not_given(
+    called: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["prog", "--model=Pop"])
+    assert main() == 0
+    assert called == [("Pop", "ml-100k", [], {})]
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help(called: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], word: str) -> None:
+    assert main(["--model=BPR", word]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: ")
+    assert {"--model", "--dataset", "--config_files", "--list_models"} <= set(out.split())
+    assert err == ""
+    assert called == []
+
+
+def test_list_models(called: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list_models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "recbole_diffusion"
+    ours, host = lines[1 : lines.index("recbole")], lines[lines.index("recbole") + 1 :]
+    assert "  InfoDCL" in ours
+    assert {"  BPR", "  LightGCN"} <= set(host)
+    assert "  SASRec" not in lines
+    assert called == []
+
+
+def test_list_datasets(
+    called: list[tuple[Any, ...]],
+    capsys: pytest.CaptureFixture[str],
+    write_dataset: Callable[..., Path],
+    empty: Path,
+) -> None:
+    path = write_dataset("mine", inter=[["user_id:token", "item_id:token"], ["a", "b"]])
+    assert main(["--list_datasets", f"--data_path={path}"]) == 0
+    found = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert found["mine"] == str(path / "mine")
+    assert found["ml-100k"] == str(Path(recbole.__file__).parent / "dataset_example" / "ml-100k")
+    assert called == []
+    assert list(empty.iterdir()) == []
+
+
+def test_interruption_exits_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "run_recbole_diffusion", interrupt)
+    assert main([]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_errors_in_the_program_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(cli, "run_recbole_diffusion", fail)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        main([])
+
+
+def test_success_writes_one_run_folder(
+    planted: dict[str, Any], empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"--data_path={planted['data_path']}", "--epochs=1", "--show_progress=false"]
+    assert main(["--model=Pop", "--dataset=planted", *words]) == 0
+    (run,) = (empty / "runs").iterdir()
+    assert [p.name for p in empty.iterdir()] == ["runs"]
+    result = json.loads((run / "result.json").read_text())
+    out = capsys.readouterr().out
+    assert f"{result['test']['recall@20']:.4f}" in out
+    assert str(run) in out
+    assert "\x1b" not in out
+
+
+BAD = [
+    (["--model=Pop", "--learning_rat=1"], "learning_rat"),
+    (["--model=Popp"], "Popp"),
+    (["--model=SASRec"], "SASRec"),
+    (["--model=Pop", "--dataset=nosuch"], "nosuch"),
+    (["--model=Pop", "--config_files=none.yaml"], "none.yaml"),
+    (["--model=Pop", "--epochs=many"], "epochs"),
+    (["--model=Pop", "--epochs=-1"], "epochs"),
+    (["--model=Pop", "--seed=-1"], "seed"),
+    (["--model=Pop", "--learning_rate=-1.0"], "learning_rate"),
+    (["--model=BPR", "--weight_decay=-1.0"], "weight_decay"),
+    (["--model=BPR", "--embedding_size=-1"], "embedding_size"),
+    (["--model=Pop", "--metric_decimal_place=-1"], "metric_decimal_place"),
+    (["--model=Pop", "--state=LOUD"], "state"),
+    (["--model=Pop", "--valid_metric=Recall"], "valid_metric"),
+    (["--model=Pop", "--valid_metric="], "valid_metric"),
+    (["--model=Pop", "--topk=[500]"], "topk"),
+    (["--model=Pop", "--topk=[0]"], "topk"),
+    (["--model=Pop", "--eval_args={order: XX}"], "XX"),
+    (["--model=Pop", "--eval_args={split: {RS: [0.8, 0.2]}}"], "eval_args"),
+    (["--model=Pop", "--eval_args={split: {RS: [1, 0, 0]}}"], "eval_args"),
+    (["--model=Pop", "--encoding=utf-99"], "utf-99"),
+    (["--model=Pop", "--USER_ID_FIELD=who"], "who"),
+    (["--model=Pop", "--load_col={user: [age]}"], "load_col"),
+    (["--model=Pop", "--save_dataset=true"], "save_dataset"),
+    (["--model=Pop", "--x=2020-13-45"], "2020-13-45"),
+    (["--model=Pop", "--topk=[5"], "topk"),
+    (["--model=Pop", "--topk"], "topk"),
+    (["extra"], "extra"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "named"), BAD, ids=lambda v: v[-1] if isinstance(v, list) else ""
+)
+def test_bad_input_exits_with_2_and_leaves_nothing(
+    planted: dict[str, Any],
+    empty: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    named: str,
+) -> None:
+    data = [] if any("--dataset" in w for w in words) else ["--dataset=planted"]
+    rest = [*data, f"--data_path={planted['data_path']}", "--show_progress=false"]
+    assert main([*rest, *words]) == 2
+    out, err = capsys.readouterr()
+    assert one_paragraph(err), err
+    assert named in err
+    assert out == ""
+    assert sorted(empty.rglob("*")) == []
+
+
+def test_output_folder_that_is_a_file(
+    planted: dict[str, Any], empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (empty / "taken").write_text("mine")
+    words = ["--model=Pop", "--dataset=planted", f"--data_path={planted['data_path']}"]
+    assert main([*words, "--output_dir=taken"]) == 2
+    assert "output_dir" in capsys.readouterr().err
+    assert (empty / "taken").read_text() == "mine"
+
+
+def test_script_passes_the_exit_code_on(empty: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--model=nosuch"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert one_paragraph(done.stderr), done.stderr
+    assert done.stdout == ""
+    assert list(empty.iterdir()) == []

@@ -1,0 +1,607 @@
+"""Every patch of the host: its fault on the plain host, its repair, and that others see nothing.
+
+As a script (``python test_compat.py plain|patched``) this file runs all snippets on RecBole alone,
+or with the package imported first, and prints what became of each as JSON. Optional packages are
+hidden from both. On the plain host each fault is put out of the way after its snippet has shown it,
+so that the snippets behind it fail for their own reason.
+"""
+
+import importlib
+import io
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+HIDDEN = ("ray", "kmeans_pytorch")
+HERE = Path(__file__).resolve()
+
+
+class Settings(dict):
+    """As RecBole's Config answers: None for a key that is not there."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+def import_error_of(use: Callable[[], Any]) -> str:
+    try:
+        use()
+    except ImportError as error:
+        return str(error)
+    raise AssertionError("a missing package was used without an ImportError")
+
+
+def tiny_settings(folder: str, **changes: Any) -> Settings:
+    import torch
+    from recbole.utils import EvaluatorType, InputType, ModelType
+
+    none = {"distribution": "none", "sample_num": "none", "alpha": "none", "dynamic": False}
+    return Settings(
+        {
+            "model": "BPR",
+            "MODEL_TYPE": ModelType.GENERAL,
+            "MODEL_INPUT_TYPE": InputType.PAIRWISE,
+            "eval_type": EvaluatorType.RANKING,
+            "dataset": "tiny",
+            "data_path": folder,
+            "USER_ID_FIELD": "user_id",
+            "ITEM_ID_FIELD": "item_id",
+            "NEG_PREFIX": "neg_",
+            "field_separator": "\t",
+            "seq_separator": " ",
+            "encoding": "utf-8",
+            "numerical_features": [],
+            "eval_args": {
+                "split": {"RS": [0.4, 0.3, 0.3]},
+                "group_by": "user",
+                "order": "RO",
+                "mode": {"valid": "full", "test": "full"},
+            },
+            "train_neg_sample_args": {**none, "distribution": "uniform", "sample_num": 1},
+            "valid_neg_sample_args": {"distribution": "uniform", "sample_num": "none"},
+            "test_neg_sample_args": {"distribution": "uniform", "sample_num": "none"},
+            "eval_batch_size": 20,
+            "train_batch_size": 8,
+            "seed": 1,
+            "worker": 0,
+            "single_spec": True,
+            "device": torch.device("cpu"),
+            "metric_decimal_place": 4,
+            "metrics": ["Recall"],
+            "topk": [1],
+            **changes,
+        }
+    )
+
+
+def tiny_dataset(item_rows: str = "", **changes: Any) -> Any:
+    """Six users, ten items, every user with five of them; ``item_rows`` becomes an .item file."""
+    from recbole.data.dataset import Dataset
+
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = [f"u{u}\ti{i}" for u in range(6) for i in range(10) if (u + i) % 2]
+        head = "user_id:token\titem_id:token"
+        Path(folder, "tiny.inter").write_text("\n".join([head, *pairs]) + "\n", encoding="utf-8")
+        if item_rows:
+            Path(folder, "tiny.item").write_text(item_rows, encoding="utf-8")
+        return Dataset(tiny_settings(folder, **changes))
+
+
+def quick_start_without_ray() -> None:
+    module = importlib.import_module("recbole.quick_start.quick_start")
+    assert callable(module.run_recbole)
+    message = import_error_of(lambda: module.tune.report(recall=1.0))
+    assert "`ray`" in message, message
+    assert "pip install ray" in message, message
+
+
+def recommenders_without_kmeans() -> None:
+    package = importlib.import_module("recbole.model.general_recommender")
+    assert package.LightGCN.__name__ == "LightGCN"
+    module = importlib.import_module("recbole.model.general_recommender.ldiffrec")
+    if hasattr(module, "kmeans"):
+        message = import_error_of(lambda: module.kmeans(X=None, num_clusters=2))
+        assert "`kmeans_pytorch`" in message, message
+        assert "pip install kmeans_pytorch" in message, message
+
+
+def config_leaves_numpy_alone() -> None:
+    from recbole.config import Config
+
+    before = dict(vars(np))
+    settings = {"use_gpu": False, "data_path": "nowhere", "seed": 3}
+    config = Config(model="BPR", dataset="planted", config_dict=settings)
+    assert config["seed"] == 3
+    assert config["embedding_size"] == 64
+    after = dict(vars(np))
+    assert {n for n in after if n not in before or after[n] is not before[n]} == set()
+
+
+def metrics_by_hand() -> None:
+    from recbole.evaluator.metrics import MAP, MRR, NDCG
+
+    config = Settings(topk=[3], metric_decimal_place=4)
+    hits = np.array([[True, False, True], [False, True, False]])
+    count = np.array([2, 1])
+    gain = 1 / np.log2(np.arange(2, 5))
+    by_hand = [
+        [gain[0], gain[0] / (gain[0] + gain[1]), (gain[0] + gain[2]) / (gain[0] + gain[1])],
+        [0, gain[1] / gain[0], gain[1] / gain[0]],
+    ]
+    assert np.allclose(NDCG(config).metric_info(hits, count), by_hand, atol=1e-12)
+    assert np.allclose(MRR(config).metric_info(hits)[:, -1], [1, 1 / 2], atol=1e-12)
+    assert np.allclose(MAP(config).metric_info(hits, count)[:, -1], [5 / 6, 1 / 2], atol=1e-12)
+
+
+def interactions_of_lists_and_arrays() -> None:
+    import torch
+    from recbole.data.interaction import Interaction
+
+    batch = Interaction({"user_id": [1, 2], "score": np.array([0.5, 2.0])})
+    assert torch.equal(batch["user_id"], torch.tensor([1, 2]))
+    assert torch.equal(batch["score"], torch.tensor([0.5, 2.0]))
+
+
+def lightgcn_adjacency() -> None:
+    from recbole.model.general_recommender import LightGCN
+
+    settings = {"embedding_size": 4, "n_layers": 2, "reg_weight": 1e-4, "require_pow": False}
+    dataset = tiny_dataset(**settings)
+    found = LightGCN(dataset.config, dataset).norm_adj_matrix.to_dense().numpy()
+
+    n_users, n_items = dataset.user_num, dataset.item_num
+    adjacency = np.zeros((n_users + n_items, n_users + n_items))
+    users, items = dataset.inter_feat["user_id"], dataset.inter_feat["item_id"]
+    for user, item in zip(users, items, strict=True):
+        adjacency[user, n_users + item] = adjacency[n_users + item, user] = 1
+    degree = adjacency.sum(axis=1, keepdims=True)
+    scale = np.sqrt(degree @ degree.T)
+    expected = np.divide(adjacency, scale, out=np.zeros_like(scale), where=scale > 0)
+    assert expected.sum() > 1
+    assert np.allclose(found, expected, atol=1e-6)
+
+
+def every_model_that_updates_a_dok_matrix() -> None:
+    package = importlib.import_module("recbole.model.general_recommender")
+    sources = {path.stem: path.read_text() for path in Path(package.__file__).parent.glob("*.py")}
+    users = [n for n, text in sources.items() if "dok_matrix" in text and "._update(" in text]
+    assert len(users) >= 5
+    for name in users:
+        module = importlib.import_module(f"recbole.model.general_recommender.{name}")
+        matrix = module.sp.dok_matrix((2, 3), dtype=np.float32)
+        matrix._update({(0, 1): 1.0, (1, 2): 2.0})
+        assert matrix.toarray().tolist() == [[0, 1, 0], [0, 0, 2]], name
+
+
+def sparse_tensors_without_warning() -> None:
+    import torch
+
+    package = importlib.import_module("recbole.model.general_recommender")
+    sources = {path.stem: path.read_text() for path in Path(package.__file__).parent.glob("*.py")}
+    users = [n for n, text in sources.items() if "torch.sparse.FloatTensor(" in text]
+    assert len(users) >= 8
+    torch.set_warn_always(True)
+    index, values = torch.tensor([[0, 1], [2, 0]]), torch.tensor([3, 4])
+    for name in users:
+        module = importlib.import_module(f"recbole.model.general_recommender.{name}")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*(deprecated|invariant).*")
+            matrix = module.torch.sparse.FloatTensor(index, values.float(), torch.Size([2, 3]))
+        assert matrix.dtype == torch.float32, name
+        assert matrix.to_dense().tolist() == [[0, 0, 3], [4, 0, 0]], name
+
+
+def tensors_own_their_memory() -> None:
+    import torch
+
+    dataset = tiny_dataset()
+    torch.set_warn_always(True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*not writable.*")
+        dataset._change_feat_format()
+    assert len(dataset.inter_feat["user_id"]) == 30
+    assert sorted(set(dataset.inter_feat["user_id"].tolist())) == list(range(1, 7))
+
+
+def missing_floats_and_tokens() -> None:
+    rows = "item_id:token\tprice:float\tbrand:token\n" + "".join(
+        f"i{i}\t{'' if i == 3 else i}\t{'' if i == 4 else f'b{i % 2}'}\n" for i in range(10)
+    )
+    dataset = tiny_dataset(rows)
+    dataset._change_feat_format()
+    place = dataset.field2token_id["item_id"]
+    price, brand = dataset.item_feat["price"], dataset.item_feat["brand"]
+    mean = (45 - 3) / 9
+    for i in range(10):
+        assert abs(price[place[f"i{i}"]].item() - (mean if i == 3 else i)) < 1e-6, i
+        token = dataset.field2id_token["brand"][brand[place[f"i{i}"]].item()]
+        assert token == ("[PAD]" if i == 4 else f"b{i % 2}"), (i, token)
+    assert abs(price[0].item() - mean) < 1e-6
+    assert brand[0].item() == 0
+
+
+def sequences() -> None:
+    rows = "item_id:token\ttags:token_seq\tsize:float_seq\n" + "".join(
+        f"i{i}\tx y{i}\t{i}.5 2\n" for i in range(10)
+    )
+    check_sequences(tiny_dataset(rows), missing=None)
+
+
+def empty_sequences() -> None:
+    rows = "item_id:token\ttags:token_seq\tsize:float_seq\n" + "".join(
+        f"i{i}\t{'' if i == 5 else f'x y{i}'}\t{'' if i == 5 else f'{i}.5 2'}\n" for i in range(10)
+    )
+    check_sequences(tiny_dataset(rows), missing=5)
+
+
+def check_sequences(dataset: Any, missing: int | None) -> None:
+    dataset._change_feat_format()
+    place = dataset.field2token_id["item_id"]
+    tags, size = dataset.item_feat["tags"], dataset.item_feat["size"]
+    assert tuple(tags.shape) == tuple(size.shape) == (11, 2)
+    for i in range(10):
+        named = [dataset.field2id_token["tags"][t] for t in tags[place[f"i{i}"]].tolist()]
+        assert named == (["[PAD]"] * 2 if i == missing else ["x", f"y{i}"]), (i, named)
+        numbers = size[place[f"i{i}"]].tolist()
+        assert numbers == ([0.0, 0.0] if i == missing else [i + 0.5, 2.0]), (i, numbers)
+    assert tags[0].tolist() == [0, 0]
+    assert size[0].tolist() == [0.0, 0.0]
+
+
+def grad_scaler_without_warning() -> None:
+    import torch
+    from recbole.trainer import trainer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scaler = trainer.amp.GradScaler(enabled=False)
+    loss = torch.tensor(3.0)
+    assert scaler.scale(loss) is loss
+    assert isinstance(scaler, torch.amp.GradScaler)
+
+
+def eval_batches_hold_many_users() -> None:
+    from recbole.data.utils import create_samplers, get_dataloader
+
+    dataset = tiny_dataset()
+    config = dataset.config
+    parts = dataset.build()
+    samplers = create_samplers(config, dataset, parts)
+    loader = get_dataloader(config, "valid")(config, parts[1], samplers[1], shuffle=False)
+    sizes = [len(batch[0]) for batch in loader]
+    assert sizes == [6], sizes  # eval_batch_size of 20 scores is less than two users' 11 items
+
+
+def ties_keep_the_earlier_epoch() -> None:
+    from recbole.trainer import trainer
+
+    assert trainer.early_stopping(0.5, 0.5, 0, 2, bigger=True) == (0.5, 1, False, False)
+    assert trainer.early_stopping(0.5, 0.5, 0, 2, bigger=False) == (0.5, 1, False, False)
+    assert trainer.early_stopping(0.6, 0.5, 1, 2, bigger=True) == (0.6, 0, False, True)
+    assert trainer.early_stopping(0.4, 0.5, 1, 2, bigger=False) == (0.4, 0, False, True)
+    assert trainer.early_stopping(0.4, 0.5, 1, 2, bigger=True) == (0.5, 2, False, False)
+    assert trainer.early_stopping(0.4, 0.5, 2, 2, bigger=True) == (0.5, 3, True, False)
+
+
+def top_k_metric_unrounded() -> None:
+    import torch
+    from recbole.evaluator.collector import DataStruct
+    from recbole.evaluator.metrics import Recall
+
+    collected = DataStruct()
+    collected.set("rec.topk", torch.tensor([[1, 3], [0, 7], [1, 7]]))  # hit at rank 1, positives
+    found = Recall(Settings(topk=[1], metric_decimal_place=2)).calculate_metric(collected)
+    assert abs(found["recall@1"] - (1 / 3 + 1 / 7) / 3) < 1e-15, found
+    assert type(found["recall@1"]) is float
+
+
+def other_metric_unrounded() -> None:
+    import torch
+    from recbole.evaluator.collector import DataStruct
+    from recbole.evaluator.metrics import ItemCoverage
+
+    collected = DataStruct()
+    collected.set("rec.items", torch.tensor([[1], [2]]))
+    collected.set("data.num_items", 7)
+    config = Settings(topk=[1], metric_decimal_place=2)
+    assert ItemCoverage(config).calculate_metric(collected) == {"itemcoverage@1": 2 / 7}
+
+
+def finished_bar_is_cleared() -> None:
+    from recbole.trainer import trainer
+
+    stream = io.StringIO()
+    assert list(trainer.tqdm(range(3), file=stream, mininterval=0)) == [0, 1, 2]
+    assert "2/3" in stream.getvalue() or "3/3" in stream.getvalue()
+    assert "\n" not in stream.getvalue()
+
+
+def tensorboard_beside_the_run_log() -> None:
+    from recbole.trainer import trainer
+
+    logger, start = logging.getLogger("test_compat"), Path.cwd()
+    with tempfile.TemporaryDirectory() as elsewhere, tempfile.TemporaryDirectory() as run:
+        handler = logging.FileHandler(Path(run, "run.log"))
+        handler.set_name("recbole_diffusion")
+        logger.addHandler(handler)
+        os.chdir(elsewhere)
+        try:
+            writer = trainer.get_tensorboard(logger)
+            writer.add_scalar("loss", 1.0, 0)
+            writer.close()
+            assert list(Path(elsewhere).iterdir()) == []
+            assert list(Path(run, "tensorboard").glob("events.*"))
+        finally:
+            os.chdir(start)
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def collector_with_counts() -> None:
+    import torch
+    from recbole.evaluator.collector import Collector
+
+    config = tiny_settings("", metrics=["ItemCoverage", "AveragePopularity"])
+    collector = Collector(config)
+    collector.data_struct.set("data.num_items", 11)
+    collector.data_struct.set("data.count_items", {1: 4})
+    for evaluation in (1, 2):  # the second starts empty, but for what belongs to the data
+        items = torch.tensor([[evaluation]])
+        scores = torch.zeros(1, 11).scatter(1, items, 1.0)
+        collector.eval_batch_collect(scores, None, torch.tensor([0]), items[0])
+        collected = collector.get_data_struct()
+        assert torch.equal(collected.get("rec.items"), items)
+        assert collected.get("data.num_items") == 11
+        assert collected.get("data.count_items") == {1: 4}
+
+
+# By patch: a snippet, and what its failure on the plain host says.
+SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
+    "defer_ray": ((quick_start_without_ray, "ray"),),
+    "defer_kmeans": ((recommenders_without_kmeans, "kmeans_pytorch"),),
+    "keep_numpy_names": (
+        (metrics_by_hand, "no attribute 'float'"),
+        (interactions_of_lists_and_arrays, "no attribute 'float'"),
+        (config_leaves_numpy_alone, "np.float_|not in before"),  # last: it may change numpy
+    ),
+    "restore_dok_update": (
+        (lightgcn_adjacency, "_update"),
+        (every_model_that_updates_a_dok_matrix, "_update"),
+    ),
+    "use_current_sparse_tensors": ((sparse_tensors_without_warning, "deprecated|invariant"),),
+    "copy_columns": ((tensors_own_their_memory, "not writable"),),
+    "split_sequences_by_row": ((sequences, "Length of values"),),
+    "fill_missing_values": (
+        (missing_floats_and_tokens, "AssertionError|NaN"),
+        (empty_sequences, "'float' object has no attribute 'split'"),
+    ),
+    "use_current_grad_scaler": ((grad_scaler_without_warning, "FutureWarning"),),
+    "count_eval_batches_in_users": ((eval_batches_hold_many_users, r"\[1, 1, 1, 1, 1, 1\]"),),
+    "keep_earlier_epoch_on_ties": ((ties_keep_the_earlier_epoch, "AssertionError"),),
+    "leave_metrics_unrounded": (
+        (top_k_metric_unrounded, "AssertionError.*0.16"),
+        (other_metric_unrounded, "AssertionError"),
+    ),
+    "clear_finished_bars": ((finished_bar_is_cleared, "AssertionError"),),
+    "keep_tensorboard_in_run_folder": ((tensorboard_beside_the_run_log, "AssertionError"),),
+    "collect_plain_values": ((collector_with_counts, "no attribute 'cpu'"),),
+}
+
+
+class Hider(MetaPathFinder):
+    """Makes optional packages look absent, and remembers who asked for them."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name.partition(".")[0] in HIDDEN:
+            self.asked.append(name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def outcome(snippet: Callable[[], None]) -> str:
+    """Empty if the snippet passes, else the error with its last line of code."""
+    try:
+        snippet()
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__}: {error} at {Path(line.filename).name}: {line.line}"
+    return ""
+
+
+def clear_the_way(patch: str) -> None:
+    """On the plain host: put away a fault that was shown, for the snippets behind it."""
+    if patch in ("defer_ray", "defer_kmeans"):
+        package, name = {"defer_ray": HIDDEN[0], "defer_kmeans": HIDDEN[1]}[patch], "tune"
+        stand_in = ModuleType(package)
+        setattr(stand_in, name if package == "ray" else "kmeans", None)
+        sys.modules[package] = stand_in
+    if patch == "keep_numpy_names":
+        vars(np).update(float=np.float64, long=np.int64)
+
+
+def snapshot(modules: list[Any]) -> dict[str, dict[str, Any]]:
+    return {module.__name__: dict(vars(module)) for module in modules}
+
+
+def side_effects(hider: Hider) -> dict[str, Any]:
+    """What the import of the package, and a Config of ours, change outside ``recbole``."""
+    import pandas
+    import scipy
+    import scipy.sparse
+    import torch
+    import torch.amp
+    import torch.cuda.amp
+    import torch.utils.tensorboard
+    import tqdm
+    import yaml
+
+    loaders = (yaml.SafeLoader, yaml.FullLoader, yaml.UnsafeLoader, yaml.Loader)
+
+    def resolvers() -> list[Any]:
+        return [
+            {key: list(rules) for key, rules in loader.yaml_implicit_resolvers.items()}
+            for loader in loaders
+        ]
+
+    names = [np, scipy, scipy.sparse, pandas, torch, torch.amp, torch.cuda.amp, tqdm, yaml]
+    before, rules = snapshot(names), resolvers()
+    environment = dict(os.environ)
+
+    import recbole_diffusion  # noqa: F401
+    from recbole_diffusion.config import Config
+
+    Config("BPR", "ml-100k", (), {"learning_rate": 1e-3})
+    after = snapshot(names)
+    changed = [
+        f"{module}.{name}"
+        for module, was in before.items()
+        for name, value in was.items()
+        if after[module].get(name) is not value
+    ]
+    added = [
+        f"{module}.{name}"
+        for module, now in after.items()
+        for name, value in now.items()
+        if name not in before[module]
+        and not isinstance(value, ModuleType)
+        and name != "__warningregistry__"
+    ]
+    return {
+        "changed": changed,
+        "added": added,
+        "same_resolvers": resolvers() == rules,
+        "safe_load": yaml.safe_load("1e-3"),
+        "full_load": yaml.full_load("1e-3"),
+        "environment": sorted(set(environment.items()) ^ set(os.environ.items())),
+        "in_modules": [name for name in HIDDEN if name in sys.modules],
+        "asked_for": list(hider.asked),
+        "dok_has_update": hasattr(scipy.sparse.dok_matrix, "_update"),
+    }
+
+
+def main(mode: str) -> dict[str, Any]:
+    sys.argv = sys.argv[:1]  # the host's Config reads it
+    hider = Hider()
+    sys.meta_path.insert(0, hider)
+    result: dict[str, Any] = {}
+    if mode == "patched":
+        result["side_effects"] = side_effects(hider)
+    result["outcome"] = {}
+    for patch, snippets in SNIPPETS.items():
+        for snippet, _ in snippets:
+            result["outcome"][snippet.__name__] = outcome(snippet)
+        if mode == "plain":
+            clear_the_way(patch)
+    return result
+
+
+def run_script(mode: str) -> dict[str, Any]:
+    import recbole_diffusion
+
+    parents = [str(Path(recbole_diffusion.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, parents))}
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, str(HERE), mode, str(Path(folder, "result.json"))],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(Path(folder, "result.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def patched() -> dict[str, Any]:
+    return run_script("patched")
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Any]:
+    return run_script("plain")
+
+
+CASES = [
+    pytest.param(patch, snippet.__name__, fault, id=f"{patch}-{snippet.__name__}")
+    for patch, snippets in SNIPPETS.items()
+    for snippet, fault in snippets
+]
+pytestmark = pytest.mark.compat
+
+
+def test_every_patch_has_a_snippet() -> None:
+    from recbole_diffusion.compat import PATCHES
+
+    assert [patch.name for patch in PATCHES if not SNIPPETS.get(patch.name)] == []
+    assert set(SNIPPETS) == {patch.name for patch in PATCHES}
+    assert len(PATCHES) == len({patch.name for patch in PATCHES})
+    assert all(patch.reason for patch in PATCHES)
+
+
+@pytest.mark.parametrize(("patch", "snippet", "fault"), CASES)
+def test_repaired(patched: dict[str, Any], patch: str, snippet: str, fault: str) -> None:
+    assert patched["outcome"][snippet] == ""
+
+
+@pytest.mark.parametrize(("patch", "snippet", "fault"), CASES)
+def test_plain_host_fails_just_where_the_patch_is_needed(
+    plain: dict[str, Any], patch: str, snippet: str, fault: str
+) -> None:
+    from recbole_diffusion.compat import PATCHES
+
+    needed = {p.name: p.is_needed() for p in PATCHES}[patch]
+    found = plain["outcome"][snippet]
+    assert bool(found) == needed, found
+    if needed:
+        assert re.search(fault, found), found
+
+
+def test_other_packages_keep_their_names(patched: dict[str, Any]) -> None:
+    effects = patched["side_effects"]
+    assert effects["changed"] == []
+    assert effects["added"] == []
+    assert not {"float", "int", "object", "complex"} & set(vars(np))
+
+
+def test_scipy_gets_no_method_back(patched: dict[str, Any]) -> None:
+    import scipy.sparse as sp
+
+    assert patched["side_effects"]["dok_has_update"] == hasattr(sp.dok_matrix, "_update")
+
+
+def test_yaml_loaders_keep_their_rules(patched: dict[str, Any]) -> None:
+    effects = patched["side_effects"]
+    assert effects["same_resolvers"]
+    assert effects["safe_load"] == "1e-3"
+    assert effects["full_load"] == "1e-3"
+
+
+def test_optional_packages_are_neither_imported_nor_faked(patched: dict[str, Any]) -> None:
+    effects = patched["side_effects"]
+    assert effects["in_modules"] == []
+    assert effects["asked_for"] == []
+
+
+def test_environment_is_left_alone(patched: dict[str, Any]) -> None:
+    assert patched["side_effects"]["environment"] == []
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(json.dumps(main(sys.argv[1])))

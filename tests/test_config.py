@@ -1,0 +1,561 @@
+"""Settings: which layer wins, which keys are known, and what is refused with which words."""
+
+import re
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import recbole
+import torch
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+
+from recbole_diffusion import config as config_module
+from recbole_diffusion.config import (
+    REFUSED,
+    Config,
+    _check_known,
+    keys_read_by,
+    list_datasets,
+    parse_value,
+    properties_folder,
+    read_properties,
+)
+from recbole_diffusion.data.split import load_split
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.registry import find_model, register
+
+HOST = Path(recbole.__file__).parent
+OVERALL = properties_folder() / "overall.yaml"
+
+
+class Layered(GeneralRecommender):
+    """Reads a key that no property file declares."""
+
+    input_type = InputType.PAIRWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.depth = config["undeclared_depth"]
+
+
+def make_config(
+    planted: dict[str, Any], model: str | type = "BPR", files: tuple[str, ...] = (), **keys: Any
+) -> Config:
+    return Config(model, "planted", files, {**planted, **keys})
+
+
+@pytest.fixture
+def layers(own_registry: None, own_properties: Path, tmp_path: Path) -> list[Path]:
+    """The files of all layers for a registered model, lowest first; none is written yet."""
+    register(Layered)
+    for folder in ("dataset", "model", "model_on_dataset/Layered"):
+        (own_properties / folder).mkdir(parents=True)
+    shutil.copy(OVERALL, own_properties)
+    return [
+        own_properties / "overall.yaml",
+        own_properties / "dataset" / "planted.yaml",
+        own_properties / "model" / "Layered.yaml",
+        own_properties / "model_on_dataset" / "Layered" / "planted.yaml",
+        tmp_path / "first.yaml",
+        tmp_path / "second.yaml",
+    ]
+
+
+@pytest.mark.parametrize("n_layers", range(8))
+def test_each_layer_overrides_the_one_before(
+    layers: list[Path], planted: dict[str, Any], n_layers: int
+) -> None:
+    host = read_properties(HOST / "properties" / "overall.yaml")["learning_rate"]
+    for number, path in enumerate(layers[:n_layers], start=1):
+        with path.open("a") as lines:
+            lines.write(f"learning_rate: 0.{number}\nweight_decay: 0.5\n")
+    for path in layers[4:]:
+        path.touch()
+    keys = {"learning_rate": 0.75} if n_layers == 7 else {}
+    files = (str(layers[4]), str(layers[5]))
+    found = make_config(planted, "Layered", files, **keys)
+    expected = [host, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75][n_layers]
+    assert found["learning_rate"] == expected
+    assert found["weight_decay"] == (0.5 if n_layers else 0.0)  # a key left out above stays
+
+
+def test_data_set_file_of_the_host_lies_below_ours(
+    layers: list[Path], planted: dict[str, Any]
+) -> None:
+    fields = Config("Layered", "ml-100k", (), {})["load_col"]
+    assert fields == read_properties(HOST / "properties/dataset/ml-100k.yaml")["load_col"]
+    assert "rating" in fields["inter"]
+    layers[1].with_name("ml-100k.yaml").write_text("load_col: {inter: [user_id, item_id]}\n")
+    found = Config("Layered", "ml-100k", (), {})
+    assert found["load_col"] == {"inter": ["user_id", "item_id"]}
+    assert found["RATING_FIELD"] == "rating"  # from the host's file, which ours does not repeat
+
+
+def test_property_file_given_at_registration_is_the_model_layer(
+    layers: list[Path], planted: dict[str, Any], tmp_path: Path
+) -> None:
+    own = tmp_path / "anywhere.yaml"
+    own.write_text("learning_rate: 0.25\ndepth: 3\n")
+    layers[1].write_text("learning_rate: 0.125\n")
+    layers[2].write_text("learning_rate: 0.5\n")
+    register(Layered, properties=own)
+    found = make_config(planted, "Layered", depth=4)
+    assert found["learning_rate"] == 0.25
+    assert found["depth"] == 4
+    with pytest.raises(UserError, match="`depth`: found 'deep'"):
+        make_config(planted, "Layered", depth="deep")
+
+
+def test_own_model_inherits_nothing_from_the_host_file_of_its_name(
+    own_registry: None, own_properties: Path, planted: dict[str, Any]
+) -> None:
+    declared = read_properties(HOST / "properties" / "model" / "DiffRec.yaml")
+    assert {"noise_schedule", "steps", "dims_dnn"} <= set(declared)
+    register(type("DiffRec", (Layered,), {}))
+    shutil.copy(OVERALL, own_properties)
+    for name in ("DiffRec", "recbole.DiffRec"):
+        (own_properties / "model_on_dataset" / name).mkdir(parents=True)
+        text = f"weight_decay: {0.5 if name == 'DiffRec' else 0.25}\n"
+        (own_properties / "model_on_dataset" / name / "planted.yaml").write_text(text)
+
+    ours, host = make_config(planted, "DiffRec"), make_config(planted, "recbole.DiffRec")
+    assert ours.model_class.__module__ == __name__
+    assert [key for key in declared if key in ours] == []
+    assert {key: host[key] for key in declared} == declared
+    assert host.model_class.__module__.startswith("recbole.")
+    assert ours["weight_decay"] == 0.5
+    assert host["weight_decay"] == 0.25
+    assert ours["model"] == host["model"] == "DiffRec"  # the host's rules go by this name
+
+
+def test_settings_of_a_host_model_come_from_its_own_file(planted: dict[str, Any]) -> None:
+    declared = read_properties(HOST / "properties" / "model" / "LightGCN.yaml")
+    found = make_config(planted, "LightGCN")
+    assert {key: found[key] for key in declared} == declared
+    assert found["topk"] == [10, 20, 50]
+
+
+def test_list_datasets_gives_folders_that_can_be_named(
+    planted: dict[str, Any], write_dataset: Callable[..., Path]
+) -> None:
+    path = write_dataset("mine", inter=[["user_id:token", "item_id:token"], ["a", "b"]])
+    write_dataset("halves", train__inter=[["user_id:token", "item_id:token"]])
+    (path / "empty").mkdir()
+    found = list_datasets(str(path))
+    assert {"mine", "halves", "ml-100k"} <= set(found)
+    assert "empty" not in found
+    assert found["mine"] == str(path / "mine")
+    assert Config("BPR", "mine", (), {"data_path": str(path)})["data_path"] == found["mine"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"learning_rat": 0.1}, ["learning_rat", "`learning_rate`?"]),
+        ({"zzzz": 1}, ["unknown key `zzzz`"]),
+        ({"save_dataset": True}, ["save_dataset", "cannot be set", "pickled"]),
+        ({"checkpoint_dir": "x"}, ["checkpoint_dir", "cannot be set", "output_dir"]),
+        ({"learning_rate": "fast"}, ["`learning_rate`", "'fast'", "str", "expected a float"]),
+        ({"epochs": 1.5}, ["`epochs`", "1.5", "float", "expected a int"]),
+        ({"epochs": True}, ["`epochs`", "True", "bool", "expected a int"]),
+        ({"learning_rate": True}, ["`learning_rate`", "True", "bool", "expected a float"]),
+        ({"shuffle": 1}, ["`shuffle`", "1", "int", "expected a bool"]),
+        ({"learner": ["adam"]}, ["`learner`", "['adam']", "list", "expected a str"]),
+        ({"eval_args": ["RS"]}, ["`eval_args`", "['RS']", "list", "expected a dict"]),
+        ({"epochs": None}, ["`epochs`", "None", "expected a int"]),
+        ({"epochs": -1}, ["`epochs`", "-1", "at least 0"]),
+        ({"seed": -1}, ["`seed`", "-1", "at least 0"]),
+        ({"seed": 2**32}, ["`seed`", str(2**32)]),
+        ({"learning_rate": -0.5}, ["`learning_rate`", "-0.5", "at least 0"]),
+        ({"learning_rate": float("nan")}, ["`learning_rate`", "nan", "at least 0"]),
+        ({"metric_decimal_place": -1}, ["`metric_decimal_place`", "-1", "at least 0"]),
+        ({"eval_memory_mb": 0}, ["`eval_memory_mb`", "0"]),
+        ({"eval_batch_users": 0}, ["`eval_batch_users`", "0", "at least 1"]),
+        ({"eval_batch_users": "many"}, ["`eval_batch_users`", "'many'"]),
+        ({"state": "LOUD"}, ["`state`", "'LOUD'", "info"]),
+        ({"learner": "adamm"}, ["`learner`", "'adamm'", "adam"]),
+        ({"valid_metric": "Recall@7"}, ["`valid_metric`", "'Recall@7'", "Recall", "20"]),
+        ({"valid_metric": "Recall"}, ["`valid_metric`", "'Recall'", "20"]),
+        ({"valid_metric": None}, ["`valid_metric`", "None"]),
+        ({"metrics": ["Recal", "NDCG"]}, ["metrics", "Recal"]),
+        ({"metrics": [5]}, ["metrics", "5"]),
+        ({"metrics": []}, ["metrics", "[]"]),
+        ({"topk": [0, 20]}, ["topk", "0", "positive"]),
+        ({"topk": [-3]}, ["topk", "-3", "positive"]),
+        ({"topk": ["a"]}, ["topk", "a"]),
+        ({"topk": [10.5, 20]}, ["topk", "10.5"]),
+        ({"topk": [True, 20]}, ["topk", "True"]),
+        ({"use_gpu": "maybe"}, ["`use_gpu`", "'maybe'", "true, false or auto"]),
+        ({"output_dir": None}, ["`output_dir`", "None"]),
+        ({"data_path": 5}, ["`data_path`", "5"]),
+        ({"benchmark_filename": "train"}, ["`benchmark_filename`", "'train'"]),
+        ({"eval_args": {"splt": {}}}, ["eval_args", "splt"]),
+        ({"eval_args": {"order": "XX"}}, ["eval_args", "order", "XX"]),
+        ({"eval_args": {"group_by": "sex"}}, ["eval_args", "group_by", "sex"]),
+        ({"eval_args": {"split": {"XX": [1]}}}, ["eval_args", "split", "XX"]),
+        ({"eval_args": {"mode": "fully"}}, ["eval_args", "mode", "fully"]),
+        ({"eval_args": {"mode": "unix"}}, ["eval_args", "mode", "unix"]),
+        ({"dataset": "other"}, ["dataset", "other"]),
+        ({"model": "Pop"}, ["model", "Pop"]),
+    ],
+    ids=lambda v: str(v)[:40] if isinstance(v, dict) else "",
+)
+def test_bad_value_names_key_found_and_expected(
+    planted: dict[str, Any], keys: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(UserError) as error:
+        load_split(Config("BPR", "planted", (), {**planted, **keys}))
+    missing = [word for word in words if word not in str(error.value)]
+    assert missing == [], str(error.value)
+
+
+def test_every_refused_key_says_why(planted: dict[str, Any]) -> None:
+    assert len(REFUSED) >= 5
+    for key, reason in REFUSED.items():
+        with pytest.raises(UserError, match=f"`{key}` cannot be set") as error:
+            make_config(planted, **{key: True})
+        assert reason in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("learning_rate", 1),
+        ("topk", 20),
+        ("metrics", "Recall"),
+        ("use_gpu", False),
+        ("eval_memory_mb", 32.5),
+        ("eval_batch_users", 5),
+        ("clip_grad_norm", {"max_norm": 5}),
+        ("load_col", None),
+        ("valid_metric", "ndcg@10"),
+        ("metrics", ["recall", "ndcg", "mrr"]),
+    ],
+)
+def test_values_that_serve_are_taken(planted: dict[str, Any], key: str, value: Any) -> None:
+    found = make_config(
+        planted, **{key: value, "valid_metric": value if "@" in str(value) else "Recall@20"}
+    )[key]
+    assert found == value or found == [value]
+
+
+def test_error_names_the_file_that_the_key_stands_in(
+    planted: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").write_text("learning_rate: slow\n")
+    with pytest.raises(UserError, match=r"a\.yaml.*`learning_rate`: found 'slow'"):
+        make_config(planted, "BPR", (str(tmp_path / "a.yaml"),))
+    with pytest.raises(UserError, match="^command line: key `learning_rate`"):
+        make_config(planted, learning_rate="slow")
+
+
+@pytest.mark.parametrize(
+    ("model", "hint"),
+    [("lightgcn", "LightGCN"), ("InfoDLC", "InfoDCL"), ("recbole.LightGNC", "LightGCN")],
+)
+def test_unknown_model_offers_the_nearest_name(
+    planted: dict[str, Any], model: str, hint: str
+) -> None:
+    with pytest.raises(UserError, match=f"key `model`: found '{model}'.*did you mean.*{hint}"):
+        make_config(planted, model)
+
+
+@pytest.mark.parametrize("model", ["SASRec", "recbole.GRU4Rec", "KGAT", "FM"])
+def test_models_of_other_kinds_are_refused(planted: dict[str, Any], model: str) -> None:
+    with pytest.raises(UserError, match=f"key `model`: found '{model}'.*general recommender"):
+        make_config(planted, model)
+
+
+def test_unknown_data_set_lists_the_places_searched(
+    planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        Config("BPR", "nosuch", (), {"data_path": "given"})
+    for place in (
+        tmp_path / "given" / "nosuch",
+        tmp_path / "dataset_atomic" / "nosuch",
+        HOST / "dataset_example" / "nosuch",
+    ):
+        assert str(place) in str(error.value)
+    assert "key `dataset`: 'nosuch'" in str(error.value)
+    assert "nosuch.inter" in str(error.value)
+
+
+def test_topk_beyond_the_number_of_items(planted: dict[str, Any]) -> None:
+    load_split(make_config(planted, topk=[20, 150]))
+    with pytest.raises(UserError, match="key `topk`: found 151, but planted has 150 items"):
+        load_split(make_config(planted, topk=[20, 151]))
+
+
+@pytest.mark.parametrize("keys", [{"use_gpu": True}, {"gpu_id": 0}, {"gpu_id": "1"}])
+def test_gpu_asked_for_and_absent(
+    planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="`use_gpu`/`gpu_id`: a GPU was asked for") as error:
+        make_config(planted, **keys)
+    assert torch.__version__ in str(error.value)
+    assert make_config(planted, use_gpu=False)["device"] == torch.device("cpu")
+    assert make_config(planted)["device"] == torch.device("cpu")
+
+
+def test_choice_of_the_gpu(planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert make_config(planted)["device"] == torch.device("cuda", 0)
+    assert make_config(planted, gpu_id=1)["device"] == torch.device("cuda", 1)
+    assert make_config(planted, use_gpu=False, gpu_id=1)["device"] == torch.device("cpu")
+    for wrong in (2, "1,0", "-1", -1):
+        with pytest.raises(UserError, match=r"key `gpu_id`: found .*, expected 0\.\.1"):
+            make_config(planted, gpu_id=wrong)
+
+
+@pytest.mark.parametrize("value", ["3", ""])
+def test_visible_devices_are_left_alone(
+    planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    import os
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    make_config(planted)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == value
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    make_config(planted)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("-1E5", -100000.0),
+        ("+2.e1", 20.0),
+        (".5e1", 5.0),
+        ("3", 3),
+        ("1.5", 1.5),
+        ("1/0", "1/0"),
+        ("1+1", "1+1"),
+        ("1e-3x", "1e-3x"),
+        ("__import__('os').getcwd()", "__import__('os').getcwd()"),
+        ("[1, 1e-1]", [1, 0.1]),
+        ("{RS: [8, 1, 1]}", {"RS": [8, 1, 1]}),
+        ("true", True),
+        ("~", None),
+        ("", None),
+        ("'3'", "3"),
+        ("Recall@20", "Recall@20"),
+    ],
+)
+def test_values_are_yaml_and_never_code(text: str, value: Any) -> None:
+    found = parse_value(text, "here")
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[1, 2", "a: b: c", "!!python/object/apply:os.getcwd []", "2020-13-45", "!!int x", "@a"],
+)
+def test_bad_yaml_is_refused_with_its_source(text: str) -> None:
+    with pytest.raises(UserError, match="^command line: --x: found ") as error:
+        parse_value(text, "command line: --x")
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a: [1, 2\n", "not valid YAML"),
+        (b"- a\n- b\n", "found list, expected keys and values"),
+        (b"just text\n", "found str, expected keys and values"),
+        (b"1: a\n", "expected keys and values"),
+        (b"\xff\xfea\x00:\x00 \x001\x00", "UTF-8|utf-8"),
+        (b"a: \x00\n", "not valid YAML"),
+    ],
+)
+def test_malformed_config_file(
+    planted: dict[str, Any], tmp_path: Path, content: bytes, words: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=rf"bad\.yaml.*({words})"):
+        make_config(planted, "BPR", (str(path),))
+
+
+def test_empty_config_file_changes_nothing(planted: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    found = make_config(planted, "BPR", (str(tmp_path / "empty.yaml"),))
+    assert found.plain_settings() == make_config(planted).plain_settings()
+
+
+def test_missing_config_file_names_both_places(
+    planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="key `config_files`: 'no/such.yaml'") as error:
+        make_config(planted, "BPR", ("no/such.yaml",))
+    assert str(tmp_path / "no/such.yaml") in str(error.value)
+    assert str(properties_folder() / "no/such.yaml") in str(error.value)
+
+
+def test_config_file_is_found_by_its_packaged_name(
+    own_properties: Path,
+    planted: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name = "model_on_dataset/BPR/tuned.yaml"
+    (own_properties / name).parent.mkdir(parents=True)
+    (own_properties / name).write_text("learning_rate: 0.25\n")
+    shutil.copy(OVERALL, own_properties)
+    assert make_config(planted, "BPR", (name,))["learning_rate"] == 0.25
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text("learning_rate: 0.5\n")
+    assert make_config(planted, "BPR", (name,))["learning_rate"] == 0.5
+
+
+def test_every_shipped_property_file_is_found_and_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped = sorted(properties_folder().rglob("*.yaml"))
+    assert properties_folder() / "overall.yaml" in shipped
+    for path in shipped:
+        name = str(path.relative_to(properties_folder()))
+        assert config_module._config_file(name) == path
+        assert read_properties(path)
+
+
+def host_keys() -> set[str]:
+    """By text alone: keys that the host's code reads from its settings."""
+    folders = ["model/general_recommender", "trainer", "data", "evaluator", "config"]
+    patterns = [
+        r"\b(?:final_config_dict|config)\[\s*[\"']([\w-]+)[\"']\s*\]",
+        r"\b(?:final_config_dict|config)\.get\(\s*[\"']([\w-]+)[\"']",
+        r"[\"']([\w-]+)[\"'] (?:not )?in (?:self\.)?(?:final_config_dict|config)\b(?!\[)",
+    ]
+    return {
+        key
+        for folder in folders
+        for path in (HOST / folder).rglob("*.py")
+        for pattern in patterns
+        for key in re.findall(pattern, path.read_text(encoding="utf-8"))
+    }
+
+
+@pytest.mark.compat
+def test_every_key_that_host_code_reads_is_known() -> None:
+    keys = host_keys()
+    assert len(keys) > 150
+    in_code_only = keys - config_module._declared_keys()
+    assert {"encoding", "tail_ratio", "token_num_threshold"} <= in_code_only
+    unknown = []
+    for key in sorted(in_code_only | {"alias_of_user_id", "alias_of_item_id"}):
+        try:
+            _check_known("test", key, find_model("BPR").model_class)
+        except UserError as error:
+            unknown.append(str(error))
+    assert unknown == []
+
+
+def test_key_read_in_code_only_is_taken_by_a_config(planted: dict[str, Any]) -> None:
+    declared = config_module._declared_keys()
+    only_in_code = sorted(host_keys() - declared - {"_", "model"})
+    assert only_in_code
+    assert make_config(planted, "ItemKNN", encoding="latin-1")["encoding"] == "latin-1"
+
+
+@pytest.mark.parametrize("key", ["get", "final_config_dict", "items", "keys"])
+def test_names_of_methods_are_no_keys(planted: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError, match=f"unknown key `{key}`"):
+        make_config(planted, **{key: 1})
+
+
+def test_own_key_of_a_registered_model(own_registry: None, planted: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="unknown key `undeclared_depth`"):
+        make_config(planted, undeclared_depth=2)
+    register(Layered)
+    assert make_config(planted, "Layered", undeclared_depth=2)["undeclared_depth"] == 2
+    with pytest.raises(UserError, match="`undeclared_dept`; did you mean `undeclared_depth`"):
+        make_config(planted, "Layered", undeclared_dept=2)
+    assert make_config(planted, Layered, undeclared_depth=3)["undeclared_depth"] == 3
+
+
+def test_keys_are_found_in_all_forms_of_reading() -> None:
+    source = """
+class Model:
+    def __init__(self, config):
+        self.a = config["a"] + self.config['b']
+        self.c = config.get("c", 3)
+        self.d = 1 if "d" in config else 0
+        self.e = 1 if "e" not in self.config else 0
+        self.f = other["f"]
+"""
+    assert {"a", "b", "c", "d", "e"} <= keys_read_by(source)
+    assert "f" not in keys_read_by(source)
+
+
+def test_scan_of_code_is_silent() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert keys_read_by("TEXT = '\\p'\nself.a = config['a']") == {"a"}
+
+
+def test_command_line_is_not_read_behind_the_back(
+    planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = make_config(planted).plain_settings()
+    words = ["prog", "--learning_rate=5", "--learning_rate=6", "--topk=__import__('os')", "junk"]
+    monkeypatch.setattr(sys, "argv", words)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert make_config(planted).plain_settings() == expected
+    assert caplog.records == []
+
+
+def test_overrides_and_files_are_not_changed(planted: dict[str, Any]) -> None:
+    keys = {**planted, "eval_args": {"split": {"RS": [0.5, 0.25, 0.25]}}}
+    kept = {**keys, "eval_args": {"split": {"RS": [0.5, 0.25, 0.25]}}}
+    found = Config("BPR", "planted", (), keys)
+    found["eval_args"]["split"]["RS"][0] = 9
+    assert keys == kept
+    assert Config("BPR", "planted", (), keys)["eval_args"]["split"] == {"RS": [0.5, 0.25, 0.25]}
+
+
+def test_derived_settings_leave_the_first_as_they_were(planted: dict[str, Any]) -> None:
+    first = make_config(planted, learning_rate=0.5)
+    stage = first.derive(learning_rate=0.25, model="LightGCN")
+    assert (stage["learning_rate"], stage["model"]) == (0.25, "LightGCN")
+    assert (first["learning_rate"], first["model"]) == (0.5, "BPR")
+    assert stage["data_path"] == first["data_path"]
+
+
+def test_plain_settings_are_yaml_safe_and_complete(planted: dict[str, Any]) -> None:
+    import yaml
+
+    found = make_config(planted)
+    plain = found.plain_settings()
+    assert set(plain) == set(found.final_config_dict)
+    assert yaml.safe_load(yaml.safe_dump(plain)) == plain
+    assert plain["device"] == "cpu"
+    assert plain["learning_rate"] == found["learning_rate"]
+
+
+def test_properties_ship_beside_or_inside_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, package = properties_folder(), tmp_path / "site" / "recbole_diffusion"
+    package.mkdir(parents=True)
+    monkeypatch.setattr(config_module.resources, "files", lambda name: package)
+    shutil.copytree(real, package.parent / "properties")
+    assert properties_folder() == package.parent / "properties"
+    shutil.copytree(real, package / "properties")
+    assert properties_folder() == package / "properties"
