@@ -11,6 +11,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ import torch
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.randomness import seed_everything
+from recbole_diffusion.report import run_logger
 
 MODELS = {
     "LightGCN": ("LightGCN", {"n_layers": 3, "reg_weight": 1e-4}),
@@ -39,7 +41,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     MODELS["LightGCN"][1]["n_layers"] = arguments.lightgcn_layers
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, run_logger(Path(folder), "ERROR"):
         runs = {name: make_run(*MODELS[name], arguments, folder) for name in MODELS}
         seconds = {name: [] for name in MODELS}
         for round_number in range(arguments.rounds + 1):

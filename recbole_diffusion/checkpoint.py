@@ -1,7 +1,6 @@
 """Checkpoints of tensors and plain values: written atomically, read without unpickling code."""
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,15 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
         TypeError: A value of another type, named by its place in ``content``.
     """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("wb") as stream:
             torch.save({"format": FORMAT, **_encode(content, "checkpoint")}, stream)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -91,10 +90,12 @@ def _encode(value: Any, place: str) -> Any:
     if isinstance(value, dict):
         return {_plain_key(k, place): _encode(v, f"{place}.{k}") for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_encode(v, f"{place}[{i}]") for i, v in enumerate(value))
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        parts = [_encode(v, f"{place}[{i}]") for i, v in enumerate(value)]
+        return parts if isinstance(value, list) else tuple(parts)
+    if isinstance(value, np.ndarray) and value.dtype.isnative and value.dtype.kind in "biufc":
         kind = "matrix" if isinstance(value, np.matrix) else "array"
-        return {_KIND: kind, "values": torch.from_numpy(np.array(value))}
+        if value.dtype.itemsize <= 8 * (1 + (value.dtype.kind == "c")):  # no long doubles
+            return {_KIND: kind, "values": torch.from_numpy(np.array(value))}
     held = f"{type(value).__name__} of {value.dtype}" if hasattr(value, "dtype") else type(value)
     raise TypeError(f"{place}: cannot store {held} in a checkpoint")
 

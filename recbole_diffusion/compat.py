@@ -89,6 +89,8 @@ class _OnFirstUse:
             ) from error
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):  # a look at the name, not a use
+            raise AttributeError(attribute)
         return getattr(self._load(), attribute)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

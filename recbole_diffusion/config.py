@@ -39,6 +39,16 @@ REFUSED = {
     "dataset_save_path": "data is read from its atomic files in every run; nothing pickled is read",
     "save_dataloaders": "splits are drawn from `split_seed`; nothing pickled is read",
     "dataloaders_save_path": "splits are drawn from `split_seed`; nothing pickled is read",
+    "device": "it follows from `use_gpu` and `gpu_id`",
+    "split_hash": "it follows from the data and `split_seed`",
+    "MODEL_TYPE": "it follows from the model",
+    "MODEL_INPUT_TYPE": "it follows from the model",
+    "eval_type": "it follows from `metrics`",
+    "valid_neg_sample_args": "it follows from `eval_args`",
+    "test_neg_sample_args": "it follows from `eval_args`",
+    "single_spec": "a run is one process",
+    "local_rank": "a run is one process",
+    "world_size": "a run is one process",
 }
 ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
     "metrics": (str,),
@@ -59,7 +69,7 @@ MINIMUM = {
     "split_seed": 0,
     "eval_batch_size": 1,
     "eval_batch_users": 1,
-    "eval_memory_mb": 0.0,
+    "eval_memory_mb": 1e-3,
     "metric_decimal_place": 0,
     "embedding_size": 1,
     "n_layers": 0,
@@ -236,6 +246,8 @@ class Config(HostConfig):
             _expect(isinstance(final[key], str), key, final[key], "a text")
         path, parts = final["data_path"], final["benchmark_filename"]
         _expect(isinstance(path, (str, type(None))), "data_path", path, "a folder")
+        clip = final["clip_grad_norm"]
+        _expect(isinstance(clip, (dict, type(None))), "clip_grad_norm", clip, "{max_norm: ...}")
         is_list = parts is None or isinstance(parts, list)
         _expect(is_list, "benchmark_filename", parts, "a list such as [train, valid, test]")
         self._check_evaluation()
@@ -301,6 +313,12 @@ class Config(HostConfig):
     def plain_settings(self) -> dict[str, Any]:
         """The effective settings as plain values, fit for YAML, JSON and checkpoints."""
         return {key: _plain(value) for key, value in sorted(self.final_config_dict.items())}
+
+    def settable(self) -> dict[str, Any]:
+        """The effective settings that a property file may hold, so that it repeats the run."""
+        settings = {k: v for k, v in self.plain_settings().items() if k not in REFUSED}
+        del settings["model"], settings["dataset"]
+        return {**settings, "data_path": str(Path(self["data_path"]).parent)}
 
 
 def _expect(is_met: Any, key: str, found: Any, expected: str) -> None:

@@ -50,7 +50,8 @@ def run_recbole_diffusion(
         report.log_start(logger, config, split, network)
         trainer = config.registration.trainer_class(config, network)
         try:
-            trainer.fit(split.train, split.valid, show_progress=config["show_progress"])
+            with refusals_of(f"model {config.model}", ImportError):
+                trainer.fit(split.train, split.valid, show_progress=config["show_progress"])
         except KeyboardInterrupt:
             logger.warning(f"interrupted; last finished epoch: {trainer.last_model_file}")
             raise

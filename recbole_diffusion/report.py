@@ -81,10 +81,11 @@ def run_logger(folder: Path, level: str) -> Iterator[logging.Logger]:
 
 def log_start(logger: logging.Logger, config: Any, split: Any, network: Any) -> None:
     """Settings, data and model; the settings also go to ``config.yaml`` in the run's folder."""
-    settings = config.plain_settings()
+    settings = config.settable()
     text = yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
-    (Path(config["checkpoint_dir"]) / "config.yaml").write_text(text, encoding="utf-8")
-    logger.info("settings:\n" + "\n".join(f"  {k}: {v}" for k, v in settings.items()))
+    head = f"# --model={config['model']} --dataset={config['dataset']} --config_files=<this file>\n"
+    (Path(config["checkpoint_dir"]) / "config.yaml").write_text(head + text, encoding="utf-8")
+    logger.info("settings:\n" + "\n".join(f"  {k}: {v}" for k, v in settings.items() if v != ""))
     data = split.dataset
     sizes = ", ".join(f"{name} {size}" for name, size in split.sizes.items())
     logger.info(

@@ -11,6 +11,7 @@ import pandas as pd
 from recbole.data.dataloader import TrainDataLoader, UserDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
+from recbole.utils import InputType
 
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.randomness import own_randomness
@@ -60,6 +61,11 @@ def load_split(config: Any) -> Split:
     with _host_errors(config):
         samplers = create_samplers(config, dataset, parts)
         train_loader = _train_loader(config)
+        if train_loader is TrainDataLoader and not _has_negatives(config):
+            raise UserError(
+                f"key `train_neg_sample_args`: found no distribution, but {config.model} learns "
+                "from pairs; expected {distribution: uniform, sample_num: 1}"
+            )
         train = train_loader(config, parts[0], samplers[0], shuffle=config["shuffle"])
         valid = get_dataloader(config, "valid")(config, parts[1], samplers[1], shuffle=False)
         test = get_dataloader(config, "test")(config, parts[2], samplers[2], shuffle=False)
@@ -78,6 +84,12 @@ def _train_loader(config: Any) -> type:
             f"expected one of {list(TRAIN_LOADERS)}"
         )
     return TRAIN_LOADERS[declared]
+
+
+def _has_negatives(config: Any) -> bool:
+    """Whether batches hold the negatives that a model of pairs reads."""
+    is_pairwise = config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
+    return not is_pairwise or config["train_neg_sample_args"]["distribution"] != "none"
 
 
 def _host_errors(config: Any) -> AbstractContextManager[None]:

@@ -140,6 +140,10 @@ class RunTrainer:
         self.best_epoch = epoch
         save_checkpoint(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
 
+    def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
+        """Called by RecBole's trainers that pre-train only; kept as the best, under that name."""
+        self._save_checkpoint(epoch)
+
     def _save_last(self, epoch: int) -> None:
         if self._saved:
             save_checkpoint(self.last_model_file, self._state(epoch))
