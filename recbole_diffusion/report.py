@@ -85,7 +85,9 @@ def log_start(logger: logging.Logger, config: Any, split: Any, network: Any) -> 
     text = yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
     head = f"# --model={config['model']} --dataset={config['dataset']} --config_files=<this file>\n"
     (Path(config["checkpoint_dir"]) / "config.yaml").write_text(head + text, encoding="utf-8")
-    logger.info("settings:\n" + "\n".join(f"  {k}: {v}" for k, v in settings.items() if v != ""))
+    logger.info(
+        "settings:\n" + "\n".join(f"  {k}: {v}" for k, v in settings.items() if v is not None)
+    )
     data = split.dataset
     sizes = ", ".join(f"{name} {size}" for name, size in split.sizes.items())
     logger.info(

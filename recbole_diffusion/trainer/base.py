@@ -19,6 +19,9 @@ class RunTrainer:
     ``best.pth`` holds the epoch with the best validation score, ``last.pth`` the last finished one.
     """
 
+    # What an epoch is called in the log and on the bar.
+    epoch_label = "epoch"
+
     # RecBole's trainer, mixed in after this class, sets these.
     model: Any
     config: Any
@@ -99,9 +102,7 @@ class RunTrainer:
         seconds = time.perf_counter() - start
         self.train_seconds += seconds
         self.epochs_trained += 1
-        self._epoch_report = (
-            f"epoch {epoch_idx}: loss {_format_losses(losses, len(train_data))} [{seconds:.2f} s]"
-        )
+        self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {_format_losses(losses, len(train_data))} [{seconds:.2f} s]"
         if not self._is_validated(epoch_idx):
             self._log(self._epoch_report)
             self._save_last(epoch_idx)
@@ -211,7 +212,9 @@ class _BatchBar:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        bar = tqdm(self._loader, desc=f"epoch {self._epoch}", leave=False, ncols=80)
+        bar = tqdm(
+            self._loader, desc=f"{self._trainer.epoch_label} {self._epoch}", leave=False, ncols=80
+        )
         for batch in bar:
             yield batch
             bar.set_postfix(loss=f"{self._trainer.last_loss.item():.4f}", refresh=False)

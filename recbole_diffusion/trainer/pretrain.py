@@ -87,6 +87,7 @@ def _train(
     )
     model = LightGCN(stage, train_data._dataset).to(config["device"])
     trainer = trainer_on(Trainer)(stage, model)
+    trainer.epoch_label = "pre-training epoch"
     trainer.tensorboard.close()  # it would write between the run's own curves
     trainer.tensorboard = SummaryWriter(str(folder / "tensorboard"))
     # A loader of its own: the run's loader keeps its order of batches.
