@@ -4,8 +4,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_diffusion.config import list_datasets, parse_value
+from recbole_diffusion.data.folders import list_datasets
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.property_files import parse_value
 from recbole_diffusion.quick_start import run_recbole_diffusion
 from recbole_diffusion.registry import list_models
 

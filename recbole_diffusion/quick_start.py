@@ -25,7 +25,7 @@ def run_recbole_diffusion(
 
     Args:
         model: Name (``InfoDCL``, ``LightGCN``, ``recbole.DiffRec``) or class of a model.
-        dataset: Name of a data set; see ``config.list_datasets``.
+        dataset: Name of a data set; see ``data.folders.list_datasets``.
         config_files: Property files, later ones first in precedence.
         config_dict: Keys and values above the files, as on the command line.
 

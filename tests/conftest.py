@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recbole_diffusion import config, registry
+from recbole_diffusion import keys, property_files, registry
 
 DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
 
@@ -40,10 +40,10 @@ def own_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     """An empty folder in place of the package's property files."""
     folder = tmp_path / "own_properties"
     folder.mkdir()
-    monkeypatch.setattr(config, "properties_folder", lambda: folder)
-    config._declared_keys.cache_clear()
+    monkeypatch.setattr(property_files, "properties_folder", lambda: folder)
+    keys.declared_keys.cache_clear()
     yield folder
-    config._declared_keys.cache_clear()
+    keys.declared_keys.cache_clear()
 
 
 @pytest.fixture

@@ -14,19 +14,18 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
-from recbole_diffusion import config as config_module
-from recbole_diffusion.config import (
-    REFUSED,
-    Config,
-    _check_known,
-    keys_read_by,
-    list_datasets,
+from recbole_diffusion import property_files
+from recbole_diffusion.config import Config
+from recbole_diffusion.data.folders import list_datasets
+from recbole_diffusion.data.split import load_split
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.keys import REFUSED, check_known, declared_keys, keys_read_by
+from recbole_diffusion.property_files import (
+    find_property_file,
     parse_value,
     properties_folder,
     read_properties,
 )
-from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
 from recbole_diffusion.registry import find_model, register
 
 HOST = Path(recbole.__file__).parent
@@ -430,7 +429,7 @@ def test_every_shipped_property_file_is_found_and_sound(
     assert properties_folder() / "overall.yaml" in shipped
     for path in shipped:
         name = str(path.relative_to(properties_folder()))
-        assert config_module._config_file(name) == path
+        assert find_property_file(name) == path
         assert read_properties(path)
 
 
@@ -455,19 +454,19 @@ def host_keys() -> set[str]:
 def test_every_key_that_host_code_reads_is_known() -> None:
     keys = host_keys()
     assert len(keys) > 150
-    in_code_only = keys - config_module._declared_keys()
+    in_code_only = keys - declared_keys()
     assert {"encoding", "tail_ratio", "token_num_threshold"} <= in_code_only
     unknown = []
     for key in sorted(in_code_only | {"alias_of_user_id", "alias_of_item_id"}):
         try:
-            _check_known("test", key, find_model("BPR").model_class)
+            check_known("test", key, find_model("BPR").model_class)
         except UserError as error:
             unknown.append(str(error))
     assert unknown == []
 
 
 def test_key_read_in_code_only_is_taken_by_a_config(planted: dict[str, Any]) -> None:
-    declared = config_module._declared_keys()
+    declared = declared_keys()
     only_in_code = sorted(host_keys() - declared - {"_", "model"})
     assert only_in_code
     assert make_config(planted, "ItemKNN", encoding="latin-1")["encoding"] == "latin-1"
@@ -554,7 +553,7 @@ def test_properties_ship_beside_or_inside_the_package(
 ) -> None:
     real, package = properties_folder(), tmp_path / "site" / "recbole_diffusion"
     package.mkdir(parents=True)
-    monkeypatch.setattr(config_module.resources, "files", lambda name: package)
+    monkeypatch.setattr(property_files.resources, "files", lambda name: package)
     shutil.copytree(real, package.parent / "properties")
     assert properties_folder() == package.parent / "properties"
     shutil.copytree(real, package / "properties")

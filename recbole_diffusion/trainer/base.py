@@ -102,7 +102,8 @@ class RunTrainer:
         seconds = time.perf_counter() - start
         self.train_seconds += seconds
         self.epochs_trained += 1
-        self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {_format_losses(losses, len(train_data))} [{seconds:.2f} s]"
+        means = _format_losses(losses, len(train_data))
+        self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {means} [{seconds:.2f} s]"
         if not self._is_validated(epoch_idx):
             self._log(self._epoch_report)
             self._save_last(epoch_idx)

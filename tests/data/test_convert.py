@@ -12,8 +12,8 @@ from recbole_diffusion.data.convert import (
     ConversionReport,
     convert_text_split,
     main,
-    write_files,
 )
+from recbole_diffusion.data.released import write_files
 from recbole_diffusion.errors import UserError
 
 OFFICE = Path(__file__).resolve().parents[3] / "shared" / "data" / "infodcl_office"

@@ -12,7 +12,7 @@ import torch
 from recbole.data.interaction import Interaction
 from scipy.special import erf, expit, log_softmax
 
-from recbole_diffusion.config import Config, properties_folder, read_properties
+from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.model.infodcl import (
@@ -22,6 +22,7 @@ from recbole_diffusion.model.infodcl import (
     PSNet,
     SpectralRectification,
 )
+from recbole_diffusion.property_files import properties_folder, read_properties
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,42 @@
+"""Where data sets lie."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.property_files import HOST_FOLDER
+
+
+def find_dataset(dataset: str, data_path: str | None, benchmark: Sequence[str] | None) -> Path:
+    """The folder that holds the data set's interactions.
+
+    Raises:
+        UserError: Found nowhere; the message lists the places and what to do.
+    """
+    names = [f"{dataset}.{part}.inter" for part in benchmark or ()] or [f"{dataset}.inter"]
+    roots = data_roots(data_path)
+    for root in roots:
+        folder = root / dataset
+        if folder.is_dir() and all((folder / name).is_file() for name in names):
+            return folder
+    raise UserError(
+        f"key `dataset`: {dataset!r} not found: looked for {', '.join(names)} in "
+        f"{', '.join(str(root / dataset) for root in roots)}. --list_datasets prints what is "
+        "there; dataset_atomic/README.md says how to convert released data or bring your own."
+    )
+
+
+def data_roots(data_path: str | None = None) -> list[Path]:
+    """Folders of data sets, in the order in which they are searched."""
+    given = [Path(data_path).resolve()] if data_path else []
+    return [*given, Path("dataset_atomic").resolve(), HOST_FOLDER / "dataset_example"]
+
+
+def list_datasets(data_path: str | None = None) -> dict[str, str]:
+    """Data sets that can be named by ``--dataset``, with the folder of each."""
+    found: dict[str, str] = {}
+    for root in data_roots(data_path):
+        for folder in sorted(root.iterdir()) if root.is_dir() else ():
+            if any(folder.glob(f"{folder.name}*.inter")):
+                found.setdefault(folder.name, str(folder))
+    return found

@@ -1,0 +1,237 @@
+"""What all converters share: reading pairs of ids, their duplicates, writing atomic files."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from recbole_diffusion.errors import UserError
+
+Pair = tuple[int, int]
+
+INTER_HEADER = "user_id:token\titem_id:token"
+MAX_ID_DIGITS = 18  # the longest ids that always fit int64
+MAX_SHOWN = 60
+
+
+def read_pairs(path: Path) -> Iterator[Pair]:
+    """Streams the ``user item`` lines of a text file.
+
+    Args:
+        path: UTF-8 file; each line holds two non-negative integers separated by white space.
+
+    Yields:
+        User and item of each line.
+
+    Raises:
+        UserError: The file cannot be read, holds nothing, or has a malformed line; the message
+            names file and line.
+    """
+    for number, line in read_lines(path):
+        fields = line.split()
+        if len(fields) != 2:
+            found = f"{len(fields)} fields in {shown(line)}"
+            raise line_error(path, number, found, "two: `user item`")
+        yield parse_id(path, number, fields[0]), parse_id(path, number, fields[1])
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Streams the lines of a UTF-8 file; empty lines are allowed at the end only.
+
+    Args:
+        path: Text file with Unix or Windows line ends.
+
+    Yields:
+        Line number, counted from 1, and the line without its end.
+
+    Raises:
+        UserError: The file cannot be read, holds nothing, is not UTF-8, or has an empty line
+            before its last line.
+    """
+    last = 0
+    try:
+        # Binary lines end at \n alone, so the numbers are those of an editor, whatever the text.
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                line = _decode(path, number, raw)
+                if not line:
+                    continue
+                if number > last + 1:
+                    raise line_error(path, last + 1, "an empty line", "empty lines only at the end")
+                last = number
+                yield number, line
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}), expected a text file."
+        ) from error
+    if not last:
+        raise UserError(f"{path}: found no line, expected at least one.")
+
+
+def _decode(path: Path, number: int, raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        found = f"the byte 0x{raw[error.start]:02x} at column {error.start + 1}"
+        raise line_error(path, number, found, "UTF-8 text") from error
+
+
+def parse_id(path: Path, number: int, text: str) -> int:
+    """A non-negative integer id of a line.
+
+    Raises:
+        UserError: Another text; the message names file and line.
+    """
+    # int() alone would also take "+1", "1_0" and digits of other scripts.
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS):
+        expected = f"a non-negative integer of at most {MAX_ID_DIGITS} digits"
+        raise line_error(path, number, shown(text), expected)
+    return int(text)
+
+
+def shown(text: str) -> str:
+    """A text for a message: quoted, its end left out when long."""
+    return repr(text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "...")
+
+
+def line_error(path: Path, number: int, found: str, expected: str) -> UserError:
+    """Builds the error for one line of an input file; ``number`` counts from 1."""
+    return UserError(f"{path}, line {number}: found {found}, expected {expected}.")
+
+
+def drop_duplicates(pairs: Iterable[Pair]) -> tuple[list[Pair], int]:
+    """Keeps the first of equal pairs.
+
+    Args:
+        pairs: Pairs of one split.
+
+    Returns:
+        The distinct pairs in their order, and the number of pairs left out.
+    """
+    distinct: dict[Pair, None] = {}
+    total = 0
+    for pair in pairs:
+        distinct[pair] = None
+        total += 1
+    return list(distinct), total - len(distinct)
+
+
+def separate_splits(
+    source: Path, splits: Mapping[str, list[Pair]], drop_cross_duplicates: bool
+) -> tuple[dict[str, list[Pair]], dict[str, int]]:
+    """Makes the splits disjoint, or refuses those that are not.
+
+    Args:
+        source: Where the splits come from, for the error message.
+        splits: Distinct pairs by split, the split that keeps a shared pair first.
+        drop_cross_duplicates: Whether to drop a shared pair from all splits but its first.
+
+    Returns:
+        The disjoint splits, and the number of dropped pairs by split.
+
+    Raises:
+        UserError: Splits share pairs and ``drop_cross_duplicates`` is off, or dropping the shared
+            pairs leaves a split empty.
+    """
+    overlaps = find_overlaps(splits)
+    if any(overlaps.values()) and not drop_cross_duplicates:
+        raise _overlap_error(source, overlaps)
+    disjoint = {
+        split: [pair for pair in pairs if pair not in overlaps[split]]
+        for split, pairs in splits.items()
+    }
+    for split, pairs in disjoint.items():
+        if not pairs:
+            raise UserError(
+                f"{source}: found every pair of the {split} split in an earlier split, "
+                "expected at least one new pair."
+            )
+    return disjoint, {split: len(shared) for split, shared in overlaps.items()}
+
+
+def find_overlaps(splits: Mapping[str, Iterable[Pair]]) -> dict[str, dict[Pair, str]]:
+    """Finds the pairs that an earlier split holds already.
+
+    Args:
+        splits: Pairs by split, the split that keeps a shared pair first.
+
+    Returns:
+        For each split its pairs that occur in an earlier split, with the name of the first one.
+    """
+    first_split: dict[Pair, str] = {}
+    overlaps: dict[str, dict[Pair, str]] = {}
+    for split, pairs in splits.items():
+        overlaps[split] = {}
+        for pair in pairs:
+            if first_split.setdefault(pair, split) != split:
+                overlaps[split][pair] = first_split[pair]
+    return overlaps
+
+
+def _overlap_error(source: Path, overlaps: Mapping[str, Mapping[Pair, str]]) -> UserError:
+    shared = {pair for pairs in overlaps.values() for pair in pairs}
+    (user, item), first, later = next(
+        (pair, first, split) for split, pairs in overlaps.items() for pair, first in pairs.items()
+    )
+    return UserError(
+        f"{source}: found {len(shared)} pair(s) in more than one split, for example user {user} "
+        f"with item {item} in {first} and {later}, expected disjoint splits "
+        "(--drop-cross-duplicates keeps such a pair in its first split only)."
+    )
+
+
+def inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
+    """Yields header and lines of an ``.inter`` file."""
+    yield INTER_HEADER
+    for user, item in pairs:
+        yield f"{user}\t{item}"
+
+
+def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
+    """Refuses output paths that are taken.
+
+    Args:
+        paths: Files about to be written.
+        overwrite: Whether existing files may be replaced.
+
+    Raises:
+        UserError: A path exists and ``overwrite`` is off, or it is no regular file.
+    """
+    for path in filter(Path.exists, paths):
+        if not path.is_file():
+            raise UserError(f"{path}: found something that is no file, expected a free path.")
+        if not overwrite:
+            raise UserError(
+                f"{path}: found an existing file, expected none (--overwrite replaces it)."
+            )
+
+
+def write_files(contents: Mapping[Path, Iterable[str]]) -> None:
+    """Writes text files so that a failure while writing leaves all old files as they were.
+
+    Everything goes to temporary files beside the targets first; only then is each one moved into
+    its place.
+
+    Args:
+        contents: Lines without their ends, by target path.
+
+    Raises:
+        UserError: A folder or file cannot be written.
+    """
+    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    try:
+        for folder in {path.parent for path in contents}:
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            for path, lines in contents.items():
+                with parts[path].open("w", encoding="utf-8", newline="\n") as file:
+                    file.writelines(f"{line}\n" for line in lines)
+            for path, part in parts.items():
+                os.replace(part, path)
+        finally:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
+    except OSError as error:
+        # The whole error: it names no file when the disk is full.
+        raise UserError(
+            f"output files: cannot be written ({error}), expected a writable folder with room."
+        ) from error

@@ -1,0 +1,264 @@
+"""Which keys a setting may have, and which values."""
+
+import ast
+import re
+import sys
+import warnings
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from recbole.evaluator import GAUC, LossMetric, metric_types, metrics_dict
+from recbole.utils.argument_list import (
+    dataset_arguments,
+    evaluation_arguments,
+    general_arguments,
+    training_arguments,
+)
+
+from recbole_diffusion import property_files
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.property_files import HOST_FOLDER, HOST_PROPERTIES, read_properties
+
+# Keys of the host that would do nothing here, or harm.
+REFUSED = {
+    "checkpoint_dir": "every run writes to a folder of its own under `output_dir`",
+    "config_file": "name the files by `config_files`",
+    "save_dataset": "data is read from its atomic files in every run; nothing pickled is read",
+    "dataset_save_path": "data is read from its atomic files in every run; nothing pickled is read",
+    "save_dataloaders": "splits are drawn from `split_seed`; nothing pickled is read",
+    "dataloaders_save_path": "splits are drawn from `split_seed`; nothing pickled is read",
+    "device": "it follows from `use_gpu` and `gpu_id`",
+    "split_hash": "it follows from the data and `split_seed`",
+    "MODEL_TYPE": "it follows from the model",
+    "MODEL_INPUT_TYPE": "it follows from the model",
+    "eval_type": "it follows from `metrics`",
+    "valid_neg_sample_args": "it follows from `eval_args`",
+    "test_neg_sample_args": "it follows from `eval_args`",
+    "single_spec": "a run is one process",
+    "local_rank": "a run is one process",
+    "world_size": "a run is one process",
+}
+ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
+    "metrics": (str,),
+    "topk": (int,),
+    "use_gpu": (bool,),
+    "gpu_id": (int, str),
+}
+MINIMUM = {
+    "epochs": 0,
+    "train_batch_size": 1,
+    "learning_rate": 0.0,
+    "weight_decay": 0.0,
+    "eval_step": 0,
+    "stopping_step": 0,
+    "seed": 0,
+    "split_seed": 0,
+    "eval_batch_size": 1,
+    "eval_batch_users": 1,
+    "eval_memory_mb": 1e-3,
+    "metric_decimal_place": 0,
+    "embedding_size": 1,
+    "n_layers": 0,
+    "n_neighbors": 1,
+    "steps": 1,
+    "temperature": 1e-6,
+    "embedding_std": 0.0,
+    "reconstruction_weight": 0.0,
+    "bpr_weight": 0.0,
+    "contrastive_weight": 0.0,
+    "balance_weight": 0.0,
+    "reg_weight": 0.0,
+    "pretrain_reg_weight": 0.0,
+    "pretrain_epochs": 1,
+    "pretrain_learning_rate": 0.0,
+    "pretrain_n_layers": 1,
+    "pretrain_stopping_step": 0,
+}
+CHOICES = {
+    "state": ("debug", "info", "warning", "error", "critical"),
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
+}
+EVAL_ARGS = ("split", "order", "group_by", "mode")
+EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
+
+
+def check_layer(
+    source: str, layer: Mapping[str, Any], defaults: Mapping[str, Any], model_class: type
+) -> None:
+    """Check the keys and types of one layer that the user gave.
+
+    Args:
+        source: File or command line, for the message.
+        layer: Its keys and values.
+        defaults: The settings below the user's; a value has the type of its default.
+        model_class: Its code may read keys that no property file declares.
+
+    Raises:
+        UserError: A key that is unknown or cannot be set, or a value of another type.
+    """
+    for key, value in layer.items():
+        if key in ("model", "dataset"):
+            raise UserError(f"{source}: key `{key}`: found {value!r}, expected as --{key} only")
+        if key in REFUSED:
+            raise UserError(f"{source}: key `{key}` cannot be set: {REFUSED[key]}")
+        if key not in defaults and key not in declared_keys():
+            check_known(source, key, model_class)
+        if key in defaults:
+            _check_type(source, key, value, defaults[key])
+
+
+@cache
+def declared_keys() -> frozenset[str]:
+    """Keys of every property file, RecBole's and ours, and of RecBole's argument lists."""
+    keys = {"model", "dataset", "config_files"}
+    for arguments in (
+        general_arguments,
+        training_arguments,
+        evaluation_arguments,
+        dataset_arguments,
+    ):
+        keys.update(arguments)
+    for folder in (HOST_PROPERTIES, property_files.properties_folder()):
+        for path in folder.rglob("*.yaml"):
+            if not path.name.endswith("url.yaml"):
+                keys.update(read_properties(path))
+    return frozenset(keys)
+
+
+def keys_read_by(source: str) -> set[str]:
+    """Keys that a module's code reads as ``config["key"]``, ``config.get`` or ``"key" in config``.
+
+    Args:
+        source: Python source text.
+    """
+    keys: set[str] = set()
+    methods: set[str] = {"", "final_config_dict"}
+    with warnings.catch_warnings():  # what the source's own escapes would say
+        warnings.simplefilter("ignore")
+        tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and _is_config(node.value):
+            keys.add(_text(node.slice))
+        elif isinstance(node, ast.Compare) and _is_config(node.comparators[0]):
+            keys.add(_text(node.left))
+        elif isinstance(node, ast.Attribute) and _is_config(node.value):
+            keys.add(node.attr)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if _is_config(node.func.value):
+                methods.add(node.func.attr)
+                keys.update(_text(argument) for argument in node.args[:1])
+    return keys - methods
+
+
+def _is_config(node: ast.expr) -> bool:
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return name in ("config", "final_config_dict")
+
+
+def _text(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+@cache
+def host_code_keys() -> frozenset[str]:
+    """Keys that RecBole's own code reads; some stand in none of its property files."""
+    return frozenset(
+        key
+        for path in HOST_FOLDER.rglob("*.py")
+        for key in keys_read_by(path.read_text(encoding="utf-8"))
+    )
+
+
+def check_known(source: str, key: str, model_class: type) -> None:
+    """Read code only for a key that no property file declares: that takes a second."""
+    own = set()
+    for base in model_class.__mro__:
+        path = getattr(sys.modules.get(base.__module__), "__file__", None)
+        if path and not base.__module__.startswith(("torch", "builtins")):
+            own |= keys_read_by(Path(path).read_text(encoding="utf-8"))
+    known = declared_keys() | host_code_keys() | own
+    if key in known:
+        return
+    near = get_close_matches(key, known, n=1, cutoff=0.6)
+    hint = f"; did you mean `{near[0]}`?" if near else ""
+    raise UserError(f"{source}: unknown key `{key}`{hint}")
+
+
+def _check_type(source: str, key: str, value: Any, default: Any) -> None:
+    """A value has the type of its key's default; a whole number serves for a float."""
+    if default is None or _has_type(value, default) or isinstance(value, ALSO_ALLOWED.get(key, ())):
+        return
+    raise UserError(
+        f"{source}: key `{key}`: found {value!r} ({type(value).__name__}), "
+        f"expected a {type(default).__name__} such as {default!r}"
+    )
+
+
+def _has_type(value: Any, default: Any) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return isinstance(value, (int, float))
+    return isinstance(value, type(default)) or (
+        value is None and isinstance(default, (str, list, dict))
+    )
+
+
+def check_values(final: Mapping[str, Any]) -> None:
+    """Check ranges and choices of the effective settings, before RecBole's code meets them.
+
+    Raises:
+        UserError: The first value that does not fit.
+    """
+    for key, least in MINIMUM.items():
+        value = final.get(key)
+        if isinstance(value, str):
+            raise UserError(f"key `{key}`: found {value!r}, expected a number")
+        if isinstance(value, (int, float)) and not value >= least:
+            raise UserError(f"key `{key}`: found {value}, expected at least {least}")
+    for key in ("seed", "split_seed"):
+        _expect(final[key] < 2**32, key, final[key], "below 2^32")
+    for key, allowed in CHOICES.items():
+        _expect(str(final[key]).lower() in allowed, key, final[key], f"one of {allowed}")
+    for key in ("output_dir", "valid_metric"):
+        _expect(isinstance(final[key], str), key, final[key], "a text")
+    path, parts = final["data_path"], final["benchmark_filename"]
+    _expect(isinstance(path, (str, type(None))), "data_path", path, "a folder")
+    clip = final["clip_grad_norm"]
+    _expect(isinstance(clip, (dict, type(None))), "clip_grad_norm", clip, "{max_norm: ...}")
+    is_list = parts is None or isinstance(parts, list)
+    _expect(is_list, "benchmark_filename", parts, "a list such as [train, valid, test]")
+    _check_evaluation(final)
+
+
+def _check_evaluation(final: Mapping[str, Any]) -> None:
+    metrics, topk, rules = final["metrics"], final["topk"], final["eval_args"]
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    is_known = metrics and all(str(metric).lower() in metric_types for metric in metrics)
+    _expect(is_known, "metrics", metrics, f"one or more of {', '.join(sorted(metric_types))}")
+    topk = [topk] if isinstance(topk, int) else topk
+    is_cut = topk and all(type(k) is int and k > 0 for k in topk)
+    _expect(is_cut, "topk", topk, "positive whole numbers")
+    unknown = set(rules) - set(EVAL_ARGS)
+    _expect(not unknown, "eval_args", rules, f"no other keys than {', '.join(EVAL_ARGS)}")
+    mode = rules.get("mode", "full")
+    modes = mode.values() if isinstance(mode, dict) else [mode]
+    is_mode = all(EVAL_MODE.fullmatch(str(m)) for m in modes)
+    _expect(is_mode, "eval_args", rules, "mode full, labeled, or uniN or popN with N > 0")
+    is_plain = {m for m in metrics if issubclass(metrics_dict[m.lower()], (LossMetric, GAUC))}
+    names = {m if m in is_plain else f"{m}@{k}" for m in metrics for k in topk}
+    is_measured = final["valid_metric"].lower() in {name.lower() for name in names}
+    _expect(
+        is_measured,
+        "valid_metric",
+        final["valid_metric"],
+        f"`metrics` at `topk`: {sorted(names)}",
+    )
+
+
+def _expect(is_met: Any, key: str, found: Any, expected: str) -> None:
+    if not is_met:
+        raise UserError(f"key `{key}`: found {found!r}, expected {expected}")

@@ -1,0 +1,104 @@
+"""Property files: where they lie, how they are read, and which apply to a run."""
+
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import recbole
+import yaml
+
+from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.registry import Registration, find_model
+
+HOST_FOLDER = Path(recbole.__file__).parent
+HOST_PROPERTIES = HOST_FOLDER / "properties"
+
+
+class PropertyLoader(yaml.SafeLoader):
+    """Safe YAML in which 1e-3 is a number, as RecBole's users write it."""
+
+
+PropertyLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$"),
+    list("-+0123456789."),
+)
+
+
+def parse_value(text: str, source: str) -> Any:
+    """Parse one command-line value as YAML.
+
+    Raises:
+        UserError: Not valid YAML.
+    """
+    try:
+        return yaml.load(text, Loader=PropertyLoader)
+    except (yaml.YAMLError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{source}: found {text!r}, which is not valid YAML: {reason}") from error
+
+
+def read_properties(path: Path) -> dict[str, Any]:
+    """Read one property file.
+
+    Raises:
+        UserError: Missing, not YAML, or not a mapping of keys.
+    """
+    if not path.is_file():
+        raise UserError(f"property file {path}: no such file")
+    with refusals_of(f"property file {path} is not UTF-8 text", UnicodeDecodeError):
+        text = path.read_text(encoding="utf-8")
+    content = parse_value(text, f"property file {path}") or {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UserError(
+            f"property file {path}: found {type(content).__name__}, expected keys and values"
+        )
+    return content
+
+
+def properties_folder() -> Path:
+    """The package's property files: inside the wheel, or beside the package in a clone."""
+    package = Path(str(resources.files("recbole_diffusion")))
+    installed = package / "properties"
+    return installed if installed.is_dir() else package.parent / "properties"
+
+
+def find_property_file(name: str) -> Path:
+    """A path as given, else a file of the package's properties.
+
+    Raises:
+        UserError: Neither exists.
+    """
+    path, packaged = Path(name), properties_folder() / name
+    if path.is_file():
+        return path
+    if packaged.is_file():
+        return packaged
+    raise UserError(
+        f"key `config_files`: {name!r} found neither as {path.resolve()} nor {packaged}"
+    )
+
+
+def default_layers(registration: Registration, dataset: str) -> list[tuple[str, dict[str, Any]]]:
+    """Property files below the user's, lowest first; absent ones are left out."""
+    ours, name = properties_folder(), registration.name
+    model_files = [registration.properties or ours / "model" / f"{name}.yaml"]
+    if registration.is_host:
+        model_files = [HOST_PROPERTIES / "model" / f"{name}.yaml"]
+    on_dataset = f"recbole.{name}" if _is_shadowed(registration) else name
+    paths = [
+        HOST_PROPERTIES / "overall.yaml",
+        HOST_PROPERTIES / "dataset" / "sample.yaml",
+        ours / "overall.yaml",
+        HOST_PROPERTIES / "dataset" / f"{dataset}.yaml",
+        ours / "dataset" / f"{dataset}.yaml",
+        *model_files,
+        ours / "model_on_dataset" / on_dataset / f"{dataset}.yaml",
+    ]
+    return [(str(path), read_properties(path)) for path in paths if path.is_file()]
+
+
+def _is_shadowed(registration: Registration) -> bool:
+    """Whether this is RecBole's model of a name that is ours first."""
+    return registration.is_host and not find_model(registration.name).is_host
