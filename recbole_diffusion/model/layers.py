@@ -24,6 +24,11 @@ def thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
         U [B, d], singular values [d] in falling order, V [d, d], with matrix = U diag(s) V^T.
         Singular values below 1e-3 of the largest are given as that, with shorter columns of U.
     """
+    with torch.autocast(matrix.device.type, enabled=False):  # no eigenvalues in half precision
+        return _thin_svd(matrix if matrix.dtype == torch.float64 else matrix.float())
+
+
+def _thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     eigenvalues, v = _SymmetricEigen.apply(matrix.T @ matrix)
     eigenvalues, v = eigenvalues.flip(0), v.flip(1)
     with torch.no_grad():

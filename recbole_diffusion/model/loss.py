@@ -39,9 +39,15 @@ def info_nce(
 
     Source: Liang et al. 2026, Eq. 11.
     """
-    normalized = F.normalize(views, dim=1), F.normalize(anchors, dim=1)
-    loss: torch.Tensor = _BlockedInfoNCE.apply(*normalized, targets, temperature)
+    with torch.autocast(views.device.type, enabled=False):  # exp needs single precision
+        normalized = F.normalize(_single(views), dim=1), F.normalize(_single(anchors), dim=1)
+        loss: torch.Tensor = _BlockedInfoNCE.apply(*normalized, targets, temperature)
     return loss
+
+
+def _single(x: torch.Tensor) -> torch.Tensor:
+    """A lower precision raised to single; double stays."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 class _BlockedInfoNCE(torch.autograd.Function):

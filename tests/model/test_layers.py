@@ -189,3 +189,12 @@ def test_left_vectors_of_vanishing_values_are_near_zero(make_matrix, rank):
     torch.testing.assert_close(
         left[:, :rank].T @ left[:, :rank], torch.eye(rank, dtype=torch.float64)
     )
+
+
+def test_thin_svd_stays_in_single_precision_under_autocast():
+    matrix = torch.randn(30, 8, generator=torch.Generator().manual_seed(3))
+    expected = thin_svd(matrix)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (matrix.T @ matrix).dtype == torch.bfloat16
+        for found, part in zip(thin_svd(matrix), expected, strict=True):
+            assert torch.equal(found, part)

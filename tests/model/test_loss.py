@@ -145,3 +145,14 @@ def test_bpr_loss_of_far_scores_neither_overflows_nor_vanishes():
     wrong_order.backward()
     assert wrong_order.item() == 1000
     assert far.grad.item() == 1
+
+
+def test_info_nce_stays_in_single_precision_under_autocast():
+    generator = torch.Generator().manual_seed(3)
+    views = torch.randn(30, 8, generator=generator)
+    anchors = torch.randn(50, 8, generator=generator)
+    targets = torch.randint(50, (30,), generator=generator)
+    expected = info_nce(views, anchors, targets, 0.1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert (views @ anchors.T).dtype == torch.bfloat16
+        assert torch.equal(info_nce(views, anchors, targets, 0.1), expected)
