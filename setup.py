@@ -25,14 +25,15 @@ setup(
         "recbole_diffusion.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml"],
     },
     install_requires=[
-        # 1.2.1 requires a ray release that no Python above 3.11 has; neither version needs it here.
-        'recbole>=1.2.0; python_version < "3.12"',
-        'recbole>=1.2.0,!=1.2.1; python_version >= "3.12"',
+        # 1.2.1 works, but requires a ray that nothing uses and that no Python above 3.11 has.
+        "recbole>=1.2.0,!=1.2.1",
         "torch>=2.6",
         "numpy>=1.26",
         "scipy>=1.11",
         "pandas>=2.0",
         "pyyaml>=6.0",
+        "tensorboard>=2.5",
+        "tqdm>=4.48",
     ],
     extras_require={"dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "types-PyYAML"]},
     entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.cli:main"]},

@@ -70,7 +70,6 @@ def make_run(model: str, settings: dict, arguments: argparse.Namespace, folder: 
             *(0.1 * rng.standard_normal((n, network.embedding_size), np.float32) for n in sizes)
         )
     trainer = config.registration.trainer_class(config, network)
-    trainer._has_validation, trainer._verbose, trainer._saved = False, False, False
     return trainer, split.train
 
 

@@ -2,6 +2,10 @@
 
 from recbole_diffusion.compat import apply_patches
 
-apply_patches()
+apply_patches()  # before anything imports the parts of RecBole that it mends
+
+from recbole_diffusion.quick_start import run_recbole_diffusion  # noqa: E402
+from recbole_diffusion.registry import register  # noqa: E402
 
 __version__ = "0.1.0"
+__all__ = ["register", "run_recbole_diffusion"]

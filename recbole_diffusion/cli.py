@@ -66,16 +66,12 @@ def _listing(words: Sequence[str], keys: dict[str, Any]) -> str | None:
     if "--help" in words or "-h" in words:
         return USAGE
     if "--list_models" in words:
-        blocks = ((source, "\n".join(f"  {n}" for n in names)) for source, names in _models())
-        return "".join(f"{source}\n{names}\n" for source, names in blocks)
+        blocks = [[source, *names] for source, names in list_models().items()]
+        return "\n".join("\n  ".join(block) for block in blocks) + "\n"
     if "--list_datasets" in words:
         found = list_datasets(keys.get("data_path"))
         return "".join(f"{name:<20} {folder}\n" for name, folder in found.items())
     return None
-
-
-def _models() -> list[tuple[str, list[str]]]:
-    return list(list_models().items())
 
 
 def parse_arguments(words: Sequence[str]) -> dict[str, Any]:

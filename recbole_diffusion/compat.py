@@ -6,6 +6,7 @@ inside ``recbole.*`` only: numpy, scipy, pandas, torch and yaml stay as they are
 
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -324,14 +325,15 @@ def _collect_plain_values() -> None:
 def _host_version() -> tuple[int, ...]:
     import recbole
 
-    return tuple(int(part) for part in recbole.__version__.split("."))
+    return tuple(int(part) for part in re.findall(r"\d+", recbole.__version__)[:3])
 
 
 def _has_pandas_3() -> bool:
     return int(pd.__version__.split(".")[0]) >= 3
 
 
-def _always() -> bool:
+def _in_every_version() -> bool:
+    """Both 1.2.0 and 1.2.1 have the fault, whatever is installed beside them."""
     return True
 
 
@@ -339,7 +341,7 @@ PATCHES = (
     Patch(
         "defer_ray",
         "recbole.quick_start imports ray.tune, which nothing but its tuner uses",
-        _always,
+        _in_every_version,
         _defer_ray,
     ),
     Patch(
@@ -351,7 +353,7 @@ PATCHES = (
     Patch(
         "keep_numpy_names",
         "Config puts removed names back into numpy for everybody, and fails on numpy 2",
-        _always,
+        _in_every_version,
         _keep_numpy_names,
     ),
     Patch(
@@ -363,7 +365,7 @@ PATCHES = (
     Patch(
         "use_current_sparse_tensors",
         "graph models build torch.sparse.FloatTensor, which is deprecated and warns",
-        _always,
+        _in_every_version,
         _use_current_sparse_tensors,
     ),
     Patch(
@@ -387,37 +389,37 @@ PATCHES = (
     Patch(
         "use_current_grad_scaler",
         "torch.cuda.amp.GradScaler is deprecated and warns in every epoch",
-        _always,
+        _in_every_version,
         _use_current_grad_scaler,
     ),
     Patch(
         "count_eval_batches_in_users",
         "full-sort evaluation scores one user at a time once n_items > eval_batch_size / 2",
-        _always,
+        _in_every_version,
         _count_eval_batches_in_users,
     ),
     Patch(
         "keep_earlier_epoch_on_ties",
         "a later epoch with an equal validation score replaces the best one",
-        _always,
+        _in_every_version,
         _keep_earlier_epoch_on_ties,
     ),
     Patch(
         "leave_metrics_unrounded",
         "metrics are rounded before the best epoch is picked, so that ties move it",
-        _always,
+        _in_every_version,
         _leave_metrics_unrounded,
     ),
     Patch(
         "clear_finished_bars",
         "finished progress bars stay, two lines an epoch",
-        _always,
+        _in_every_version,
         _clear_finished_bars,
     ),
     Patch(
         "keep_tensorboard_in_run_folder",
         "TensorBoard files go to the working directory, under names that collide",
-        _always,
+        _in_every_version,
         _keep_tensorboard_in_run_folder,
     ),
     Patch(

@@ -9,7 +9,7 @@ import torch
 from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
-from recbole_diffusion.data.folders import find_dataset
+from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.keys import REFUSED, check_layer, check_values
 from recbole_diffusion.property_files import (
@@ -52,13 +52,17 @@ class Config(HostConfig):
         self.yaml_loader = PropertyLoader
         self._init_parameters_category()
 
-        defaults = default_layers(self.registration, dataset)
         user = [(str(f), read_properties(find_property_file(f))) for f in config_files]
         user.append(("command line", dict(overrides or {})))
-        self.internal_config_dict = _merge(defaults)
         self.external_config_dict = _merge(user)
+        own_file = find_dataset_properties(dataset, self.external_config_dict.get("data_path"))
+        self.internal_config_dict = _merge(default_layers(self.registration, dataset, own_file))
+        classes = self.model_class, self.registration.trainer_class
+        if own_file is not None:
+            shipped = _merge(default_layers(self.registration, dataset))
+            check_layer(str(own_file), read_properties(own_file), shipped, *classes)
         for source, layer in user:
-            check_layer(source, layer, self.internal_config_dict, self.model_class)
+            check_layer(source, layer, self.internal_config_dict, *classes)
 
         self.internal_config_dict["MODEL_TYPE"] = self.registration.type
         self.final_config_dict = copy.deepcopy(

@@ -1,13 +1,13 @@
 """Which keys a setting may have, and which values."""
 
 import ast
+import inspect
 import re
 import sys
 import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from recbole.evaluator import GAUC, LossMetric, metric_types, metrics_dict
@@ -40,6 +40,7 @@ REFUSED = {
     "single_spec": "a run is one process",
     "local_rank": "a run is one process",
     "world_size": "a run is one process",
+    "reproducibility": "runs always are, by `seed`",
 }
 ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
     "metrics": (str,),
@@ -65,7 +66,7 @@ MINIMUM = {
     "n_neighbors": 1,
     "steps": 1,
     "temperature": 1e-6,
-    "embedding_std": 0.0,
+    "embedding_std": 1e-6,
     "reconstruction_weight": 0.0,
     "bpr_weight": 0.0,
     "contrastive_weight": 0.0,
@@ -79,14 +80,27 @@ MINIMUM = {
 }
 CHOICES = {
     "state": ("debug", "info", "warning", "error", "critical"),
-    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop", "sparse_adam"),
+    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
 }
+# What a key whose default is null takes beside null.
+NULL_TYPES: dict[str, tuple[type, ...]] = {
+    "embedding_std": (float, int),
+    "eval_batch_users": (int,),
+    "gpu_id": (int, str),
+    "data_path": (str,),
+    "pretrained_user_embedding": (str,),
+    "pretrained_item_embedding": (str,),
+    "item_features": (dict,),
+    "benchmark_filename": (list,),
+    "clip_grad_norm": (dict,),
+}
+CLIP_ARGS = {"max_norm", "norm_type", "error_if_nonfinite"}
 EVAL_ARGS = ("split", "order", "group_by", "mode")
 EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
 
 
 def check_layer(
-    source: str, layer: Mapping[str, Any], defaults: Mapping[str, Any], model_class: type
+    source: str, layer: Mapping[str, Any], defaults: Mapping[str, Any], *classes: type
 ) -> None:
     """Check the keys and types of one layer that the user gave.
 
@@ -94,7 +108,7 @@ def check_layer(
         source: File or command line, for the message.
         layer: Its keys and values.
         defaults: The settings below the user's; a value has the type of its default.
-        model_class: Its code may read keys that no property file declares.
+        *classes: Model and trainer, whose code may read keys that no property file declares.
 
     Raises:
         UserError: A key that is unknown or cannot be set, or a value of another type.
@@ -105,7 +119,7 @@ def check_layer(
         if key in REFUSED:
             raise UserError(f"{source}: key `{key}` cannot be set: {REFUSED[key]}")
         if key not in defaults and key not in declared_keys():
-            check_known(source, key, model_class)
+            check_known(source, key, *classes)
         if key in defaults:
             _check_type(source, key, value, defaults[key])
 
@@ -172,13 +186,18 @@ def host_code_keys() -> frozenset[str]:
     )
 
 
-def check_known(source: str, key: str, model_class: type) -> None:
+def _source_of(module: str) -> str:
+    """Source of a module; nothing for one that was typed in or compiled."""
+    try:
+        return inspect.getsource(sys.modules[module])
+    except (OSError, TypeError):
+        return ""
+
+
+def check_known(source: str, key: str, *classes: type) -> None:
     """Read code only for a key that no property file declares: that takes a second."""
-    own = set()
-    for base in model_class.__mro__:
-        path = getattr(sys.modules.get(base.__module__), "__file__", None)
-        if path and not base.__module__.startswith(("torch", "builtins")):
-            own |= keys_read_by(Path(path).read_text(encoding="utf-8"))
+    modules = {base.__module__ for cls in classes for base in cls.__mro__}
+    own = {key for name in modules for key in keys_read_by(_source_of(name))}
     known = declared_keys() | host_code_keys() | own
     if key in known:
         return
@@ -213,10 +232,12 @@ def check_values(final: Mapping[str, Any]) -> None:
     Raises:
         UserError: The first value that does not fit.
     """
+    for key, kinds in NULL_TYPES.items():
+        value = final.get(key)
+        names = " or ".join(kind.__name__ for kind in kinds)
+        _expect(value is None or isinstance(value, kinds), key, value, f"{names}, or null")
     for key, least in MINIMUM.items():
         value = final.get(key)
-        if isinstance(value, str):
-            raise UserError(f"key `{key}`: found {value!r}, expected a number")
         if isinstance(value, (int, float)) and not value >= least:
             raise UserError(f"key `{key}`: found {value}, expected at least {least}")
     for key in ("seed", "split_seed"):
@@ -225,12 +246,9 @@ def check_values(final: Mapping[str, Any]) -> None:
         _expect(str(final[key]).lower() in allowed, key, final[key], f"one of {allowed}")
     for key in ("output_dir", "valid_metric"):
         _expect(isinstance(final[key], str), key, final[key], "a text")
-    path, parts = final["data_path"], final["benchmark_filename"]
-    _expect(isinstance(path, (str, type(None))), "data_path", path, "a folder")
     clip = final["clip_grad_norm"]
-    _expect(isinstance(clip, (dict, type(None))), "clip_grad_norm", clip, "{max_norm: ...}")
-    is_list = parts is None or isinstance(parts, list)
-    _expect(is_list, "benchmark_filename", parts, "a list such as [train, valid, test]")
+    is_clip = clip is None or ("max_norm" in clip and set(clip) <= CLIP_ARGS)
+    _expect(is_clip, "clip_grad_norm", clip, "{max_norm: 5.0}")
     _check_evaluation(final)
 
 
@@ -239,6 +257,7 @@ def _check_evaluation(final: Mapping[str, Any]) -> None:
     metrics = [metrics] if isinstance(metrics, str) else metrics
     is_known = metrics and all(str(metric).lower() in metric_types for metric in metrics)
     _expect(is_known, "metrics", metrics, f"one or more of {', '.join(sorted(metric_types))}")
+    _expect(isinstance(rules, dict), "eval_args", rules, "a dict")
     topk = [topk] if isinstance(topk, int) else topk
     is_cut = topk and all(type(k) is int and k > 0 for k in topk)
     _expect(is_cut, "topk", topk, "positive whole numbers")

@@ -80,7 +80,9 @@ def find_property_file(name: str) -> Path:
     )
 
 
-def default_layers(registration: Registration, dataset: str) -> list[tuple[str, dict[str, Any]]]:
+def default_layers(
+    registration: Registration, dataset: str, own_file: Path | None = None
+) -> list[tuple[str, dict[str, Any]]]:
     """Property files below the user's, lowest first; absent ones are left out."""
     ours, name = properties_folder(), registration.name
     model_files = [registration.properties or ours / "model" / f"{name}.yaml"]
@@ -93,6 +95,7 @@ def default_layers(registration: Registration, dataset: str) -> list[tuple[str, 
         ours / "overall.yaml",
         HOST_PROPERTIES / "dataset" / f"{dataset}.yaml",
         ours / "dataset" / f"{dataset}.yaml",
+        *([own_file] if own_file is not None else []),
         *model_files,
         ours / "model_on_dataset" / on_dataset / f"{dataset}.yaml",
     ]

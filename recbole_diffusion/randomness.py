@@ -15,10 +15,16 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def own_randomness(seed: int) -> Iterator[None]:
-    """Run a stage from its own seed; afterwards every generator is where it was before."""
+def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Run a stage from its own seed; afterwards every generator is where it was before.
+
+    Args:
+        seed: Of the stage.
+        device: Where the stage computes; a GPU's generator is kept apart too.
+    """
     numpy_state, python_state = np.random.get_state(), random.getstate()
-    with torch.random.fork_rng():
+    devices = [device] if device is not None and device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
         seed_everything(seed)
         try:
             yield

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import platform
 import re
 import secrets
 import time
@@ -11,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import recbole
+import torch
 import yaml
 from tqdm import tqdm
 
@@ -36,6 +40,19 @@ def new_run_folder(config: Any) -> Path:
         except OSError as error:
             raise UserError(_UNUSABLE.format(config["output_dir"]) + f": {error}") from error
         return folder.resolve()
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """What results to the last bit hang on: device, threads and versions."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {
+        "device": f"{device.type} {name}",
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "recbole": recbole.__version__,
+    }
 
 
 class _Console(logging.Handler):
@@ -119,8 +136,10 @@ def format_result(result: dict[str, Any], places: int) -> str:
         lines.append(f"{name:<14}{value:>12.{places}f}{result['test'][name]:>12.{places}f}")
     lines += [
         f"{'parameters':<30}{result['parameters']:>12,}",
+        f"{'pre-training, s':<30}{result['pretrain_seconds']:>12.3f}",
         f"{'training, s an epoch':<30}{result['train_seconds_per_epoch']:>12.3f}",
-        f"{'validation, s':<30}{result['validation_seconds']:>12.3f}",
+        f"{'evaluation of validation, s':<30}{result['valid_seconds']:>12.3f}",
+        f"{'evaluation of test, s':<30}{result['test_seconds']:>12.3f}",
         f"{'peak memory, MiB':<30}{result['peak_memory_mb']:>12.0f}",
         f"results: {result['run_folder']}",
     ]

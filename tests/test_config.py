@@ -132,6 +132,20 @@ def test_own_model_inherits_nothing_from_the_host_file_of_its_name(
     assert ours["model"] == host["model"] == "DiffRec"  # the host's rules go by this name
 
 
+def test_property_file_beside_the_data_is_of_the_dataset_layer(
+    planted: dict[str, Any], write_dataset: Callable[..., Path]
+) -> None:
+    path = write_dataset("mine", inter=[["user_id:token", "item_id:token"], ["a", "b"]])
+    file = path / "mine" / "mine.yaml"
+    file.write_text("learning_rate: 0.5\nvalid_metric: NDCG@10\n")
+    keys = {"data_path": str(path), "learning_rate": 0.25}
+    found = Config("BPR", "mine", (), keys)
+    assert (found["learning_rate"], found["valid_metric"]) == (0.25, "NDCG@10")
+    file.write_text("learning_rat: 0.5\n")
+    with pytest.raises(UserError, match=r"mine\.yaml: unknown key `learning_rat`"):
+        Config("BPR", "mine", (), keys)
+
+
 def test_settings_of_a_host_model_come_from_its_own_file(planted: dict[str, Any]) -> None:
     declared = read_properties(HOST / "properties" / "model" / "LightGCN.yaml")
     found = make_config(planted, "LightGCN")

@@ -92,7 +92,7 @@ def test_result_is_finite_and_complete(runs: dict[str, Any], model: str) -> None
     assert result["epochs_trained"] == (1 if model in ("EASE", "ItemKNN", "Pop") else 2)
     assert 0 <= result["best_epoch"] < result["epochs_trained"]
     assert result["parameters"] > 0
-    for name in ("train_seconds_per_epoch", "validation_seconds", "peak_memory_mb"):
+    for name in ("train_seconds_per_epoch", "valid_seconds", "peak_memory_mb"):
         assert result[name] > 0
 
 

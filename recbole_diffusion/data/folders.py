@@ -26,9 +26,15 @@ def find_dataset(dataset: str, data_path: str | None, benchmark: Sequence[str] |
     )
 
 
+def find_dataset_properties(dataset: str, data_path: str | None) -> Path | None:
+    """The property file ``<dataset>.yaml`` beside a data set of the user's, if there is one."""
+    candidates = (root / dataset / f"{dataset}.yaml" for root in data_roots(data_path))
+    return next((path for path in candidates if path.is_file()), None)
+
+
 def data_roots(data_path: str | None = None) -> list[Path]:
     """Folders of data sets, in the order in which they are searched."""
-    given = [Path(data_path).resolve()] if data_path else []
+    given = [Path(data_path).resolve()] if isinstance(data_path, str) and data_path else []
     return [*given, Path("dataset_atomic").resolve(), HOST_FOLDER / "dataset_example"]
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 BLOCK_ROWS = 1024
+# Overlaps of one block at most, but for a single row: some 100 MB with their copies.
+BLOCK_ENTRIES = 2**22
 
 
 def jaccard_blocks(
@@ -19,7 +21,7 @@ def jaccard_blocks(
 
     Args:
         sets: Binary CSR matrix [n, m]; row i is the set of its nonzero columns.
-        block_rows: Rows of one block.
+        block_rows: Rows of one block at most; fewer where they overlap many others.
 
     Yields:
         The rows of a block, and their float32 similarities [block, n]: |a & b| / |a | b|, stored
@@ -28,8 +30,15 @@ def jaccard_blocks(
     sets = sets.astype(np.float32)
     sizes = np.diff(sets.indptr)
     columns = sets.T.tocsr()
-    for start in range(0, sets.shape[0], block_rows):
-        rows = slice(start, min(start + block_rows, sets.shape[0]))
+    # A row overlaps at most as many rows as its columns have entries.
+    bound = np.minimum(sets @ np.diff(columns.indptr), sets.shape[0])
+    total = np.concatenate([[0], np.cumsum(bound, dtype=np.int64)])
+    stop = 0
+    while stop < sets.shape[0]:
+        start = stop
+        fitting = int(np.searchsorted(total, total[start] + BLOCK_ENTRIES, side="right")) - 1
+        stop = min(max(fitting, start + 1), start + block_rows, sets.shape[0])
+        rows = slice(start, stop)
         overlap = (sets[rows] @ columns).tocoo()
         off_diagonal = overlap.row + start != overlap.col
         row, col = overlap.row[off_diagonal], overlap.col[off_diagonal]

@@ -52,6 +52,7 @@ def load_split(config: Any) -> Split:
     with _host_errors(config):
         dataset = Dataset(config)
     _check_ids(config, dataset)
+    _check_repeats(config, dataset)
     _check_topk(config, dataset)
     rule = f"key `eval_args`: found {config['eval_args']}, for {config.dataset}"
     kinds = (ValueError, LookupError, TypeError, RuntimeError)
@@ -147,6 +148,18 @@ def _check_ids(config: Any, dataset: Any) -> None:
         raise UserError(
             f"{config['data_path']}/{name}, line {rows[0] - starts[part] + 2}: no user or no item "
             f"({len(rows)} such rows in all files)"
+        )
+
+
+def _check_repeats(config: Any, dataset: Any) -> None:
+    """A pair that stands twice could be drawn for train and test at once."""
+    if config["benchmark_filename"] is not None:
+        return
+    repeated = dataset.inter_feat.duplicated([dataset.uid_field, dataset.iid_field])
+    if repeated.any():
+        raise UserError(
+            f"data set {config.dataset} in {config['data_path']}: {int(repeated.sum())} "
+            "interactions repeat a user and item; key `rm_dup_inter`: first (or last) keeps one"
         )
 
 

@@ -69,6 +69,7 @@ class InfoDCL(EmbeddingRecommender):
 
         self.channels: list[str] = []
         self.graph_channels: list[str] = []
+        self._is_ready = False
         if self.use_diffusion:
             self._build_diffusion(config, dataset)
 
@@ -88,6 +89,9 @@ class InfoDCL(EmbeddingRecommender):
             betas = make_betas(
                 config["noise_schedule"],
                 steps,
+                noise_scale=config["noise_scale"],
+                noise_min=config["noise_min"],
+                noise_max=config["noise_max"],
                 beta_start=config["beta_start"],
                 beta_end=config["beta_end"],
             )
@@ -98,6 +102,11 @@ class InfoDCL(EmbeddingRecommender):
 
     def _build_psnet(self, config: Any, dataset: Any) -> None:
         """One PSNet a channel, and its metadata; the graph channels' comes before training."""
+        if not (config["use_spectral_rectification"] or config["use_contextual_reencoding"]):
+            raise UserError(
+                "keys `use_spectral_rectification` and `use_contextual_reencoding`: both false "
+                "leave no noise in Eq. 8; set use_psnet: false for plain Gaussian noise"
+            )
         self.register_buffer("has_metadata", torch.tensor(False))
         self.psnet = nn.ModuleDict()
         for name in self.channels:
@@ -118,7 +127,9 @@ class InfoDCL(EmbeddingRecommender):
     @property
     def needs_base_embeddings(self) -> bool:
         """Whether a channel is still to be made from pre-trained embeddings."""
-        return bool(self.graph_channels) and not bool(self.has_metadata)
+        if self.graph_channels and not self._is_ready:
+            self._is_ready = bool(self.has_metadata)  # once: reading a buffer waits for the GPU
+        return bool(self.graph_channels) and not self._is_ready
 
     def set_base_embeddings(self, user_embedding: np.ndarray, item_embedding: np.ndarray) -> None:
         """Make the graph channels' metadata (section 3.1.1) from pre-trained embeddings.
@@ -338,7 +349,7 @@ def _check_channels(config: Any) -> list[str]:
         raise UserError(f"key `item_features`: found {features!r}, expected name: {{file: path}}")
     for name, feature in features.items():
         path = feature.get("file") if isinstance(feature, dict) else None
-        is_free = name not in GRAPH_CHANNELS and not hasattr(nn.ModuleDict, str(name))
+        is_free = name not in GRAPH_CHANNELS and not hasattr(nn.ModuleDict(), str(name))
         if not (is_free and str(name).isidentifier() and isinstance(path, str)):
             raise UserError(
                 f"key `item_features`: found {name!r}: {feature!r}, expected a name of letters, "

@@ -8,6 +8,8 @@ from torch.autograd.function import once_differentiable
 
 # Similarities held at a time: 2^18 floats stay in a processor's cache.
 BLOCK_ENTRIES = 2**18
+# Fewer rows would spend more on adding up the anchors' gradients [N, d] than on the products.
+MIN_BLOCK_ROWS = 64
 # Cosines over a temperature of this or more stay below 40, whose exp is far from overflow.
 SHARP_TEMPERATURE = 1 / 40
 
@@ -68,7 +70,7 @@ class _BlockedInfoNCE(torch.autograd.Function):
     ) -> torch.Tensor:
         loss = views.new_zeros(())
         view_grad, anchor_grad = torch.empty_like(views), torch.zeros_like(anchors)
-        n_rows = max(BLOCK_ENTRIES // len(anchors), 1)
+        n_rows = max(BLOCK_ENTRIES // len(anchors), MIN_BLOCK_ROWS)
         for start in range(0, len(views), n_rows):
             rows = slice(start, start + n_rows)
             block, target = views[rows], targets[rows, None]

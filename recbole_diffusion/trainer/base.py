@@ -44,7 +44,8 @@ class RunTrainer:
         self.epochs_trained = 0
         self.train_seconds = 0.0
         self.last_loss = torch.zeros(())
-        self._has_validation = False
+        self.pretrain_seconds = 0.0
+        self._has_validation, self._verbose, self._saved = False, False, False
         self._epoch_report = ""
 
     def on_fit_start(self, train_data: Any, valid_data: Any) -> None:
@@ -67,7 +68,9 @@ class RunTrainer:
         self._has_validation = valid_data is not None
         self._verbose, self._saved = verbose, saved
         self._save_last(self.start_epoch - 1)
+        start = time.perf_counter()
         self.on_fit_start(train_data, valid_data)
+        self.pretrain_seconds = time.perf_counter() - start
         self._save_last(self.start_epoch - 1)
 
         def after_validation(epoch: int, score: float) -> None:
@@ -186,6 +189,17 @@ class RunTrainer:
                 f"checkpoint {path}: its parameters do not fit this run's settings: {error}"
             ) from error
         self.model.load_other_parameter(content["other_parameter"])
+
+    def resume_checkpoint(self, resume_file: str | Path) -> None:
+        """RecBole's way to go on from a checkpoint, which its own files alone fit.
+
+        Raises:
+            UserError: Always; ``load_checkpoint`` gives a model the parameters of ours.
+        """
+        raise UserError(
+            f"checkpoint {resume_file}: training cannot go on from it; load_checkpoint gives the "
+            "model its parameters, for evaluation"
+        )
 
     @torch.no_grad()
     def evaluate(

@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.randomness import own_randomness
+from recbole_diffusion.report import environment
 from recbole_diffusion.trainer.base import trainer_on
 
 # Keys of this stage, by the name that LightGCN and its trainer read.
@@ -29,6 +30,9 @@ SHARED_KEYS = (
     "train_batch_size",
     "train_neg_sample_args",
     "clip_grad_norm",
+    "eval_args",
+    "require_pow",
+    "shuffle",
     "eval_step",
     "valid_metric",
     "seed",
@@ -54,6 +58,7 @@ def lightgcn_embeddings(
         User [n_users, d] and item [n_items, d] embeddings after propagation, float32.
     """
     settings = {key: config[key] for key in (*SHARED_KEYS, *STAGE_KEYS.values())}
+    settings["computed_on"] = environment(config["device"])  # results differ in the last bits
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     cached = Path(config["output_dir"]) / "cache" / f"lightgcn-{digest}.pth"
     if cached.is_file():
@@ -62,7 +67,7 @@ def lightgcn_embeddings(
         return content["user_embedding"], content["item_embedding"]
 
     getLogger().info("LightGCN embeddings: training")
-    with own_randomness(config["seed"]):
+    with own_randomness(config["seed"], config["device"]):
         users, items = _train(config, train_data, valid_data, show_progress)
     cached.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(

@@ -254,6 +254,13 @@ def test_row_without_an_item_is_no_interaction_with_the_padding(
         split_own(path, benchmark_filename=list(files))
 
 
+def test_pairs_that_repeat_cannot_be_split(write_dataset: Callable[..., Path]) -> None:
+    path = write_dataset("mine", inter=[HEAD, *PAIRS, *PAIRS[:3]])
+    with pytest.raises(UserError, match="3 interactions repeat.*rm_dup_inter"):
+        split_own(path)
+    assert sum(split_own(path, rm_dup_inter="first").sizes.values()) == len(PAIRS)
+
+
 def test_file_of_another_encoding(write_dataset: Callable[..., Path]) -> None:
     path = write_dataset("mine", inter=[HEAD, *PAIRS])
     file = path / "mine" / "mine.inter"

@@ -14,6 +14,7 @@ from scipy.special import erf, expit, log_softmax
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
+from recbole_diffusion.diffusion import make_betas
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.model.infodcl import (
     ContextualReencoding,
@@ -700,6 +701,20 @@ def test_keys_out_of_their_range(key, value):
     assert f"`{key}`" in message
     assert f"found {value}" in message
     assert "expected" in message
+
+
+def test_both_parts_of_psnet_left_out():
+    message = refusal(use_spectral_rectification=False, use_contextual_reencoding=False)
+    assert "`use_spectral_rectification`" in message
+    assert "use_psnet: false" in message
+
+
+@pytest.mark.parametrize("schedule", ["linear", "linear-var"])
+def test_noise_keys_reach_the_schedule(schedule):
+    keys = {"noise_schedule": schedule, "steps": 10, "noise_scale": 0.5}
+    model = make_model(**keys, noise_min=0.1, noise_max=0.4)
+    expected = make_betas(schedule, 10, noise_scale=0.5, noise_min=0.1, noise_max=0.4)
+    assert torch.equal(model.diffusion.betas, expected.float())
 
 
 @pytest.mark.parametrize("given", ["user", "item"])

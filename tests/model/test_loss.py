@@ -45,6 +45,7 @@ def value_and_gradients(function, views, anchors, *arguments):
 @pytest.mark.parametrize("block_entries", BLOCK_SIZES)
 def test_info_nce_is_equation_11(monkeypatch, block_entries, temperature):
     monkeypatch.setattr(loss_module, "BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(loss_module, "MIN_BLOCK_ROWS", 1)
     views, anchors, targets = make_case()
     found = value_and_gradients(info_nce, views, anchors, targets, temperature)
     expected = value_and_gradients(definition, views, anchors, targets, temperature)
@@ -56,6 +57,7 @@ def test_info_nce_is_equation_11(monkeypatch, block_entries, temperature):
 def test_info_nce_where_the_views_come_from_the_anchors(monkeypatch, block_entries):
     """Both gradients reach the same parameter, as in the model."""
     monkeypatch.setattr(loss_module, "BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(loss_module, "MIN_BLOCK_ROWS", 1)
     views, anchors, targets = make_case()
 
     def through_anchors(function):
@@ -71,6 +73,7 @@ def test_info_nce_where_the_views_come_from_the_anchors(monkeypatch, block_entri
 def test_info_nce_at_a_low_temperature(monkeypatch, block_entries, own_sign):
     """Logits of +-100 in single precision, for the best and the worst possible view."""
     monkeypatch.setattr(loss_module, "BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(loss_module, "MIN_BLOCK_ROWS", 1)
     _, anchors, targets = make_case()
     views = own_sign * 5 * anchors[targets]
     found = value_and_gradients(info_nce, views.float(), anchors.float(), targets, 0.01)
@@ -117,6 +120,7 @@ class _LargestTensor(TorchDispatchMode):
 def test_info_nce_holds_no_array_of_views_by_anchors(monkeypatch):
     n_views, n_anchors, size, block_entries = 60, 50, 4, 500
     monkeypatch.setattr(loss_module, "BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(loss_module, "MIN_BLOCK_ROWS", 1)
     views = torch.randn(n_views, size, requires_grad=True)
     anchors = torch.randn(n_anchors, size, requires_grad=True)
     with _LargestTensor() as largest:
