@@ -256,6 +256,23 @@ def _count_eval_batches_in_users() -> None:
     FullSortEvalDataLoader._init_batch_size_and_step = init_batch_size_and_step
 
 
+def _count_every_interaction() -> None:
+    from recbole.model.general_recommender import Pop
+
+    host_init = Pop.__init__
+
+    def init(self: Any, config: Any, dataset: Any) -> None:
+        host_init(self, config, dataset)
+        items = dataset.inter_feat[dataset.iid_field]
+        self.item_cnt = torch.bincount(items, minlength=self.n_items)[:, None].to(self.device)
+        self.max_cnt = self.item_cnt.max(dim=0).values
+
+    def calculate_loss(self: Any, interaction: Any) -> torch.Tensor:
+        return self.fake_loss.sum()  # zero; the counts are complete
+
+    Pop.__init__, Pop.calculate_loss = init, calculate_loss
+
+
 def _early_stopping(
     value: float, best: float, cur_step: int, max_step: int, bigger: bool = True
 ) -> tuple[float, int, bool, bool]:
@@ -300,7 +317,7 @@ def _leave_metrics_unrounded() -> None:
 def _clear_finished_bars() -> None:
     from recbole.trainer import trainer
 
-    trainer.tqdm = partial(trainer.tqdm, leave=False)
+    trainer.tqdm = partial(trainer.tqdm, leave=False, disable=None)
 
 
 def _get_data_struct(self: Any) -> Any:
@@ -399,6 +416,12 @@ PATCHES = (
         _count_eval_batches_in_users,
     ),
     Patch(
+        "count_every_interaction",
+        "Pop counts an item once a batch, sampled negatives included: batch size moves its ranking",
+        _in_every_version,
+        _count_every_interaction,
+    ),
+    Patch(
         "keep_earlier_epoch_on_ties",
         "a later epoch with an equal validation score replaces the best one",
         _in_every_version,
@@ -412,7 +435,7 @@ PATCHES = (
     ),
     Patch(
         "clear_finished_bars",
-        "finished progress bars stay, two lines an epoch",
+        "finished progress bars stay, two lines an epoch, and fill logs",
         _in_every_version,
         _clear_finished_bars,
     ),

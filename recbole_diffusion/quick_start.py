@@ -17,7 +17,7 @@ from recbole_diffusion.randomness import seed_everything
 def run_recbole_diffusion(
     model: str | type = "InfoDCL",
     dataset: str = "ml-100k",
-    config_files: Sequence[str] = (),
+    config_files: str | Sequence[str] = (),
     config_dict: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train a model, pick its best epoch on validation, and evaluate that on test.
@@ -25,7 +25,7 @@ def run_recbole_diffusion(
     Args:
         model: Name (``InfoDCL``, ``LightGCN``, ``recbole.DiffRec``) or class of a model.
         dataset: Name of a data set; see ``data.folders.list_datasets``.
-        config_files: Property files, later ones first in precedence.
+        config_files: Property file or files, later ones first in precedence.
         config_dict: Keys and values above the files, as on the command line.
 
     Returns:
@@ -36,7 +36,8 @@ def run_recbole_diffusion(
         UserError: Bad settings or data; raised before training, nothing written.
         KeyboardInterrupt: After saying where the last checkpoint is.
     """
-    config = Config(model, dataset, config_files, config_dict)
+    files = [config_files] if isinstance(config_files, str) else config_files
+    config = Config(model, dataset, files, config_dict)
     seed_everything(config["seed"])
     split = load_split(config)
     config["split_hash"] = split.digest

@@ -286,6 +286,22 @@ def eval_batches_hold_many_users() -> None:
     assert sizes == [6], sizes  # eval_batch_size of 20 scores is less than two users' 11 items
 
 
+def pop_counts_the_train_interactions() -> None:
+    import torch
+    from recbole.model.general_recommender import Pop
+
+    dataset = tiny_dataset()
+    dataset._change_feat_format()
+    dataset.config["device"] = torch.device("cpu")
+    model = Pop(dataset.config, dataset)
+    items = dataset.inter_feat["item_id"]
+    for start in range(0, len(items), 20):  # batches that repeat items
+        model.calculate_loss({"item_id": items[start : start + 20]})
+    expected = np.bincount(items.numpy(), minlength=dataset.item_num)
+    assert expected.max() > 1
+    assert model.item_cnt[:, 0].tolist() == expected.tolist()
+
+
 def ties_keep_the_earlier_epoch() -> None:
     from recbole.trainer import trainer
 
@@ -325,7 +341,7 @@ def finished_bar_is_cleared() -> None:
     from recbole.trainer import trainer
 
     stream = io.StringIO()
-    assert list(trainer.tqdm(range(3), file=stream, mininterval=0)) == [0, 1, 2]
+    assert list(trainer.tqdm(range(3), file=stream, mininterval=0, disable=False)) == [0, 1, 2]
     assert "2/3" in stream.getvalue() or "3/3" in stream.getvalue()
     assert "\n" not in stream.getvalue()
 
@@ -391,6 +407,7 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     ),
     "use_current_grad_scaler": ((grad_scaler_without_warning, "FutureWarning"),),
     "count_eval_batches_in_users": ((eval_batches_hold_many_users, r"\[1, 1, 1, 1, 1, 1\]"),),
+    "count_every_interaction": ((pop_counts_the_train_interactions, "AssertionError"),),
     "keep_earlier_epoch_on_ties": ((ties_keep_the_earlier_epoch, "AssertionError"),),
     "leave_metrics_unrounded": (
         (top_k_metric_unrounded, "AssertionError.*0.16"),

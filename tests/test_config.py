@@ -146,6 +146,12 @@ def test_property_file_beside_the_data_is_of_the_dataset_layer(
         Config("BPR", "mine", (), keys)
 
 
+def test_given_split_without_its_key_is_told(write_dataset: Callable[..., Path]) -> None:
+    path = write_dataset("halves", train__inter=[["user_id:token", "item_id:token"]])
+    with pytest.raises(UserError, match=r"set benchmark_filename to \['train'\]"):
+        Config("BPR", "halves", (), {"data_path": str(path)})
+
+
 def test_settings_of_a_host_model_come_from_its_own_file(planted: dict[str, Any]) -> None:
     declared = read_properties(HOST / "properties" / "model" / "LightGCN.yaml")
     found = make_config(planted, "LightGCN")
@@ -288,6 +294,9 @@ def test_unknown_data_set_lists_the_places_searched(
     planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="key `data_path`: 'given' is no folder"):
+        Config("BPR", "nosuch", (), {"data_path": "given"})
+    (tmp_path / "given").mkdir()
     with pytest.raises(UserError) as error:
         Config("BPR", "nosuch", (), {"data_path": "given"})
     for place in (

@@ -5,6 +5,7 @@ import logging
 import math
 import random
 import re
+import sys
 import threading
 from functools import partial
 from pathlib import Path
@@ -202,6 +203,7 @@ def test_progress_bars_do_not_change_the_result(
     quiet = run(planted, "LightGCN")
     capsys.readouterr()
     monkeypatch.setattr(base, "tqdm", partial(base.tqdm, mininterval=0, miniters=1))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     shown = run(planted, "LightGCN", show_progress=True)
     out, err = capsys.readouterr()
     assert (shown["valid"], shown["test"]) == (quiet["valid"], quiet["test"])

@@ -14,16 +14,25 @@ def find_dataset(dataset: str, data_path: str | None, benchmark: Sequence[str] |
         UserError: Found nowhere; the message lists the places and what to do.
     """
     names = [f"{dataset}.{part}.inter" for part in benchmark or ()] or [f"{dataset}.inter"]
+    if data_path and not Path(data_path).is_dir():
+        raise UserError(f"key `data_path`: {data_path!r} is no folder")
     roots = data_roots(data_path)
     for root in roots:
         folder = root / dataset
         if folder.is_dir() and all((folder / name).is_file() for name in names):
             return folder
+    parts = {file.name.split(".")[-2] for root in roots for file in _split_files(root / dataset)}
+    hint = f" Its split is given: set benchmark_filename to {sorted(parts)}." if parts else ""
     raise UserError(
         f"key `dataset`: {dataset!r} not found: looked for {', '.join(names)} in "
         f"{', '.join(str(root / dataset) for root in roots)}. --list_datasets prints what is "
         "there; dataset_atomic/README.md says how to convert released data or bring your own."
+        + hint
     )
+
+
+def _split_files(folder: Path) -> list[Path]:
+    return list(folder.glob(f"{folder.name}.*.inter"))
 
 
 def find_dataset_properties(dataset: str, data_path: str | None) -> Path | None:

@@ -103,6 +103,8 @@ def _host_errors(config: Any) -> AbstractContextManager[None]:
 def _check_headers(config: Any) -> None:
     """Every file that the settings load exists, names its fields and holds those wanted."""
     ids = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
+    if config["benchmark_filename"] is None and config["eval_args"]["order"] == "TO":
+        ids.append(config["TIME_FIELD"])
     if config["load_col"] is not None and "inter" not in config["load_col"]:
         raise UserError(f"key `load_col`: found {config['load_col']}, expected fields of `inter`")
     wanted = {suffix: list(fields or ()) for suffix, fields in (config["load_col"] or {}).items()}
@@ -115,8 +117,8 @@ def _check_headers(config: Any) -> None:
             missing = sorted(set(fields) - {"*"} - set(found))
             if missing:
                 raise UserError(
-                    f"{path}: fields {missing} are missing (keys USER_ID_FIELD, ITEM_ID_FIELD and "
-                    f"load_col); found {found}"
+                    f"{path}: fields {missing} are missing (keys USER_ID_FIELD, ITEM_ID_FIELD, "
+                    f"TIME_FIELD for order TO, and load_col); found {found}"
                 )
 
 

@@ -228,7 +228,11 @@ class _BatchBar:
 
     def __iter__(self) -> Iterator[Any]:
         bar = tqdm(
-            self._loader, desc=f"{self._trainer.epoch_label} {self._epoch}", leave=False, ncols=80
+            self._loader,
+            desc=f"{self._trainer.epoch_label} {self._epoch}",
+            leave=False,
+            ncols=80,
+            disable=None,
         )
         for batch in bar:
             yield batch
