@@ -33,7 +33,7 @@ def parse_value(text: str, source: str) -> Any:
         UserError: Not valid YAML.
     """
     try:
-        return yaml.load(text, Loader=PropertyLoader)
+        return PropertyLoader(text).get_single_data()
     except (yaml.YAMLError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{source}: found {text!r}, which is not valid YAML: {reason}") from error
