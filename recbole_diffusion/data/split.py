@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from recbole.data.dataloader import TrainDataLoader, UserDataLoader
 from recbole.data.dataset import Dataset
 from recbole.data.utils import create_samplers, get_dataloader
@@ -96,8 +95,7 @@ def _has_negatives(config: Any) -> bool:
 def _host_errors(config: Any) -> AbstractContextManager[None]:
     """RecBole's complaints about data, as one that names the folder."""
     part = f"data set {config.dataset} in {config['data_path']}"
-    kinds = (ValueError, LookupError, TypeError, OSError, RuntimeError)
-    return refusals_of(part, *kinds, pd.errors.ParserError)
+    return refusals_of(part, ValueError, LookupError, TypeError, OSError, RuntimeError)
 
 
 def _check_headers(config: Any) -> None:

@@ -24,9 +24,7 @@ class InfoDCLTrainer(DiffusionTrainer):
     def _base_embeddings(self, train_data: Any, valid_data: Any) -> tuple[np.ndarray, np.ndarray]:
         needed = {GRAPH_CHANNELS[name] for name in self.model.graph_channels}
         if any(self.config[key] is None for key in needed):
-            return lightgcn_embeddings(
-                self.config, train_data, valid_data, show_progress=self.config["show_progress"]
-            )
+            return lightgcn_embeddings(self.config, train_data, valid_data)
         fields = {
             "pretrained_user_embedding": self.config["USER_ID_FIELD"],
             "pretrained_item_embedding": self.config["ITEM_ID_FIELD"],

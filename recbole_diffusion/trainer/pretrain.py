@@ -41,7 +41,7 @@ SHARED_KEYS = (
 
 
 def lightgcn_embeddings(
-    config: Any, train_data: Any, valid_data: Any, show_progress: bool = False
+    config: Any, train_data: Any, valid_data: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """RecBole's LightGCN, trained until validation stops improving.
 
@@ -52,7 +52,6 @@ def lightgcn_embeddings(
         config: Settings; see ``STAGE_KEYS`` and ``SHARED_KEYS`` for those that count.
         train_data: RecBole's loader of the train split.
         valid_data: RecBole's loader of the validation split.
-        show_progress: Progress bars.
 
     Returns:
         User [n_users, d] and item [n_items, d] embeddings after propagation, float32.
@@ -68,7 +67,7 @@ def lightgcn_embeddings(
 
     getLogger().info("LightGCN embeddings: training")
     with own_randomness(config["seed"], config["device"]):
-        users, items = _train(config, train_data, valid_data, show_progress)
+        users, items = _train(config, train_data, valid_data)
     cached.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(
         cached, {"settings": settings, "user_embedding": users, "item_embedding": items}
@@ -76,9 +75,7 @@ def lightgcn_embeddings(
     return users, items
 
 
-def _train(
-    config: Any, train_data: Any, valid_data: Any, show_progress: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def _train(config: Any, train_data: Any, valid_data: Any) -> tuple[np.ndarray, np.ndarray]:
     folder = Path(config["checkpoint_dir"]) / "pretrain"
     folder.mkdir(parents=True, exist_ok=True)
     stage = config.derive(
@@ -97,7 +94,7 @@ def _train(
     trainer.tensorboard = SummaryWriter(str(folder / "tensorboard"))
     # A loader of its own: the run's loader keeps its order of batches.
     loader = TrainDataLoader(stage, train_data._dataset, train_data._sampler, shuffle=True)
-    trainer.fit(loader, valid_data, show_progress=show_progress)
+    trainer.fit(loader, valid_data, show_progress=config["show_progress"])
     trainer.load_checkpoint(trainer.saved_model_file)
     model.eval()
     users, items = (e.detach().cpu().numpy() for e in model.forward())
