@@ -1,6 +1,5 @@
 """Checkpoints of tensors and plain values: written atomically, read without unpickling code."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.files import written_whole
 
 FORMAT = "recbole_diffusion checkpoint 1"
 _KIND = "__kind__"
@@ -25,17 +25,8 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     Raises:
         TypeError: A value of another type, named by its place in ``content``.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            torch.save({"format": FORMAT, **_encode(content, "checkpoint")}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with written_whole(path) as stream:
+        torch.save({"format": FORMAT, **_encode(content, "checkpoint")}, stream)
 
 
 def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

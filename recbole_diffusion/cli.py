@@ -7,12 +7,13 @@ from typing import Any
 from recbole_diffusion.data.folders import list_datasets
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import parse_value
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.quick_start import evaluate_run, resume_run, run_recbole_diffusion
 from recbole_diffusion.registry import list_models
 
 USAGE = """\
 usage: run_recbole_diffusion.py [--model=InfoDCL] [--dataset=ml-100k]
                                 [--config_files="a.yaml b.yaml"] [--key=value ...]
+       run_recbole_diffusion.py --resume=RUN | --evaluate=RUN
 
 Trains a model, picks its best epoch on validation and prints validation and test metrics.
 Results, log, settings and checkpoints go to a new folder under ./runs.
@@ -21,17 +22,22 @@ Results, log, settings and checkpoints go to a new folder under ./runs.
   --dataset       folder name under --data_path, ./dataset_atomic, or one that RecBole carries
   --config_files  property files, later ones first in precedence
   --key=value     any key of the property files; the value is YAML; --key value works too
+  --resume        folder of an interrupted run: goes on exactly where it stopped
+  --evaluate      folder of a run: scores its best epoch again, writes nothing
   --list_models   print the models and stop
   --list_datasets print the data sets that are found here and stop
   --help          print this and stop
 
 examples:
   python run_recbole_diffusion.py
+  python run_recbole_diffusion.py --resume=runs/InfoDCL-ml-100k-20260101-120000-1a2b3c
   python run_recbole_diffusion.py --model=LightGCN --dataset=ml-100k
   python run_recbole_diffusion.py --channels="[knowledge]" --learning_rate=1e-3 --seed=7
   python run_recbole_diffusion.py --dataset=office \\
       --config_files=model_on_dataset/InfoDCL/office-authors.yaml
 """
+# Keys whose value is a text as it stands, not YAML.
+LITERAL = ("model", "dataset", "config_files", "data_path", "output_dir", "resume", "evaluate")
 SWITCHES = ("--help", "-h", "--list_models", "--list_datasets")
 
 
@@ -51,15 +57,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if listing is not None:
             sys.stdout.write(listing)
             return 0
-        model, dataset = str(keys.pop("model", "InfoDCL")), str(keys.pop("dataset", "ml-100k"))
-        config_files = str(keys.pop("config_files", "")).split()
-        run_recbole_diffusion(model, dataset, config_files, keys)
+        _run(keys)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:
         return 130
     return 0
+
+
+def _run(keys: dict[str, Any]) -> None:
+    saved_run = {key: keys.pop(key) for key in ("resume", "evaluate") if key in keys}
+    if len(saved_run) == 2:
+        raise UserError("command line: --resume and --evaluate: expected one of them")
+    if "resume" in saved_run:
+        resume_run(saved_run["resume"], keys)
+    elif "evaluate" in saved_run:
+        evaluate_run(saved_run["evaluate"], keys)
+    else:
+        model, dataset = str(keys.pop("model", "InfoDCL")), str(keys.pop("dataset", "ml-100k"))
+        config_files = str(keys.pop("config_files", "")).split()
+        run_recbole_diffusion(model, dataset, config_files, keys)
 
 
 def _listing(words: Sequence[str], keys: dict[str, Any]) -> str | None:
@@ -93,6 +111,5 @@ def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
             text = rest.pop(0)
         if key in keys:
             raise UserError(f"command line: --{key} is given twice")
-        literal = key in ("model", "dataset", "config_files", "data_path", "output_dir")
-        keys[key] = text if literal else parse_value(text, f"command line: --{key}")
+        keys[key] = text if key in LITERAL else parse_value(text, f"command line: --{key}")
     return keys

@@ -288,20 +288,27 @@ def _keep_earlier_epoch_on_ties() -> None:
     trainer.early_stopping = _early_stopping
 
 
-def _get_tensorboard(host_function: Callable[[Logger], Any], logger: Logger) -> Any:
-    """A writer beside the run's log file; without one, the host's."""
+class _NoTensorboard:
+    """In place of a writer where no run writes."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
+
+
+def _get_tensorboard(logger: Logger) -> Any:
+    """A writer beside the run's log file; without one, nothing is written."""
     from torch.utils.tensorboard import SummaryWriter
 
     for handler in logger.handlers:
         if isinstance(handler, FileHandler) and handler.get_name() == "recbole_diffusion":
             return SummaryWriter(os.path.join(os.path.dirname(handler.baseFilename), "tensorboard"))
-    return host_function(logger)
+    return _NoTensorboard()
 
 
 def _keep_tensorboard_in_run_folder() -> None:
     from recbole.trainer import trainer
 
-    trainer.get_tensorboard = partial(_get_tensorboard, trainer.get_tensorboard)
+    trainer.get_tensorboard = _get_tensorboard
 
 
 def _unrounded(value: float, digits: int) -> float:

@@ -125,9 +125,13 @@ class Config(HostConfig):
 
     def settable(self) -> dict[str, Any]:
         """The effective settings that a property file may hold, so that it repeats the run."""
-        settings = {k: v for k, v in self.plain_settings().items() if k not in REFUSED}
-        del settings["model"], settings["dataset"]
-        return {**settings, "data_path": str(Path(self["data_path"]).parent)}
+        return settable(self.plain_settings())
+
+
+def settable(plain_settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Of ``plain_settings`` of a run, those that repeat it as keys of a property file."""
+    kept = {k: v for k, v in plain_settings.items() if k not in (*REFUSED, "model", "dataset")}
+    return {**kept, "data_path": str(Path(kept["data_path"]).parent)}
 
 
 def _plain(value: Any) -> Any:

@@ -1,17 +1,24 @@
-"""One run, from settings to the table of results."""
+"""One run, from settings to the table of results; going on with one, and scoring one again."""
 
+import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from recbole_diffusion import report
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.errors import refusals_of
-from recbole_diffusion.randomness import seed_everything
+from recbole_diffusion.checkpoint import read_checkpoint
+from recbole_diffusion.config import Config, settable
+from recbole_diffusion.data.split import load_split
+from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.files import remove_unfinished
+from recbole_diffusion.randomness import seed_everything, use_repeatable_operations
+
+# What a resumed or evaluated run may be given anew: where it runs and what it shows.
+KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu")
 
 
 def run_recbole_diffusion(
@@ -34,57 +41,161 @@ def run_recbole_diffusion(
 
     Raises:
         UserError: Bad settings or data; raised before training, nothing written.
-        KeyboardInterrupt: After saying where the last checkpoint is.
+        KeyboardInterrupt: After saying how to go on.
     """
     files = [config_files] if isinstance(config_files, str) else config_files
-    config = Config(model, dataset, files, config_dict)
-    seed_everything(config["seed"])
-    split = load_split(config)
-    config["split_hash"] = split.digest
-    seed_everything(config["seed"])
-    network = _make_model(config, split.train._dataset)
+    run = _Run(Config(model, dataset, files, config_dict))
+    folder = report.new_run_folder(run.config)
+    return _train(run, folder, is_resumed=False)
 
-    folder = report.new_run_folder(config)
-    config["checkpoint_dir"] = str(folder)
-    with report.run_logger(folder, config["state"]) as logger:
-        report.log_start(logger, config, split, network)
-        try:
-            result = _train_and_evaluate(config, split, network)
-        except KeyboardInterrupt:
-            # Critical, so that it is told at any log level.
-            logger.critical(f"interrupted; last finished epoch: {folder / 'last.pth'}")
-            raise
-        report.log_result(logger, config, result)
+
+def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Go on with an interrupted run, to the bits that it would have ended with.
+
+    That holds on the CPU with the same packages and number of threads. A run that has ended is
+    not touched.
+
+    Args:
+        folder: The run's folder.
+        config_dict: New values for ``KEYS_OF_PLACE``.
+
+    Returns:
+        As ``run_recbole_diffusion``.
+
+    Raises:
+        UserError: No run that began training, other keys, or data that have changed.
+        KeyboardInterrupt: After saying how to go on.
+    """
+    config = _saved_config("resume", folder, "last.pth", config_dict)
+    path = Path(folder).resolve()
+    if (path / "result.json").is_file():
+        result: dict[str, Any] = json.loads((path / "result.json").read_text(encoding="utf-8"))
+        with report.run_logger(None, config["state"]) as logger:
+            report.log_table(logger, config, {**result, "run_folder": str(path)})
+        return result
+    run = _Run(config)
+    remove_unfinished(path)
+    return _train(run, path, is_resumed=True)
+
+
+def evaluate_run(
+    folder: str | Path, config_dict: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Score the best checkpoint of a run on validation and test; nothing is written.
+
+    Args:
+        folder: The run's folder.
+        config_dict: New values for ``KEYS_OF_PLACE``.
+
+    Returns:
+        ``valid`` and ``test`` metrics, best epoch, split hash, times in seconds, the folder.
+
+    Raises:
+        UserError: No run with a best epoch, other keys, or data that have changed.
+    """
+    run = _Run(_saved_config("evaluate", folder, "best.pth", config_dict))
+    with report.run_logger(None, run.config["state"]) as logger:
+        trainer = run.make_trainer(Path(folder).resolve())
+        result = run.evaluate(trainer)
+        report.log_table(logger, run.config, result)
     return result
 
 
-def _train_and_evaluate(config: Config, split: Split, network: Any) -> dict[str, Any]:
+def _saved_config(
+    key: str, folder: str | Path, file: str, changes: Mapping[str, Any] | None
+) -> Config:
+    """The settings of a run, from one of its checkpoints."""
+    other = sorted(set(changes or ()) - set(KEYS_OF_PLACE))
+    if other:
+        raise UserError(
+            f"--{key} takes its settings from the run: found {', '.join(other)} beside it, "
+            f"expected at most {', '.join(KEYS_OF_PLACE)}"
+        )
+    if not Path(folder).is_dir():
+        raise UserError(f"--{key}: found {str(folder)!r}, expected the folder of a run")
+    if not (Path(folder) / file).is_file():
+        raise UserError(f"--{key}: {folder} holds no {file}: the run stopped before it had one")
+    saved = read_checkpoint(Path(folder) / file)
+    with refusals_of(f"checkpoint {Path(folder) / file}: not of a run", LookupError):
+        model, dataset, settings = saved["registered_as"], saved["dataset"], saved["settings"]
+    return Config(model, dataset, (), {**settable(settings), **(changes or {})})
+
+
+class _Run:
+    """Settings, data and model of a run, before anything is written.
+
+    Attributes:
+        config: The settings.
+        split: The data.
+        network: The model, fresh, on its device.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        use_repeatable_operations(config["device"])
+        seed_everything(config["seed"])
+        self.split = load_split(config)
+        config["split_hash"] = self.split.digest
+        seed_everything(config["seed"])
+        self.network = _make_model(config, self.split.train._dataset)
+
+    def make_trainer(self, folder: Path) -> Any:
+        """The trainer whose checkpoints lie in ``folder``."""
+        self.config["checkpoint_dir"] = str(folder)
+        trainer = self.config.registration.trainer_class(self.config, self.network)
+        trainer.eval_collector.data_collect(self.split.train)  # counts that some metrics need
+        return trainer
+
+    def evaluate(self, trainer: Any) -> dict[str, Any]:
+        """Scores of the best epoch's checkpoint."""
+        best = trainer.load_checkpoint(trainer.saved_model_file)
+        valid, valid_seconds = _timed(trainer.evaluate, self.split.valid, load_best_model=False)
+        test, test_seconds = _timed(trainer.evaluate, self.split.test, load_best_model=False)
+        return {
+            "model": self.config["model"],
+            "is_host_model": self.config.registration.is_host,
+            "dataset": self.config["dataset"],
+            "split_hash": self.split.digest,
+            "seed": self.config["seed"],
+            "best_epoch": best["epoch"],
+            "valid": dict(valid),
+            "test": dict(test),
+            "valid_seconds": valid_seconds,
+            "test_seconds": test_seconds,
+            "run_folder": self.config["checkpoint_dir"],
+        }
+
+
+def _train(run: _Run, folder: Path, is_resumed: bool) -> dict[str, Any]:
+    with report.run_logger(folder, run.config["state"]) as logger:
+        try:
+            with refusals_of(f"model {run.config.model}", ImportError):
+                trainer = run.make_trainer(folder)
+                if is_resumed:
+                    trainer.resume(run.split.train)
+                report.log_start(logger, run, trainer.start_epoch)
+                result = _fit_and_evaluate(run, trainer)
+        except KeyboardInterrupt:
+            # Critical, so that it is told at any log level.
+            logger.critical(f"interrupted; to go on: --resume={folder}")
+            raise
+        report.log_result(logger, run.config, result)
+    return result
+
+
+def _fit_and_evaluate(run: _Run, trainer: Any) -> dict[str, Any]:
+    config, split = run.config, run.split
     if config["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats(config["device"])
-    with refusals_of(f"model {config.model}", ImportError):
-        trainer = config.registration.trainer_class(config, network)
-        trainer.fit(split.train, split.valid, show_progress=config["show_progress"])
-    trainer.load_checkpoint(trainer.saved_model_file)
-    valid, valid_seconds = _timed(trainer.evaluate, split.valid, load_best_model=False)
-    test, test_seconds = _timed(trainer.evaluate, split.test, load_best_model=False)
+    trainer.fit(split.train, split.valid, show_progress=config["show_progress"])
     return {
-        "model": config["model"],
-        "is_host_model": config.registration.is_host,
-        "dataset": config["dataset"],
-        "split_hash": split.digest,
-        "seed": config["seed"],
-        "best_epoch": trainer.best_epoch,
+        **run.evaluate(trainer),
         "epochs_trained": trainer.epochs_trained,
-        "valid": dict(valid),
-        "test": dict(test),
-        "parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
+        "parameters": sum(p.numel() for p in run.network.parameters() if p.requires_grad),
         "pretrain_seconds": trainer.pretrain_seconds,
         "train_seconds_per_epoch": trainer.train_seconds / max(trainer.epochs_trained, 1),
-        "valid_seconds": valid_seconds,
-        "test_seconds": test_seconds,
         "peak_memory_mb": _peak_memory_mb(config["device"]),
         "environment": report.environment(config["device"]),
-        "run_folder": config["checkpoint_dir"],
     }
 
 

@@ -1,8 +1,9 @@
 """Seeds of a run, and stages whose draws leave those of the run alone."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,36 @@ def seed_everything(seed: int) -> None:
     init_seed(seed, reproducibility=True)
 
 
+def use_repeatable_operations(device: torch.device) -> None:
+    """On the CPU, add up the gradients of a row that a batch holds several times in a fixed order.
+
+    PyTorch's threads race for it otherwise, and the sum's last bits follow.
+    """
+    torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid, and slow
+
+
+def generator_states(device: torch.device | None = None) -> dict[str, Any]:
+    """Where the global generators of Python, numpy and PyTorch stand, the GPU's included."""
+    states = {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(),
+        "torch": torch.get_rng_state(),
+    }
+    if device is not None and device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_generator_states(states: Mapping[str, Any], device: torch.device | None = None) -> None:
+    """Put the global generators where ``generator_states`` found them."""
+    random.setstate(states["python"])
+    np.random.set_state(states["numpy"])
+    torch.set_rng_state(states["torch"].cpu())
+    if device is not None and "cuda" in states and device.type == "cuda":
+        torch.cuda.set_rng_state(states["cuda"].cpu(), device)
+
+
 @contextmanager
 def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Run a stage from its own seed; afterwards every generator is where it was before.
@@ -22,12 +53,9 @@ def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[No
         seed: Of the stage.
         device: Where the stage computes; a GPU's generator is kept apart too.
     """
-    numpy_state, python_state = np.random.get_state(), random.getstate()
-    devices = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        seed_everything(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)
-            random.setstate(python_state)
+    states = generator_states(device)
+    seed_everything(seed)
+    try:
+        yield
+    finally:
+        set_generator_states(states, device)

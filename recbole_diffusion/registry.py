@@ -36,6 +36,11 @@ class Registration:
     properties: Path | None = None
 
     @property
+    def key(self) -> str:
+        """A name that ``find_model`` resolves to this, whatever else is registered."""
+        return HOST_PREFIX + self.name if self.is_host else self.name
+
+    @property
     def type(self) -> Any:
         """RecBole's ``ModelType`` of the model."""
         model_class: Any = self.model_class

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import platform
 import re
 import secrets
@@ -19,8 +18,19 @@ import yaml
 from tqdm import tqdm
 
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import written_whole
 
 HANDLER_NAME = "recbole_diffusion"
+# Costs in the final table: entry of the result, text, format.
+COSTS = (
+    ("epochs_trained", "epochs trained", ",d"),
+    ("parameters", "parameters", ",d"),
+    ("pretrain_seconds", "pre-training, s", ".3f"),
+    ("train_seconds_per_epoch", "training, s an epoch", ".3f"),
+    ("valid_seconds", "evaluation of validation, s", ".3f"),
+    ("test_seconds", "evaluation of test, s", ".3f"),
+    ("peak_memory_mb", "peak memory, MiB", ".0f"),
+)
 _UNUSABLE = "key `output_dir`: no folder can be made in {!r}"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -70,21 +80,21 @@ class _PlainFormatter(logging.Formatter):
 
 
 @contextmanager
-def run_logger(folder: Path, level: str) -> Iterator[logging.Logger]:
+def run_logger(folder: Path | None, level: str) -> Iterator[logging.Logger]:
     """The root logger, which RecBole uses, writing to the console and to ``folder/run.log``.
 
     Handlers are removed at the end, so that a second run in the process has a log of its own.
+
+    Args:
+        folder: The run's; None writes no file.
+        level: Of the messages that are told.
     """
     logger = logging.getLogger()
     before = logger.level
-    file_handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
-    file_handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
-    # RecBole finds the run's folder through this handler.
-    file_handler.set_name(HANDLER_NAME)
     console = _Console()
     console.setFormatter(_PlainFormatter("%(message)s"))
+    handlers = [console] if folder is None else [_log_file(folder), console]
     logger.setLevel(level.upper())
-    handlers = (file_handler, console)
     for handler in handlers:
         logger.addHandler(handler)
     try:
@@ -96,12 +106,25 @@ def run_logger(folder: Path, level: str) -> Iterator[logging.Logger]:
             handler.close()
 
 
-def log_start(logger: logging.Logger, config: Any, split: Any, network: Any) -> None:
-    """Settings, data and model; the settings also go to ``config.yaml`` in the run's folder."""
+def _log_file(folder: Path) -> logging.Handler:
+    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    # RecBole finds the run's folder through this handler.
+    handler.set_name(HANDLER_NAME)
+    return handler
+
+
+def log_start(logger: logging.Logger, run: Any, start_epoch: int) -> None:
+    """Settings, data and model; the settings also go to ``config.yaml`` in the run's folder.
+
+    Args:
+        logger: Of the run.
+        run: Its settings, data and model.
+        start_epoch: 0, or the first epoch that a resumed run trains.
+    """
+    config, split = run.config, run.split
     settings = config.settable()
-    text = yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
-    head = f"# --model={config['model']} --dataset={config['dataset']} --config_files=<this file>\n"
-    (Path(config["checkpoint_dir"]) / "config.yaml").write_text(head + text, encoding="utf-8")
+    _write_settings(config, settings)
     logger.info(
         "settings:\n" + "\n".join(f"  {k}: {v}" for k, v in settings.items() if v is not None)
     )
@@ -112,35 +135,43 @@ def log_start(logger: logging.Logger, config: Any, split: Any, network: Any) -> 
         f"  {data.user_num - 1} users, {data.item_num - 1} items, {data.inter_num} interactions "
         f"({sizes}), split {split.digest}"
     )
-    logger.info(f"model: {network}")
+    logger.info(f"model: {run.network}")
     logger.info(f"device: {config['device']}; run folder: {config['checkpoint_dir']}")
+    if start_epoch:
+        logger.info(f"resumed: {start_epoch} epochs are trained")
+
+
+def _write_settings(config: Any, settings: dict[str, Any]) -> None:
+    """Once: those of a resumed run may differ in where it runs."""
+    path = Path(config["checkpoint_dir"]) / "config.yaml"
+    if path.exists():
+        return
+    head = f"# --model={config['model']} --dataset={config['dataset']} --config_files=<this file>\n"
+    text = head + yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
+    with written_whole(path) as stream:
+        stream.write(text.encode())
 
 
 def log_result(logger: logging.Logger, config: Any, result: dict[str, Any]) -> None:
     """The final table; the same values, unrounded, go to ``result.json``."""
-    path = Path(result["run_folder"]) / "result.json"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-    logger.info(format_result(result, config["metric_decimal_place"]))
+    with written_whole(Path(result["run_folder"]) / "result.json") as stream:
+        stream.write((json.dumps(result, indent=2) + "\n").encode())
+    log_table(logger, config, result)
+
+
+def log_table(logger: logging.Logger, config: Any, result: dict[str, Any]) -> None:
+    """Print a result, whatever the log level: it is what the command was given for."""
+    logger.log(logger.level, format_result(result, config["metric_decimal_place"]))
 
 
 def format_result(result: dict[str, Any], places: int) -> str:
     """Metrics of validation and test side by side, then the costs."""
     lines = [
-        f"{result['model']} on {result['dataset']}, best epoch {result['best_epoch']} "
-        f"of {result['epochs_trained']}",
+        f"{result['model']} on {result['dataset']}, best epoch {result['best_epoch']}",
         f"{'metric':<14}{'validation':>12}{'test':>12}",
     ]
     for name, value in result["valid"].items():
         lines.append(f"{name:<14}{value:>12.{places}f}{result['test'][name]:>12.{places}f}")
-    lines += [
-        f"{'parameters':<30}{result['parameters']:>12,}",
-        f"{'pre-training, s':<30}{result['pretrain_seconds']:>12.3f}",
-        f"{'training, s an epoch':<30}{result['train_seconds_per_epoch']:>12.3f}",
-        f"{'evaluation of validation, s':<30}{result['valid_seconds']:>12.3f}",
-        f"{'evaluation of test, s':<30}{result['test_seconds']:>12.3f}",
-        f"{'peak memory, MiB':<30}{result['peak_memory_mb']:>12.0f}",
-        f"results: {result['run_folder']}",
-    ]
+    lines += [f"{text:<30}{result[key]:>12{form}}" for key, text, form in COSTS if key in result]
+    lines.append(f"results: {result['run_folder']}")
     return "\n".join(lines)

@@ -243,3 +243,32 @@ def test_script_passes_the_exit_code_on(empty: Path) -> None:
     assert one_paragraph(done.stderr), done.stderr
     assert done.stdout == ""
     assert list(empty.iterdir()) == []
+
+
+# Saved runs
+
+
+@pytest.mark.parametrize("word", ["resume", "evaluate"])
+def test_saved_run(
+    called: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setattr(cli, f"{word}_run", lambda *args: called.append((word, *args)))
+    assert cli.main([f"--{word}=runs/a run", "--use_gpu=false"]) == 0
+    assert called == [(word, "runs/a run", {"use_gpu": False})]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--resume=a", "--evaluate=a"], "expected one of them"),
+        (["--resume"], "--resume has no value"),
+        (["--resume=nowhere", "--model=BPR"], "found model beside it"),
+        (["--evaluate=nowhere", "--dataset=ml-100k", "--epochs=3"], "found dataset, epochs beside"),
+        (["--resume=nowhere"], "'nowhere', expected the folder of a run"),
+    ],
+)
+def test_saved_run_that_is_none(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    assert told in capsys.readouterr().err

@@ -172,8 +172,9 @@ def test_split_is_shared_by_models_and_seeds(runs: dict[str, Any], planted: dict
 
 
 @pytest.mark.compat
-@pytest.mark.parametrize("model", ["BPR", "MultiVAE", "recbole.DiffRec"])
+@pytest.mark.parametrize("model", ["BPR", "MultiVAE", "recbole.DiffRec", "LightGCN"])
 def test_same_seed_gives_the_same_bits(planted: dict[str, Any], model: str) -> None:
+    """With several threads too, which race for the rows that a batch of LightGCN's repeats."""
     first, again, other = (run(planted, model, seed=seed) for seed in (11, 11, 12))
     assert (first["valid"], first["test"]) == (again["valid"], again["test"])
     assert first["test"] != other["test"]
@@ -355,8 +356,7 @@ def test_interrupted_run_leaves_its_last_epoch(
         run(planted, stopped, **keys)
     last = only_run(planted) / "last.pth"
     told = [line for line in capsys.readouterr().out.splitlines() if "interrupted;" in line]
-    assert len(told) == 1
-    assert str(last) in told[0]
+    assert told == [f"interrupted; to go on: --resume={only_run(planted)}"]
     assert told[0] in (only_run(planted) / "run.log").read_text()
 
     saved = read_checkpoint(last)
@@ -370,7 +370,7 @@ def test_interrupted_run_leaves_its_last_epoch(
     assert not [path for path in only_run(planted).iterdir() if path.name.startswith(".")]
 
 
-def test_interruption_before_the_first_epoch_names_no_missing_file(
+def test_interruption_before_the_first_epoch_can_be_resumed(
     planted: dict[str, Any], own_registry: None, stopped: type[Stopped]
 ) -> None:
     """As in a stage of pre-training, which runs in this hook."""
@@ -382,10 +382,8 @@ def test_interruption_before_the_first_epoch_names_no_missing_file(
     register(stopped, Slow)
     with pytest.raises(KeyboardInterrupt):
         run(planted, stopped.__name__, embedding_size=8)
-    text = (only_run(planted) / "run.log").read_text()
-    assert "interrupted;" in text
-    for path in re.findall(r"\S+\.pth", text[text.index("interrupted;") :]):
-        assert Path(path).is_file()
+    assert "interrupted;" in (only_run(planted) / "run.log").read_text()
+    assert read_checkpoint(only_run(planted) / "last.pth")["epoch"] == -1
 
 
 def test_loss_that_is_not_a_number_is_reported_with_its_epoch(
@@ -451,9 +449,9 @@ def test_best_epoch_has_the_largest_score_and_comes_first(
     assert result["best_epoch"] == best
     assert result["epochs_trained"] == len(scores)
     saved, last = read_checkpoint(folder / "best.pth"), read_checkpoint(folder / "last.pth")
-    assert (saved["epoch"], saved["best_valid_score"]) == (best, scores[best])
-    assert last["epoch"] == len(scores) - 1
-    assert last["best_epoch"] == best
+    progress = last["training"]
+    assert (saved["epoch"], last["epoch"]) == (best, len(scores) - 1)
+    assert (progress["best_epoch"], progress["best_valid_score"]) == (best, scores[best])
     same = all(torch.equal(v, last["state_dict"][k]) for k, v in saved["state_dict"].items())
     assert same == (best == len(scores) - 1)
 

@@ -1,4 +1,4 @@
-"""What every run adds to RecBole's trainers: checkpoints, one line an epoch, bars with the loss."""
+"""What every run adds to RecBole's trainers: checkpoints, exact resume, one line an epoch."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -6,17 +6,34 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 from tqdm import tqdm
 
 from recbole_diffusion.checkpoint import check_origin, read_checkpoint, save_checkpoint
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.randomness import generator_states, own_randomness, set_generator_states
+from recbole_diffusion.trainer.state import ModelAttributes, learners
+
+# Attributes of a trainer that change from epoch to epoch.
+PROGRESS = (
+    "best_epoch",
+    "best_valid_result",
+    "best_valid_score",
+    "cur_step",
+    "epochs_trained",
+    "pretrain_seconds",
+    "train_seconds",
+    "_is_prepared",
+)
 
 
 class RunTrainer:
     """Mixed in before one of RecBole's trainers; changes how it reports and saves, not how it fits.
 
-    ``best.pth`` holds the epoch with the best validation score, ``last.pth`` the last finished one.
+    ``best.pth`` holds the epoch with the best validation score; ``last.pth`` the last finished one,
+    with all that the next epoch hangs on.
     """
 
     # What an epoch is called in the log and on the bar.
@@ -30,9 +47,14 @@ class RunTrainer:
     tensorboard: Any
     epochs: int
     eval_step: int
+    device: torch.device
     start_epoch: int
     cur_step: int
+    stopping_step: int
     best_valid_score: float
+    best_valid_result: dict[str, float] | None
+    test_batch_size: int
+    tot_item_num: int
 
     def __init__(self, config: Any, model: Any) -> None:
         super().__init__(config, model)  # type: ignore[call-arg]
@@ -45,11 +67,18 @@ class RunTrainer:
         self.train_seconds = 0.0
         self.last_loss = torch.zeros(())
         self.pretrain_seconds = 0.0
+        self._attributes = ModelAttributes(model)
+        self._train_data: Any = None
+        self._is_prepared = False
         self._has_validation, self._verbose, self._saved = False, False, False
         self._epoch_report = ""
 
     def on_fit_start(self, train_data: Any, valid_data: Any) -> None:
-        """Hook for what must exist before the first epoch, such as pre-trained embeddings."""
+        """Hook for what must exist before the first epoch, such as pre-trained embeddings.
+
+        What it gives the model belongs into buffers or parameters: a resumed run takes it from
+        its checkpoint and does not call this again.
+        """
 
     def fit(
         self,
@@ -65,13 +94,18 @@ class RunTrainer:
         A checkpoint ``last.pth`` exists from before the first epoch on, so that an interrupted
         run always leaves one.
         """
-        self._has_validation = valid_data is not None
+        self._has_validation, self._train_data = valid_data is not None, train_data
         self._verbose, self._saved = verbose, saved
-        self._save_last(self.start_epoch - 1)
-        start = time.perf_counter()
-        self.on_fit_start(train_data, valid_data)
-        self.pretrain_seconds = time.perf_counter() - start
-        self._save_last(self.start_epoch - 1)
+        if not self._is_prepared:
+            self._save_last(-1)
+            start = time.perf_counter()
+            self.on_fit_start(train_data, valid_data)
+            self.pretrain_seconds = time.perf_counter() - start
+            self._is_prepared = True
+            self._save_last(-1)
+        if self.cur_step > self.stopping_step:  # resumed after its last epoch
+            self.tensorboard.close()
+            return self.best_valid_score, self.best_valid_result
 
         def after_validation(epoch: int, score: float) -> None:
             self._save_last(epoch)
@@ -135,13 +169,15 @@ class RunTrainer:
         self.last_loss = loss.detach()
         if torch.isnan(loss):
             raise UserError(
-                f"training loss is NaN in epoch {self.epochs_trained + self.start_epoch}: "
+                f"training loss is NaN in epoch {self.epochs_trained}: "
                 f"lower key `learning_rate` (found {self.config['learning_rate']}) "
                 "or the loss weights"
             )
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        """Called by RecBole at each new best epoch."""
+        """Called by RecBole at each new best epoch, and with -1 when it has no epoch to train."""
+        if epoch < 0 and self.start_epoch > 0:
+            return  # resumed after its last epoch: the best one stands
         self.best_epoch = epoch
         save_checkpoint(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
 
@@ -151,20 +187,28 @@ class RunTrainer:
 
     def _save_last(self, epoch: int) -> None:
         if self._saved:
-            save_checkpoint(self.last_model_file, self._state(epoch))
+            content = {**self._state(epoch), "training": self._training_state()}
+            save_checkpoint(self.last_model_file, content)
 
     def _state(self, epoch: int) -> dict[str, Any]:
         """Everything that scores, with the origin that loading checks."""
         return {
             **self._origin(),
+            "registered_as": self.config.registration.key,
             "epoch": epoch,
-            "best_epoch": self.best_epoch,
-            "cur_step": self.cur_step,
-            "best_valid_score": self.best_valid_score,
             "settings": self.config.plain_settings(),
             "state_dict": self.model.state_dict(),
             "other_parameter": self.model.other_parameter(),
-            "optimizer": self.optimizer.state_dict(),
+            "attributes": self._attributes.changed(),
+        }
+
+    def _training_state(self) -> dict[str, Any]:
+        """Everything else that the next epoch, and the choice of the best one, hang on."""
+        return {
+            **{name: getattr(self, name) for name in PROGRESS},
+            "learners": {name: part.state_dict() for name, part in learners(self).items()},
+            "generators": generator_states(self.device),
+            "batch_order": self._train_data.generator.get_state(),
         }
 
     def _origin(self) -> dict[str, Any]:
@@ -174,13 +218,16 @@ class RunTrainer:
             "split_hash": self.config["split_hash"],
         }
 
-    def load_checkpoint(self, path: str | Path) -> None:
-        """Give the model the parameters of a checkpoint.
+    def load_checkpoint(self, path: str | Path) -> dict[str, Any]:
+        """Give the model, fresh or trained, the parameters of a checkpoint.
+
+        Returns:
+            The whole content of the checkpoint.
 
         Raises:
             UserError: Not a checkpoint of this package, or of another model, data set or split.
         """
-        content = read_checkpoint(path, self.config["device"])
+        content = read_checkpoint(path, self.device)
         check_origin(path, content, **self._origin())
         try:
             self.model.load_state_dict(content["state_dict"])
@@ -189,17 +236,35 @@ class RunTrainer:
                 f"checkpoint {path}: its parameters do not fit this run's settings: {error}"
             ) from error
         self.model.load_other_parameter(content["other_parameter"])
+        self._attributes.restore(content["attributes"])
+        return content
+
+    def resume(self, train_data: Any) -> None:
+        """Go on from ``last.pth`` as if training had not stopped; ``fit`` comes next.
+
+        Args:
+            train_data: The loader that ``fit`` is given.
+
+        Raises:
+            UserError: No such file, or a checkpoint of another run.
+        """
+        content = self.load_checkpoint(self.last_model_file)
+        training = content["training"]
+        for name in PROGRESS:
+            setattr(self, name, training[name])
+        for name, state in training["learners"].items():
+            getattr(self, name).load_state_dict(state)
+        self.start_epoch = content["epoch"] + 1
+        train_data.generator.set_state(training["batch_order"].cpu())
+        set_generator_states(training["generators"], self.device)
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """RecBole's way to go on from a checkpoint, which its own files alone fit.
 
         Raises:
-            UserError: Always; ``load_checkpoint`` gives a model the parameters of ours.
+            UserError: Always; ``resume`` goes on from ``last.pth``.
         """
-        raise UserError(
-            f"checkpoint {resume_file}: training cannot go on from it; load_checkpoint gives the "
-            "model its parameters, for evaluation"
-        )
+        raise UserError(f"checkpoint {resume_file}: give the run's folder to --resume instead")
 
     @torch.no_grad()
     def evaluate(
@@ -209,12 +274,44 @@ class RunTrainer:
         model_file: str | Path | None = None,
         show_progress: bool = False,
     ) -> Any:
-        """Evaluate as RecBole does, from our checkpoints; arguments and result are RecBole's."""
+        """Evaluate as RecBole does, from our checkpoints; arguments and result are RecBole's.
+
+        What a loader or a model draws comes from the run's seed anew each time: every validation
+        ranks the same sampled candidates, and none shifts the training that follows.
+        """
         if load_best_model:
             self.load_checkpoint(model_file or self.saved_model_file)
-        return super().evaluate(  # type: ignore[misc]
-            eval_data, load_best_model=False, show_progress=show_progress
-        )
+        with own_randomness(self.config["seed"], self.device):
+            eval_data.generator.manual_seed(self.config["seed"])
+            return super().evaluate(  # type: ignore[misc]
+                eval_data, load_best_model=False, show_progress=show_progress
+            )
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, torch.Tensor, Any, Any]:
+        """Called by RecBole with the users of a batch; an error in scoring stays an error."""
+        users, history, positive_u, positive_i = batched_data
+        scores = self._score_all_items(users.to(self.device)).view(-1, self.tot_item_num)
+        scores[:, 0] = -torch.inf
+        scores[history] = -torch.inf
+        if torch.isnan(scores).any():
+            raise UserError(
+                f"model {self.config['model']}: scores are NaN after {self.epochs_trained} "
+                f"epochs: lower key `learning_rate` (found {self.config['learning_rate']})"
+            )
+        return users, scores, positive_u, positive_i
+
+    def _score_all_items(self, users: Any) -> torch.Tensor:
+        """Scores [n, n_items]; pair by pair for a model that defines ``predict`` alone."""
+        if type(self.model).full_sort_predict is not AbstractRecommender.full_sort_predict:
+            scores: torch.Tensor = self.model.full_sort_predict(users)
+            return scores
+        n_items = self.tot_item_num
+        pairs = users.repeat_interleave(n_items)
+        items = torch.arange(n_items, device=self.device).repeat(len(users))
+        pairs.update(Interaction({self.config["ITEM_ID_FIELD"]: items}))
+        size = self.test_batch_size
+        blocks = (pairs[start : start + size] for start in range(0, len(pairs), size))
+        return torch.cat([self.model.predict(block).reshape(-1) for block in blocks])
 
 
 class _BatchBar:

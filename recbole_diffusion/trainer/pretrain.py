@@ -46,7 +46,7 @@ def lightgcn_embeddings(
     """RecBole's LightGCN, trained until validation stops improving.
 
     The stage draws from its own seed, so that a cached result and a new one leave the run that
-    follows in the same state.
+    follows in the same state. A resumed run goes on with the stage where it stopped.
 
     Args:
         config: Settings; see ``STAGE_KEYS`` and ``SHARED_KEYS`` for those that count.
@@ -94,6 +94,8 @@ def _train(config: Any, train_data: Any, valid_data: Any) -> tuple[np.ndarray, n
     trainer.tensorboard = SummaryWriter(str(folder / "tensorboard"))
     # A loader of its own: the run's loader keeps its order of batches.
     loader = TrainDataLoader(stage, train_data._dataset, train_data._sampler, shuffle=True)
+    if Path(trainer.last_model_file).is_file():
+        trainer.resume(loader)
     trainer.fit(loader, valid_data, show_progress=config["show_progress"])
     trainer.load_checkpoint(trainer.saved_model_file)
     model.eval()

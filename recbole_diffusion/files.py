@@ -1,0 +1,33 @@
+"""Files that are whole or absent, however the process ends."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[BinaryIO]:
+    """A stream whose content appears under ``path`` at the end; until then the old file stands.
+
+    Args:
+        path: Target file; its folder exists.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what writes that were killed left in a run's folder; no other process writes there."""
+    for temporary in folder.rglob(".*.tmp"):
+        temporary.unlink()

@@ -1,0 +1,73 @@
+"""The state of training that no ``state_dict`` of the model holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+PLAIN = (bool, int, float, str, type(None), torch.Tensor, np.ndarray)
+
+
+class ModelAttributes:
+    """Public plain attributes of a model and its parts that training changes.
+
+    RecBole's models keep annealing steps, histories and the like in such attributes, which neither
+    ``state_dict`` nor ``other_parameter`` holds. Only what differs from the fresh model is stored.
+
+    Args:
+        model: Fresh from its constructor.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._fresh = {k: (v, _mark(v)) for k, v in self._attributes().items()}
+
+    def _attributes(self) -> dict[str, Any]:
+        return {
+            f"{part}.{name}": value
+            for part, module in self._model.named_modules()
+            for name, value in vars(module).items()
+            if isinstance(value, PLAIN) and name != "training" and not name.startswith("_")
+        }
+
+    def changed(self) -> dict[str, Any]:
+        """Attributes by dotted name that are not as the constructor left them."""
+        return {
+            name: value
+            for name, value in self._attributes().items()
+            if name not in self._fresh or _mark(value) != self._fresh[name][1]
+        }
+
+    def restore(self, attributes: Mapping[str, Any]) -> None:
+        """Give the model what ``changed`` gave, and the rest of its attributes as they were made.
+
+        A tensor goes to the device of the one that it replaces.
+        """
+        fresh = {name: self._fresh[name][0] for name in self.changed() if name in self._fresh}
+        for dotted, value in {**fresh, **attributes}.items():
+            part, _, name = dotted.rpartition(".")
+            module = self._model.get_submodule(part)
+            old = getattr(module, name, None)
+            if isinstance(old, torch.Tensor) and isinstance(value, torch.Tensor):
+                value = value.to(old.device)
+            setattr(module, name, value)
+
+
+def _mark(value: Any) -> Any:
+    """Equal for an attribute that was neither replaced nor written to."""
+    if isinstance(value, torch.Tensor):
+        return id(value), value._version
+    if isinstance(value, np.ndarray):
+        return id(value), hash(value.tobytes())
+    return value
+
+
+def learners(trainer: Any) -> dict[str, Optimizer | LRScheduler]:
+    """Optimisers and schedulers of a trainer by attribute; one under several names stands once."""
+    found = {k: v for k, v in vars(trainer).items() if isinstance(v, (Optimizer, LRScheduler))}
+    last_name = {id(value): name for name, value in found.items()}
+    return {name: found[name] for name in last_name.values()}

@@ -1,0 +1,535 @@
+"""Runs that go on exactly where they stopped, and saved runs that are scored again."""
+
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from recbole.model.general_recommender import BPR
+from recbole.trainer import Trainer
+from torch import nn
+
+from recbole_diffusion import evaluate_run, quick_start, register, resume_run, run_recbole_diffusion
+from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
+from recbole_diffusion.trainer.state import ModelAttributes, learners
+
+SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_and_resume.py"
+MODELS = ("InfoDCL", "LightGCN", "BPR", "MultiVAE")
+# Three epochs; two of pre-training where there is one.
+KEYS = {
+    "epochs": 3,
+    "train_batch_size": 512,
+    "steps": 5,
+    "channels": ["knowledge"],
+    "pretrain_epochs": 2,
+}
+OWN_KEYS = ("steps", "channels", "pretrain_epochs")
+
+
+@pytest.fixture
+def settings(planted: dict[str, Any], tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Settings of a run of a model in an output folder of that name."""
+
+    def make(model: str, folder: str, **keys: Any) -> dict[str, Any]:
+        own = {k: v for k, v in KEYS.items() if model == "InfoDCL" or k not in OWN_KEYS}
+        if model == "MultiVAE":
+            own["train_batch_size"] = 32  # users
+        return {**planted, **own, "output_dir": str(tmp_path / folder), **keys}
+
+    return make
+
+
+def start(model: str, keys: dict[str, Any]) -> dict[str, Any]:
+    return run_recbole_diffusion(model, "planted", config_dict=keys)
+
+
+@contextmanager
+def interruption(batch: int) -> Iterator[None]:
+    """Ctrl-C in the given batch, counted from here on over pre-training and training."""
+    seen = 0
+
+    def check(self: Any, loss: torch.Tensor) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == batch:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunTrainer, "_check_nan", check)
+        try:
+            yield
+        except KeyboardInterrupt:
+            return
+    pytest.fail(f"the run ended before batch {batch}")
+
+
+def folder_of(keys: dict[str, Any]) -> Path:
+    (folder,) = (path for path in Path(keys["output_dir"]).iterdir() if path.name != "cache")
+    return folder
+
+
+def assert_same(one: Any, other: Any, place: str = "") -> None:
+    """Equal to the bit, times apart."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), place
+        for key in one.keys() - {"train_seconds", "pretrain_seconds", "settings"}:
+            assert_same(one[key], other[key], f"{place}.{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(other), place
+        for number, pair in enumerate(zip(one, other, strict=True)):
+            assert_same(*pair, f"{place}[{number}]")
+    elif isinstance(one, (torch.Tensor, np.ndarray)):
+        assert torch.equal(torch.as_tensor(one), torch.as_tensor(other)), place
+    else:
+        assert one == other, place
+
+
+def assert_same_end(resumed: dict[str, Any], whole: dict[str, Any]) -> None:
+    """The results, and everything in both checkpoints: the next epoch would be the same too."""
+    for key in ("valid", "test", "best_epoch", "epochs_trained", "split_hash", "parameters"):
+        assert resumed[key] == whole[key], key
+    for file in ("best.pth", "last.pth"):
+        one, other = (read_checkpoint(Path(r["run_folder"], file)) for r in (resumed, whole))
+        assert_same(one, other, file)
+
+
+# Resume
+
+
+@pytest.mark.compat
+@pytest.mark.parametrize("batch", [1, 9, 20])
+@pytest.mark.parametrize("model", MODELS)
+def test_resumed_run_ends_as_one_left_alone(
+    settings: Callable[..., dict[str, Any]], model: str, batch: int
+) -> None:
+    whole = start(model, settings(model, "whole"))
+    keys = settings(model, "stopped")
+    with interruption(batch):
+        start(model, keys)
+    log = (folder_of(keys) / "run.log").read_text()
+    resumed = resume_run(folder_of(keys))
+    assert_same_end(resumed, whole)
+    assert resumed["run_folder"] == str(folder_of(keys).resolve())
+    assert (folder_of(keys) / "run.log").read_text().startswith(log)
+
+
+def test_run_that_is_interrupted_in_every_epoch(settings: Callable[..., dict[str, Any]]) -> None:
+    whole = start("BPR", settings("BPR", "whole", epochs=4))
+    keys = settings("BPR", "stopped", epochs=4)
+    with interruption(8):
+        start("BPR", keys)
+    for _ in range(2):
+        with interruption(8):  # of seven batches an epoch
+            resume_run(folder_of(keys))
+    assert_same_end(resume_run(folder_of(keys)), whole)
+
+
+def test_pretraining_goes_on_too(settings: Callable[..., dict[str, Any]]) -> None:
+    whole = start("InfoDCL", settings("InfoDCL", "whole"))
+    keys = settings("InfoDCL", "stopped")
+    with interruption(10):  # in the second of two epochs
+        start("InfoDCL", keys)
+    assert read_checkpoint(folder_of(keys) / "pretrain" / "last.pth")["epoch"] == 0
+    batches = count_batches(partial(resume_run, folder_of(keys)))
+    assert batches == 7 * (1 + 3)
+    assert_same_end(start("InfoDCL", keys), whole)  # from the cache
+    resumed = [p for p in Path(keys["output_dir"]).iterdir() if p.name != "cache"]
+    (first,) = (p for p in resumed if (p / "pretrain").is_dir())
+    assert_same_end({**whole, "run_folder": str(first)}, whole)
+
+
+def count_batches(call: Callable[[], Any]) -> int:
+    seen: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunTrainer, "_check_nan", lambda self, loss: seen.append(loss.item()))
+        call()
+    return len(seen)
+
+
+@pytest.mark.parametrize("keys", [{"epochs": 3}, {"epochs": 9, "learning_rate": 0.0}])
+def test_run_that_was_stopped_after_its_last_epoch(
+    settings: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]
+) -> None:
+    """By its number of epochs, or by early stopping: nothing is trained, the best epoch stands."""
+    keys = {**keys, "stopping_step": 2}
+    whole = start("BPR", settings("BPR", "whole", **keys))
+    assert whole["epochs_trained"] < 9
+    stopped = settings("BPR", "stopped", **keys)
+    with monkeypatch.context() as patch:
+        patch.setattr(quick_start._Run, "evaluate", raise_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            start("BPR", stopped)
+    assert count_batches(partial(resume_run, folder_of(stopped))) == 0
+    assert_same_end({**whole, "run_folder": str(folder_of(stopped))}, whole)
+
+
+def raise_interrupt(*args: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_checkpoint_stands_until_the_next_is_complete(
+    settings: Callable[..., dict[str, Any]],
+) -> None:
+    keys = settings("BPR", "stopped")
+    with interruption(9):
+        start("BPR", keys)
+    files = {name: (folder_of(keys) / name).read_bytes() for name in ("last.pth", "best.pth")}
+    (folder_of(keys) / ".last.pth.1.tmp").write_bytes(b"half")
+    with interruption(5):
+        resume_run(folder_of(keys))
+    for name, content in files.items():
+        assert (folder_of(keys) / name).read_bytes() == content
+    assert not list(folder_of(keys).glob(".*"))
+
+
+@pytest.mark.parametrize("part", ["generators", "batch_order", "learners", "attributes"])
+def test_every_part_of_the_state_counts(
+    settings: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Without any one of them a resumed MultiVAE ends elsewhere, so that the tests above bite."""
+    whole = start("MultiVAE", settings("MultiVAE", "whole"))
+    keys = settings("MultiVAE", "stopped")
+    batches = count_batches(partial(start, "MultiVAE", settings("MultiVAE", "counted")))
+    with interruption(batches // 3 + 1):
+        start("MultiVAE", keys)
+    last = folder_of(keys) / "last.pth"
+    saved, fresh = read_checkpoint(last), read_checkpoint(last)
+    seed_state = torch.Generator().manual_seed(1).get_state()
+    if part == "attributes":
+        fresh["attributes"] = {}
+    elif part == "learners":
+        fresh["training"]["learners"]["optimizer"]["state"] = {}
+    elif part == "generators":
+        fresh["training"]["generators"]["torch"] = seed_state
+    else:
+        fresh["training"]["batch_order"] = seed_state
+    save_checkpoint(last, fresh)
+    broken = read_checkpoint(Path(resume_run(folder_of(keys))["run_folder"]) / "last.pth")
+    expected = read_checkpoint(Path(whole["run_folder"]) / "last.pth")["state_dict"]
+    assert any(not torch.equal(v, expected[k]) for k, v in broken["state_dict"].items())
+    assert saved["epoch"] == 0
+
+
+def test_ended_run_is_told_and_left_as_it_is(
+    settings: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = settings("BPR", "ended", state="WARNING")
+    result = start("BPR", keys)
+    assert "recall@20" in capsys.readouterr().out
+    files = contents(folder_of(keys))
+    assert resume_run(folder_of(keys)) == result
+    assert "recall@20" in capsys.readouterr().out
+    assert contents(folder_of(keys)) == files
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_run_can_be_moved(settings: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    whole = start("BPR", settings("BPR", "whole"))
+    keys = settings("BPR", "stopped")
+    with interruption(9):
+        start("BPR", keys)
+    shutil.move(folder_of(keys), tmp_path / "moved")
+    shutil.copytree(keys["data_path"], tmp_path / "elsewhere")
+    resumed = resume_run(tmp_path / "moved", {"data_path": str(tmp_path / "elsewhere")})
+    assert_same_end(resumed, whole)
+
+
+@pytest.mark.parametrize("call", [resume_run, evaluate_run])
+def test_what_cannot_be_gone_on_with(
+    settings: Callable[..., dict[str, Any]], tmp_path: Path, call: Callable[..., Any]
+) -> None:
+    with pytest.raises(UserError, match=r"nowhere.*expected the folder of a run"):
+        call(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds no (last|best)\.pth"):
+        call(tmp_path / "empty")
+    keys = settings("BPR", "stopped")
+    with interruption(9):
+        start("BPR", keys)
+    with pytest.raises(
+        UserError, match=r"found epochs, seed beside it, expected at most data_path"
+    ):
+        call(folder_of(keys), {"epochs": 5, "seed": 1})
+    save_checkpoint(tmp_path / "empty" / "last.pth", {"user_embedding": torch.zeros(1)})
+    save_checkpoint(tmp_path / "empty" / "best.pth", {"user_embedding": torch.zeros(1)})
+    with pytest.raises(UserError, match=r"\.pth: not of a run"):
+        call(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("call", [resume_run, evaluate_run])
+def test_changed_data_are_refused(
+    settings: Callable[..., dict[str, Any]], tmp_path: Path, call: Callable[..., Any]
+) -> None:
+    keys = settings("BPR", "stopped")
+    shutil.copytree(Path(keys["data_path"]) / "planted", tmp_path / "data" / "planted")
+    with interruption(9):
+        start("BPR", {**keys, "data_path": str(tmp_path / "data")})
+    inter = tmp_path / "data" / "planted" / "planted.inter"
+    lines = inter.read_text().splitlines()
+    inter.write_text("\n".join(lines[:-1]) + "\n")
+    before = contents(folder_of(keys))
+    with pytest.raises(UserError, match="split_hash"):
+        call(folder_of(keys))
+    before.pop(folder_of(keys) / "run.log")
+    after = contents(folder_of(keys))
+    assert {path: after[path] for path in before} == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="the script is in the repository only")
+@pytest.mark.parametrize("model", ["InfoDCL", "LightGCN"])
+def test_killed_processes(tmp_path: Path, model: str) -> None:
+    """The short form of ``benchmarks/kill_and_resume.py``."""
+    keys = {"epochs": 12, "stopping_step": 12, "train_batch_size": 128}
+    words = [f"--{key}={value}" for key, value in keys.items()]
+    if model == "InfoDCL":
+        words.append("--pretrain_epochs=6")
+    command = [sys.executable, str(SCRIPT), f"--model={model}", "--dataset=planted", *words]
+    end = subprocess.run(
+        [*command, "--rounds=2", f"--output={tmp_path}"],
+        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}, cwd=SCRIPT.parents[1],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert end.returncode == 0, end.stdout + end.stderr
+    assert end.stdout.count(": equal") == 2
+
+
+def test_plain_host_cannot_go_on(
+    settings: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file cannot be read since PyTorch 2.6; where it could, it lacks most of the state."""
+    trainer, split = scored(settings("BPR", "run"), "BPR", tmp_path)
+    host = Trainer(trainer.config, trainer.model)
+    host.config = dict(trainer.config.final_config_dict)
+    host._save_checkpoint(0, verbose=False)
+    with pytest.raises(pickle.UnpicklingError):
+        host.resume_checkpoint(host.saved_model_file)
+    monkeypatch.setattr(torch, "load", partial(torch.load, weights_only=False))
+    saved = torch.load(host.saved_model_file)
+    assert not {"generators", "batch_order", "best_valid_result"} & set(saved)
+    resumed = Trainer(trainer.config, trainer.model)
+    resumed.resume_checkpoint(host.saved_model_file)
+    assert resumed.saved_model_file == host.saved_model_file  # to be overwritten
+    assert resumed.best_valid_result is None
+
+
+# Parts of the state
+
+
+class Part(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count, self.name, self.empty = 0, "a", None
+        self.history, self.table = torch.zeros(3), np.zeros(2)
+        self.untouched = torch.zeros(2)
+        self._cache = 1
+
+
+def test_only_changed_attributes_are_kept() -> None:
+    model = nn.ModuleDict({"part": Part()})
+    attributes = ModelAttributes(model)
+    assert attributes.changed() == {}
+    model["part"].eval()
+    model["part"]._cache = 2
+    assert attributes.changed() == {}
+    part = model["part"]
+    part.count, part.empty, part.added = 3, torch.ones(1), 0.5
+    part.history[1] = 2.0
+    part.table[0] = 1.0
+    changed = attributes.changed()
+    names = ("count", "empty", "added", "history", "table")
+    assert set(changed) == {f"part.{name}" for name in names}
+
+    fresh = nn.ModuleDict({"part": Part()})
+    restored = ModelAttributes(fresh)
+    fresh["part"].name = "b"
+    restored.restore(changed)
+    for name in names:
+        assert_same(getattr(fresh["part"], name), changed[f"part.{name}"], name)
+    assert fresh["part"].name == "a"
+    assert set(restored.changed()) == set(changed)
+
+
+def test_learners_are_found_once_each() -> None:
+    class Some:
+        pass
+
+    some = Some()
+    weights = [nn.Parameter(torch.zeros(1))]
+    some.optimizer = torch.optim.Adam(weights)
+    some.other = torch.optim.SGD(weights, lr=0.1)
+    some.optimizer_again = some.optimizer
+    some.scheduler = torch.optim.lr_scheduler.StepLR(some.other, 2)
+    assert set(learners(some)) == {"optimizer_again", "other", "scheduler"}
+
+
+class Scheduled(DiffusionTrainer):
+    """Halves the learning rate after each epoch, and draws from all global generators."""
+
+    def __init__(self, config: Any, model: Any) -> None:
+        super().__init__(config, model)
+        self.scheduler = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, 0.5)
+
+    def _train_epoch(self, *args: Any, **kwargs: Any) -> Any:
+        losses = super()._train_epoch(*args, **kwargs)
+        self.scheduler.step()
+        return losses
+
+
+class ScheduledBPR(BPR):
+    pass
+
+
+def test_schedulers_go_on(
+    settings: Callable[..., dict[str, Any]], own_registry: None, tmp_path: Path
+) -> None:
+    (tmp_path / "scheduled.yaml").write_text("embedding_size: 8\n")
+    register(ScheduledBPR, Scheduled, properties=tmp_path / "scheduled.yaml")
+    whole = start("ScheduledBPR", settings("BPR", "whole"))
+    keys = settings("BPR", "stopped")
+    with interruption(17):
+        start("ScheduledBPR", keys)
+    assert_same_end(resume_run(folder_of(keys)), whole)
+    saved = read_checkpoint(folder_of(keys) / "last.pth")["training"]["learners"]
+    assert saved["scheduler"]["last_epoch"] == 3
+
+
+# Evaluation of a saved run
+
+COUNTS = ["Recall", "NDCG", "ItemCoverage", "GiniIndex", "AveragePopularity", "ShannonEntropy"]
+
+
+@pytest.mark.compat
+@pytest.mark.parametrize("model", [*MODELS, "EASE", "ItemKNN", "Pop", "Random", "recbole.DiffRec"])
+def test_saved_run_gives_its_numbers_again(
+    settings: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+) -> None:
+    keys = settings(model, "run", metrics=[*COUNTS, "TailPercentage"])
+    result = start(model, keys)
+    table = capsys.readouterr().out
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    files = contents(folder_of(keys))
+    again = evaluate_run(folder_of(keys))
+    for key in ("valid", "test", "best_epoch", "split_hash", "model", "run_folder"):
+        assert again[key] == result[key], key
+    printed = [line for line in capsys.readouterr().out.splitlines() if "@" in line]
+    assert printed == [line for line in table.splitlines() if line in printed]
+    assert len(printed) == 3 * 7
+    assert contents(folder_of(keys)) == files
+    assert not list((tmp_path / "empty").iterdir())
+
+
+def test_plain_host_cannot_score_a_loaded_model_by_counts(
+    settings: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Its collector is filled in ``fit`` alone; here by whoever makes the trainer."""
+    keys = settings("BPR", "run", metrics=COUNTS)
+    start("BPR", keys)
+    config = quick_start._saved_config("evaluate", folder_of(keys), "best.pth", None)
+    run = quick_start._Run(config)
+    config["checkpoint_dir"] = str(tmp_path)
+    host = Trainer(config, run.network)
+    with pytest.raises((KeyError, IndexError), match="without registration"):
+        host.evaluate(run.split.test, load_best_model=False)
+    assert run.make_trainer(tmp_path).evaluate(run.split.test, load_best_model=False)
+
+
+def test_interrupted_run_can_be_scored(settings: Callable[..., dict[str, Any]]) -> None:
+    keys = settings("BPR", "stopped")
+    with interruption(9):
+        start("BPR", keys)
+    assert 0 < evaluate_run(folder_of(keys))["test"]["recall@50"] < 1
+
+
+# Scoring
+
+
+def scored(keys: dict[str, Any], model: str, folder: Path) -> tuple[Any, Any]:
+    """A trainer on a fresh model, and the split."""
+    run = quick_start._Run(quick_start.Config(model, "planted", (), keys))
+    return run.make_trainer(folder), run.split
+
+
+def test_sampled_candidates_are_the_same_in_every_validation(
+    settings: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    sampled = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "group_by": "user", "mode": "uni20"}
+    keys = settings("BPR", "run", eval_args=sampled, topk=[5], valid_metric="Recall@5")
+    trainer, split = scored(keys, "BPR", tmp_path)
+    before = np.random.get_state()[1].copy()
+    first, second = (trainer.evaluate(split.valid, load_best_model=False) for _ in range(2))
+    assert first == second
+    assert np.array_equal(np.random.get_state()[1], before)
+    host = Trainer(trainer.config, trainer.model)
+    first, second = (host.evaluate(split.valid, load_best_model=False) for _ in range(2))
+    assert first != second  # the plain host draws others each time
+
+
+class Failing(BPR):
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        raise NotImplementedError("inside the scoring")
+
+
+class PairsOnly(BPR):
+    full_sort_predict = None  # set below: what the host's base class has
+
+
+PairsOnly.full_sort_predict = BPR.__mro__[2].full_sort_predict
+
+
+class NotANumber(BPR):
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        return super().full_sort_predict(interaction) * float("nan")
+
+
+def test_error_in_scoring_is_an_error(
+    settings: Callable[..., dict[str, Any]], own_registry: None, tmp_path: Path
+) -> None:
+    register(Failing)
+    trainer, split = scored(settings("BPR", "run", embedding_size=8), "Failing", tmp_path)
+    with pytest.raises(NotImplementedError, match="inside the scoring"):
+        trainer.evaluate(split.valid, load_best_model=False)
+    host = Trainer(trainer.config, trainer.model)
+    assert host.evaluate(split.valid, load_best_model=False)["recall@20"] > 0  # hidden there
+
+
+def test_model_of_pairs_alone_is_scored_pair_by_pair(
+    settings: Callable[..., dict[str, Any]], own_registry: None, tmp_path: Path
+) -> None:
+    register(PairsOnly)
+    keys = settings("BPR", "run", eval_batch_size=1000)
+    pairs, split = scored({**keys, "embedding_size": 64}, "PairsOnly", tmp_path)
+    rows, _ = scored(keys, "BPR", tmp_path)
+    pairs.model.load_state_dict(rows.model.state_dict())
+    expected = rows.evaluate(split.test, load_best_model=False)
+    assert pairs.evaluate(split.test, load_best_model=False) == pytest.approx(expected, abs=1e-9)
+
+
+def test_scores_that_are_no_numbers_are_refused(
+    settings: Callable[..., dict[str, Any]], own_registry: None, tmp_path: Path
+) -> None:
+    register(NotANumber)
+    trainer, split = scored(settings("BPR", "run", embedding_size=8), "NotANumber", tmp_path)
+    with pytest.raises(UserError, match="NotANumber: scores are NaN after 0 epochs"):
+        trainer.evaluate(split.valid, load_best_model=False)
+    host = Trainer(trainer.config, trainer.model)
+    assert host.evaluate(split.valid, load_best_model=False)["recall@20"] >= 0  # ranks them there
