@@ -21,7 +21,8 @@ def use_repeatable_operations(device: torch.device) -> None:
     PyTorch's threads race for it otherwise, and the sum's last bits follow.
     """
     torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid, and slow
+    # A debugging aid of that mode, and slow.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def generator_states(device: torch.device | None = None) -> dict[str, Any]:
