@@ -155,12 +155,12 @@ def _use_current_sparse_tensors() -> None:
         module.torch = _Overlay(torch, sparse=sparse)  # type: ignore[attr-defined]
 
 
-def _read_atomic_file(*args: Any, **kwargs: Any) -> pd.DataFrame:
-    """Read as pandas does; an empty sequence is an empty text, which the host's own fill misses."""
-    table = pd.read_csv(*args, **kwargs)
-    for column in table.columns[table.columns.str.endswith("_seq")]:
-        table[column] = table[column].fillna("")
-    return table
+def _read_text_as_it_stands() -> None:
+    from recbole.data.dataset import dataset
+
+    from recbole_diffusion.data.atomic import read_atomic_file
+
+    dataset.pd = _Overlay(pd, read_csv=read_atomic_file)
 
 
 def _fill_nan(self: Any) -> None:
@@ -191,29 +191,19 @@ def _fill_missing_values() -> None:
             warnings.simplefilter("ignore", pd.errors.ChainedAssignmentError)
             return host_method(self, *args)
 
-    dataset.pd = _Overlay(pd, read_csv=_read_atomic_file)
     dataset.Dataset._load_feat = load_feat
     dataset.Dataset._fill_nan = _fill_nan
 
 
-def _remap(self: Any, remap_list: list[tuple[pd.DataFrame, str, Any]]) -> None:
-    """Number the tokens of the given columns together, from 1; the host's, with row lengths."""
-    from recbole.utils import FeatureType
+def _len(values: Any) -> Any:
+    """Length, of each row where the host asks ``Series.agg(len)`` for it."""
+    return values.map(len) if isinstance(values, pd.Series) else len(values)
 
-    if not remap_list:
-        return
-    tokens, split_points = self._concat_remaped_tokens(remap_list)
-    ids, unique = pd.factorize(tokens)
-    id_token = np.array(["[PAD]", *unique])
-    token_id = {token: i for i, token in enumerate(id_token)}
-    parts = np.split(ids + 1, split_points)
-    for (feat, field, kind), part in zip(remap_list, parts, strict=True):
-        if field not in self.field2id_token:
-            self.field2id_token[field], self.field2token_id[field] = id_token, token_id
-        if kind == FeatureType.TOKEN_SEQ:
-            feat[field] = np.split(part, np.cumsum(feat[field].map(len))[:-1])
-        else:
-            feat[field] = part
+
+def _measure_sequences_by_row() -> None:
+    from recbole.data.dataset import dataset
+
+    dataset.len = _len
 
 
 def _copy_columns() -> None:
@@ -226,12 +216,6 @@ def _copy_columns() -> None:
         return host_method(self, columns)
 
     Dataset._dataframe_to_interaction = dataframe_to_interaction
-
-
-def _split_sequences_by_row() -> None:
-    from recbole.data.dataset import Dataset
-
-    Dataset._remap = _remap
 
 
 def _use_current_grad_scaler() -> None:
@@ -271,6 +255,32 @@ def _count_every_interaction() -> None:
         return self.fake_loss.sum()  # zero; the counts are complete
 
     Pop.__init__, Pop.calculate_loss = init, calculate_loss
+
+
+def _train_items(self: Any) -> np.ndarray:
+    """Items of the train interactions, which come first."""
+    items: np.ndarray = self.datasets[0].inter_feat[self.iid_field].numpy()
+    return items
+
+
+def _accumulate_popularity(self: Any) -> None:
+    """Sums of counts^alpha up to each id; what has no count keeps the weight 0 at any alpha."""
+    counts = np.bincount(np.asarray(self._get_candidates_list())).astype(np.float64)
+    powers = np.power(counts, self.alpha, where=counts > 0, out=np.zeros_like(counts))
+    self.cumulative = np.cumsum(powers)
+
+
+def _draw_by_popularity(self: Any, sample_num: int) -> np.ndarray:
+    drawn = np.random.random(sample_num) * self.cumulative[-1]
+    return np.searchsorted(self.cumulative, drawn, side="right")
+
+
+def _sample_train_popularity() -> None:
+    from recbole.sampler import sampler
+
+    sampler.Sampler._get_candidates_list = _train_items
+    sampler.AbstractSampler._build_alias_table = _accumulate_popularity
+    sampler.AbstractSampler._pop_sampling = _draw_by_popularity
 
 
 def _early_stopping(
@@ -393,16 +403,24 @@ PATCHES = (
         _use_current_sparse_tensors,
     ),
     Patch(
+        "read_text_as_it_stands",
+        "texts and ids such as NA or None are read as missing, quotation marks as quoted fields, "
+        "and a row with a field too few or too many as another row",
+        _in_every_version,
+        _read_text_as_it_stands,
+    ),
+    Patch(
         "fill_missing_values",
         "fillna(inplace=True) on a chained column changes nothing in pandas 3",
         _has_pandas_3,
         _fill_missing_values,
     ),
     Patch(
-        "split_sequences_by_row",
-        "Series.agg(len) is the column's length in pandas 3: no token sequence can be loaded",
+        "measure_sequences_by_row",
+        "Series.agg(len) is the column's length in pandas 3: sequences of tokens cannot be loaded, "
+        "those of floats neither normalised nor discretised",
         _has_pandas_3,
-        _split_sequences_by_row,
+        _measure_sequences_by_row,
     ),
     Patch(
         "copy_columns",
@@ -427,6 +445,13 @@ PATCHES = (
         "Pop counts an item once a batch, sampled negatives included: batch size moves its ranking",
         _in_every_version,
         _count_every_interaction,
+    ),
+    Patch(
+        "sample_train_popularity",
+        "negatives by popularity count validation and test items too, can be item -1 by rounding, "
+        "and are drawn one by one",
+        _in_every_version,
+        _sample_train_popularity,
     ),
     Patch(
         "keep_earlier_epoch_on_ties",

@@ -22,14 +22,18 @@ from recbole_diffusion import property_files
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import HOST_FOLDER, HOST_PROPERTIES, read_properties
 
+OUR_CACHE = (
+    "what a run caches lies in `<output_dir>/cache`, keyed by data and settings, and holds no "
+    "pickles; nothing pickled is read"
+)
 # Keys of the host that would do nothing here, or harm.
 REFUSED = {
     "checkpoint_dir": "every run writes to a folder of its own under `output_dir`",
     "config_file": "name the files by `config_files`",
-    "save_dataset": "data is read from its atomic files in every run; nothing pickled is read",
-    "dataset_save_path": "data is read from its atomic files in every run; nothing pickled is read",
-    "save_dataloaders": "splits are drawn from `split_seed`; nothing pickled is read",
-    "dataloaders_save_path": "splits are drawn from `split_seed`; nothing pickled is read",
+    "save_dataset": f"data is read from its atomic files; {OUR_CACHE}",
+    "dataset_save_path": f"data is read from its atomic files; {OUR_CACHE}",
+    "save_dataloaders": f"splits are drawn from `split_seed`; {OUR_CACHE}",
+    "dataloaders_save_path": f"splits are drawn from `split_seed`; {OUR_CACHE}",
     "device": "it follows from `use_gpu` and `gpu_id`",
     "split_hash": "it follows from the data and `split_seed`",
     "MODEL_TYPE": "it follows from the model",
@@ -40,6 +44,17 @@ REFUSED = {
     "single_spec": "a run is one process",
     "local_rank": "a run is one process",
     "world_size": "a run is one process",
+    "nproc": "a run is one process",
+    "offset": "a run is one process",
+    "ip": "a run is one process",
+    "port": "a run is one process",
+    "valid_metric_bigger": "it follows from `valid_metric`",
+    "loss_decimal_place": "losses are printed to four digits, whatever it says",
+    "neg_sampling": "RecBole replaced it by `train_neg_sample_args`",
+    "training_neg_sample_num": "RecBole replaced it by `train_neg_sample_args`",
+    "kg_reverse_r": "no model here reads a knowledge graph",
+    "entity_kg_num_interval": "no model here reads a knowledge graph",
+    "relation_kg_num_interval": "no model here reads a knowledge graph",
     "reproducibility": "runs always are, by `seed`",
 }
 ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
@@ -97,6 +112,9 @@ NULL_TYPES: dict[str, tuple[type, ...]] = {
 CLIP_ARGS = {"max_norm", "norm_type", "error_if_nonfinite"}
 EVAL_ARGS = ("split", "order", "group_by", "mode")
 EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
+COUNT_FILTERS = ("user_inter_num_interval", "item_inter_num_interval")
+INTERVAL = re.compile(r"[(\[]([^,]+),([^,]+)[)\]]")
+INTERVAL_FORM = "intervals such as [5,inf) or (0,1];[3,4], the lower end first"
 
 
 def check_layer(
@@ -249,7 +267,62 @@ def check_values(final: Mapping[str, Any]) -> None:
     clip = final["clip_grad_norm"]
     is_clip = clip is None or ("max_norm" in clip and set(clip) <= CLIP_ARGS)
     _expect(is_clip, "clip_grad_norm", clip, "{max_norm: 5.0}")
+    _check_filters(final)
     _check_evaluation(final)
+
+
+def _check_filters(final: Mapping[str, Any]) -> None:
+    """What RecBole reads with a printed warning, or not at all beside a given split."""
+    separator = final["field_separator"]
+    is_one = isinstance(separator, str) and len(separator) == 1 and separator.isascii()
+    _expect(is_one and separator not in "\r\n", "field_separator", separator, "one ASCII character")
+    keep = final["rm_dup_inter"]
+    _expect(keep in (None, "first", "last"), "rm_dup_inter", keep, "null, first or last")
+    for key in COUNT_FILTERS:
+        _expect(is_interval(final[key]), key, final[key], INTERVAL_FORM)
+    by_value = final["val_interval"]
+    _expect(by_value is None or isinstance(by_value, dict), "val_interval", by_value, "a dict")
+    for value in (by_value or {}).values():
+        is_sound = isinstance(value, list) or is_interval(value)
+        _expect(is_sound, "val_interval", by_value, f"{INTERVAL_FORM}, or a list of tokens")
+    if final["benchmark_filename"] is not None:
+        _check_given_split(final)
+
+
+def _check_given_split(final: Mapping[str, Any]) -> None:
+    """RecBole skips every filter beside `benchmark_filename`."""
+    filters = {key: final[key] for key in COUNT_FILTERS if not _takes_all(final[key])}
+    if final["filter_inter_by_user_or_item"]:
+        filters["filter_inter_by_user_or_item"] = True
+    if final["val_interval"]:
+        filters["val_interval"] = final["val_interval"]
+    for key, value in filters.items():
+        raise UserError(
+            f"key `{key}`: found {value!r} beside benchmark_filename "
+            f"{final['benchmark_filename']}, expected none: a given split is used whole, but for "
+            "`rm_dup_inter`; filter its files, or drop the key"
+        )
+
+
+def is_interval(text: Any) -> bool:
+    """Whether RecBole reads a value as intervals, or as none."""
+    return text is None or all(_ends(part) for part in str(text).split(";"))
+
+
+def _takes_all(text: Any) -> bool:
+    """Whether an interval of counts leaves nothing out."""
+    ends = [_ends(part) for part in str(text).split(";")] if text is not None else []
+    return text is None or any(e and e[0] <= 0 and e[1] == float("inf") for e in ends)
+
+
+def _ends(text: str) -> tuple[float, float] | None:
+    """Both ends of one interval, if it is one."""
+    match = INTERVAL.fullmatch(text.strip())
+    try:
+        lower, upper = map(float, match.groups()) if match else (1.0, 0.0)
+    except ValueError:
+        return None
+    return (lower, upper) if lower <= upper else None
 
 
 def _check_evaluation(final: Mapping[str, Any]) -> None:
@@ -267,6 +340,14 @@ def _check_evaluation(final: Mapping[str, Any]) -> None:
     modes = mode.values() if isinstance(mode, dict) else [mode]
     is_mode = all(EVAL_MODE.fullmatch(str(m)) for m in modes)
     _expect(is_mode, "eval_args", rules, "mode full, labeled, or uniN or popN with N > 0")
+    is_labelled = all(m == "labeled" for m in modes)
+    _expect(
+        final["threshold"] is None or is_labelled,
+        "threshold",
+        final["threshold"],
+        "null: it only writes labels, and ranking takes every row for a positive; keep the rows "
+        'meant by val_interval, such as {rating: "[4,inf)"} (mode labeled measures labels)',
+    )
     is_plain = {m for m in metrics if issubclass(metrics_dict[m.lower()], (LossMetric, GAUC))}
     names = {m if m in is_plain else f"{m}@{k}" for m in metrics for k in topk}
     is_measured = final["valid_metric"].lower() in {name.lower() for name in names}

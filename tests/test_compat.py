@@ -88,17 +88,22 @@ def tiny_settings(folder: str, **changes: Any) -> Settings:
     )
 
 
-def tiny_dataset(item_rows: str = "", **changes: Any) -> Any:
-    """Six users, ten items, every user with five of them; ``item_rows`` becomes an .item file."""
+def dataset_of(inter_rows: str, item_rows: str = "", **changes: Any) -> Any:
+    """RecBole's dataset of an .inter file, and of an .item file if it has rows."""
     from recbole.data.dataset import Dataset
 
     with tempfile.TemporaryDirectory() as folder:
-        pairs = [f"u{u}\ti{i}" for u in range(6) for i in range(10) if (u + i) % 2]
-        head = "user_id:token\titem_id:token"
-        Path(folder, "tiny.inter").write_text("\n".join([head, *pairs]) + "\n", encoding="utf-8")
-        if item_rows:
-            Path(folder, "tiny.item").write_text(item_rows, encoding="utf-8")
+        for suffix, rows in (("inter", inter_rows), ("item", item_rows)):
+            if rows:
+                Path(folder, f"tiny.{suffix}").write_text(rows, encoding="utf-8")
         return Dataset(tiny_settings(folder, **changes))
+
+
+def tiny_dataset(item_rows: str = "", **changes: Any) -> Any:
+    """Six users, ten items, every user with five of them; ``item_rows`` becomes an .item file."""
+    pairs = [f"u{u}\ti{i}" for u in range(6) for i in range(10) if (u + i) % 2]
+    head = "user_id:token\titem_id:token"
+    return dataset_of("\n".join([head, *pairs]) + "\n", item_rows, **changes)
 
 
 def quick_start_without_ray() -> None:
@@ -262,6 +267,131 @@ def check_sequences(dataset: Any, missing: int | None) -> None:
     assert size[0].tolist() == [0.0, 0.0]
 
 
+def sequences_of_numbers_are_scaled() -> None:
+    rows = "item_id:token\tsize:float_seq\n" + "".join(f"i{i}\t{i} 18\n" for i in range(10))
+    dataset = tiny_dataset(rows, normalize_field=["size"])
+    dataset._change_feat_format()
+    place, size = dataset.field2token_id["item_id"], dataset.item_feat["size"]
+    for i in range(10):
+        assert np.allclose(size[place[f"i{i}"]], [i / 18, 1.0]), (i, size)
+
+
+def sequences_of_numbers_are_put_in_buckets() -> None:
+    # No row is [PAD]'s here, whose empty sequence the host fills before this.
+    rows = "item_id:token\tsize:float_seq\n" + "".join(f"i{i}\t{i} 18\n" for i in range(10))
+    buckets = {"size": {"method": "ED", "bucket": 3}}
+    dataset = tiny_dataset(rows, numerical_features=["size"], discretization=buckets)
+    dataset._change_feat_format()
+    place, size = dataset.field2token_id["item_id"], dataset.item_feat["size"]
+    assert dataset.field2bucketnum["size"] == 4
+    for i in range(10):
+        assert size[place[f"i{i}"], :, 1].tolist() == [1 + (i > 6), 3], (i, size)
+
+
+MISSING = ("NA", "None", "null", "nan")
+QUOTED = ('"quoted"', "O'Neil \"Jr")
+ODD = (*MISSING, *QUOTED, "001", "1", " spaced ", "Ünï→日本", '"')
+
+
+def check_texts(texts: tuple[str, ...]) -> None:
+    """As ids of users and items, and as a column of the items."""
+    head = "user_id:token\titem_id:token\n"
+    pairs = "".join(f"{user}\t{item}\n" for user in texts for item in reversed(texts))
+    items = "item_id:token\tname:token\n" + "".join(f"{item}\t{item}\n" for item in texts)
+    dataset = dataset_of(head + pairs, items)
+    dataset._change_feat_format()
+    users, found = dataset.field2id_token["user_id"], dataset.field2id_token["item_id"]
+    assert users.tolist() == ["[PAD]", *texts], users
+    assert found.tolist() == ["[PAD]", *reversed(texts)], found
+    assert len(dataset.inter_feat) == len(texts) ** 2
+    names = dataset.field2id_token["name"][dataset.item_feat["name"].numpy()]
+    assert names.tolist() == ["[PAD]", *reversed(texts)], names
+
+
+def names_for_nothing_are_texts() -> None:
+    check_texts(("a", *MISSING))
+
+
+def quotation_marks_are_texts() -> None:
+    check_texts(("a", *QUOTED))
+
+
+def odd_texts_stay_as_they_stand() -> None:
+    check_texts(ODD)
+
+
+def words_stay_as_they_stand() -> None:
+    texts = [f"{text.strip()} None" for text in ODD[:9]] + ["NA"]
+    rows = "".join(f"i{i}\t{text}\n" for i, text in enumerate(texts))
+    dataset = tiny_dataset("item_id:token\ttitle:token_seq\n" + rows)
+    dataset._change_feat_format()
+    place, title = dataset.field2token_id["item_id"], dataset.item_feat["title"]
+    for i, text in enumerate(texts):
+        words = dataset.field2id_token["title"][title[place[f"i{i}"]].numpy()]
+        assert [word for word in words if word != "[PAD]"] == text.split(), (i, words)
+
+
+def refusal_of(load: Callable[[], Any]) -> str:
+    try:
+        dataset = load()
+    except ValueError as error:
+        return str(error)
+    raise AssertionError(f"all was read: {dataset.inter_feat}")
+
+
+def rows_are_as_long_as_the_header() -> None:
+    head = "user_id:token\titem_id:token\ttimestamp:float\n"
+    rows = "u0\ti0\t1\n\nu0\ti1\nu1\ti0\t9\n"  # line 3 is blank, line 4 lacks its time
+    message = refusal_of(lambda: dataset_of(head + rows))
+    assert "tiny.inter, line 4: found 2 fields, expected 3" in message, message
+
+
+def tab_inside_a_text_names_its_line() -> None:
+    rows = "item_id:token\tname:token\n" + "i0\tdesk\tlamp\n"
+    message = refusal_of(lambda: tiny_dataset(rows))
+    assert "tiny.item, line 2: found 3 fields, expected 2" in message, message
+
+
+def train_and_test(train: str, test: str, distribution: str, alpha: float) -> Any:
+    """A sampler over two parts, each a text of one letter an interaction."""
+    from recbole.sampler import Sampler
+
+    rows = [f"u{n}\t{item}\n" for n, item in enumerate(train + test)]
+    dataset = dataset_of("user_id:token\titem_id:token\n" + "".join(rows))
+    dataset._change_feat_format()
+    inter = dataset.inter_feat
+    parts = [dataset.copy(inter[: len(train)]), dataset.copy(inter[len(train) :])]
+    return dataset, Sampler(["train", "test"], parts, distribution, alpha)
+
+
+def popular_negatives_are_those_of_the_train_part() -> None:
+    dataset, sampler = train_and_test("aaaabbbcc", "ddddddddd", "popularity", 0.5)
+    np.random.seed(5)
+    n = 30000
+    drawn = [dataset.field2id_token["item_id"][i] for i in sampler.sampling(n)]
+    found = {item: drawn.count(item) for item in "abcd"}
+    assert found["d"] == 0, found
+    weights = {item: count**0.5 for item, count in (("a", 4), ("b", 3), ("c", 2))}
+    expected = {item: n * weight / sum(weights.values()) for item, weight in weights.items()}
+    chi_square = sum((found[i] - e) ** 2 / e for i, e in expected.items())
+    assert chi_square < 13.8, found  # 2 degrees of freedom: one seed in a thousand exceeds it
+
+
+def negatives_are_items_at_any_draw() -> None:
+    """The least and the largest number that numpy draws, at every place of the alias table."""
+    train = "".join(chr(ord("a") + i) * (i + 1) for i in range(20))
+    _, sampler = train_and_test(train, "", "popularity", 1.0)
+    real = np.random.random, np.random.randint
+    np.random.randint = lambda low, high, size: np.arange(size) % (high - low) + low
+    try:
+        for number in (0.0, np.nextafter(1.0, 0.0)):
+            np.random.random = lambda size, number=number: np.full(size, number)
+            drawn = sampler.sampling(100)
+            assert set(drawn) <= set(range(1, 21)), sorted(set(drawn.tolist()))
+    finally:
+        np.random.random, np.random.randint = real
+
+
 def grad_scaler_without_warning() -> None:
     import torch
     from recbole.trainer import trainer
@@ -400,7 +530,23 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     ),
     "use_current_sparse_tensors": ((sparse_tensors_without_warning, "deprecated|invariant"),),
     "copy_columns": ((tensors_own_their_memory, "not writable"),),
-    "split_sequences_by_row": ((sequences, "Length of values"),),
+    "measure_sequences_by_row": (
+        (sequences, "Length of values"),
+        (sequences_of_numbers_are_scaled, "Length of values"),
+        (sequences_of_numbers_are_put_in_buckets, "Length of values"),
+    ),
+    "read_text_as_it_stands": (
+        (names_for_nothing_are_texts, "AssertionError"),
+        (quotation_marks_are_texts, "AssertionError"),
+        (odd_texts_stay_as_they_stand, "ParserError"),
+        (words_stay_as_they_stand, "AssertionError|ParserError"),
+        (rows_are_as_long_as_the_header, "AssertionError: all was read"),
+        (tab_inside_a_text_names_its_line, "AssertionError: all was read"),
+    ),
+    "sample_train_popularity": (
+        (popular_negatives_are_those_of_the_train_part, "AssertionError.*'d': [1-9]"),
+        (negatives_are_items_at_any_draw, r"AssertionError: \[-1"),
+    ),
     "fill_missing_values": (
         (missing_floats_and_tokens, "AssertionError|NaN"),
         (empty_sequences, "'float' object has no attribute 'split'"),

@@ -29,6 +29,7 @@ from recbole_diffusion.property_files import (
 from recbole_diffusion.registry import find_model, register
 
 HOST = Path(recbole.__file__).parent
+PACKAGE = Path(property_files.__file__).parent
 OVERALL = properties_folder() / "overall.yaml"
 
 
@@ -219,6 +220,17 @@ def test_list_datasets_gives_folders_that_can_be_named(
         ({"eval_args": {"split": {"XX": [1]}}}, ["eval_args", "split", "XX"]),
         ({"eval_args": {"mode": "fully"}}, ["eval_args", "mode", "fully"]),
         ({"eval_args": {"mode": "unix"}}, ["eval_args", "mode", "unix"]),
+        ({"field_separator": "::"}, ["`field_separator`", "'::'", "one ASCII character"]),
+        ({"field_separator": ""}, ["`field_separator`", "''", "one ASCII character"]),
+        ({"field_separator": None}, ["`field_separator`", "None"]),
+        ({"field_separator": "§"}, ["`field_separator`", "'§'"]),
+        ({"rm_dup_inter": "frist"}, ["`rm_dup_inter`", "'frist'", "null, first or last"]),
+        ({"rm_dup_inter": True}, ["`rm_dup_inter`", "True", "null, first or last"]),
+        ({"user_inter_num_interval": "5+"}, ["`user_inter_num_interval`", "'5+'", "[5,inf)"]),
+        ({"threshold": {"timestamp": 3}}, ["`threshold`", "timestamp", "val_interval"]),
+        ({"nproc": 2}, ["`nproc`", "one process"]),
+        ({"valid_metric_bigger": False}, ["`valid_metric_bigger`", "valid_metric"]),
+        ({"neg_sampling": {"uniform": 1}}, ["`neg_sampling`", "train_neg_sample_args"]),
         ({"dataset": "other"}, ["dataset", "other"]),
         ({"model": "Pop"}, ["model", "Pop"]),
     ],
@@ -254,6 +266,9 @@ def test_every_refused_key_says_why(planted: dict[str, Any]) -> None:
         ("load_col", None),
         ("valid_metric", "ndcg@10"),
         ("metrics", ["recall", "ndcg", "mrr"]),
+        ("rm_dup_inter", "last"),
+        ("user_inter_num_interval", None),
+        ("item_inter_num_interval", "[5,inf)"),
     ],
 )
 def test_values_that_serve_are_taken(planted: dict[str, Any], key: str, value: Any) -> None:
@@ -454,6 +469,27 @@ def test_every_shipped_property_file_is_found_and_sound(
         name = str(path.relative_to(properties_folder()))
         assert find_property_file(name) == path
         assert read_properties(path)
+
+
+def test_shipped_property_files_hold_known_keys_only() -> None:
+    """Known without these files, which vouch for each other's keys when a run is checked."""
+    host = keys_of_files(HOST / "properties") | host_keys()
+    code = "".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    for path in sorted(properties_folder().rglob("*.yaml")):
+        for key in read_properties(path):
+            assert key in host or re.search(rf"[\"']{key}[\"']", code), (path, key)
+            assert key not in REFUSED, (path, key)
+
+
+def keys_of_files(folder: Path) -> set[str]:
+    files = (path for path in folder.rglob("*.yaml") if not path.name.endswith("url.yaml"))
+    return {key for path in files for key in read_properties(path)}
+
+
+def test_labels_may_be_measured_as_such(planted: dict[str, Any]) -> None:
+    rules = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "group_by": "user", "mode": "labeled"}
+    labels = {"threshold": {"timestamp": 3}, "metrics": ["AUC"], "valid_metric": "AUC"}
+    assert make_config(planted, eval_args=rules, **labels)["threshold"] == {"timestamp": 3}
 
 
 def host_keys() -> set[str]:

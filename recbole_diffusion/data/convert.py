@@ -1,27 +1,31 @@
 """Turns released splits into RecBole's benchmark files.
 
 ``python -m recbole_diffusion.data.convert text-split SOURCE --name=office`` reads the split that
-InfoDCL's authors released and writes ``dataset_atomic/office/office.{train,valid,test}.inter``.
+InfoDCL's authors released and writes ``dataset_atomic/office/office.{train,valid,test}.inter``;
+``npy-split`` does the same for the arrays that DiffRec's authors released.
 Original ids become tokens unchanged, so that feature files can be joined by them.
 """
 
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from recbole_diffusion.data.released import (
+    Pair,
     check_targets,
     drop_duplicates,
     inter_lines,
     line_error,
     parse_id,
+    read_array_pairs,
     read_lines,
     read_pairs,
     separate_splits,
     shown,
+    timed_inter_lines,
     write_files,
 )
 from recbole_diffusion.errors import UserError
@@ -51,23 +55,59 @@ class ConversionReport:
     cross_duplicates: Mapping[str, int]
 
 
-def convert_text_split(
+@dataclass(frozen=True)
+class SplitFormat:
+    """How a released split is stored, and what is written of it.
+
+    Attributes:
+        file: Name of a split's file, with ``{}`` for the split.
+        read: Gives the pairs of a file.
+        lines: Gives the lines of an ``.inter`` file from pairs.
+        help: What it is, for the command line.
+    """
+
+    file: str
+    read: Callable[[Path], Iterable[Pair]]
+    lines: Callable[[Iterable[Pair]], Iterator[str]]
+    help: str
+
+
+FORMATS = {
+    "text-split": SplitFormat(
+        "{}.txt",
+        read_pairs,
+        inter_lines,
+        "train.txt, valid.txt, test.txt with lines `user item` (InfoDCL)",
+    ),
+    "npy-split": SplitFormat(
+        "{}_list.npy",
+        read_array_pairs,
+        timed_inter_lines,
+        "train_list.npy, valid_list.npy, test_list.npy of integers [n, 2] (DiffRec); the order of "
+        "rows becomes the field timestamp",
+    ),
+}
+
+
+def convert_split(
     source: Path,
     output: Path,
     name: str,
+    kind: str = "text-split",
     overwrite: bool = False,
     drop_cross_duplicates: bool = False,
 ) -> ConversionReport:
-    """Converts a folder with ``train.txt``, ``valid.txt`` and ``test.txt``.
+    """Converts a folder with the three files of a released split.
 
     Writes ``<output>/<name>/<name>.{train,valid,test}.inter``, and ``<name>.item`` if the folder
     has ``item_text.tsv``. A pair that a split repeats is kept once. All input is checked before
     the first file is written.
 
     Args:
-        source: Folder with the split; lines ``user item``, two non-negative integers.
+        source: Folder with the split.
         output: Folder of data sets; created if missing.
         name: Name of the data set.
+        kind: Name of its format in ``FORMATS``.
         overwrite: Whether existing files may be replaced.
         drop_cross_duplicates: Whether a pair of several splits stays in train, else in valid,
             instead of being refused.
@@ -79,6 +119,7 @@ def convert_text_split(
         UserError: The name is no file name, an input file is missing, empty or malformed, splits
             share pairs, or an output file exists.
     """
+    form = FORMATS[kind]
     _check_name(name)
     targets = {split: output / name / f"{name}.{split}.inter" for split in SPLITS}
     item_target = output / name / f"{name}.item"
@@ -86,12 +127,12 @@ def convert_text_split(
 
     distinct, duplicates = {}, {}
     for split in SPLITS:
-        pairs = read_pairs(source / f"{split}.txt")
+        pairs = form.read(source / form.file.format(split))
         distinct[split], duplicates[split] = drop_duplicates(pairs)
     splits, cross_duplicates = separate_splits(source, distinct, drop_cross_duplicates)
     texts = _find_item_texts(source, item_target)
 
-    contents = {targets[split]: inter_lines(splits[split]) for split in SPLITS}
+    contents = {targets[split]: form.lines(splits[split]) for split in SPLITS}
     if texts is not None:
         contents[item_target] = _item_lines(texts)
     write_files(contents)
@@ -162,9 +203,6 @@ def _check_text(path: Path, number: int, text: str) -> None:
         if character in text:
             found = f"{called} inside the text {shown(text)}"
             raise line_error(path, number, found, "text without tabs and line breaks")
-    if text.startswith('"'):
-        # The host's reader takes a leading quotation mark as the start of a quoted field.
-        raise line_error(path, number, shown(text), 'text that does not start with `"`')
 
 
 def _item_lines(texts: Mapping[int, str]) -> Iterator[str]:
@@ -198,8 +236,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        report = convert_text_split(
-            args.source, args.output, args.name, args.overwrite, args.drop_cross_duplicates
+        report = convert_split(
+            args.source,
+            args.output,
+            args.name,
+            args.format,
+            args.overwrite,
+            args.drop_cross_duplicates,
         )
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -214,24 +257,26 @@ def _parser() -> argparse.ArgumentParser:
         description="Convert released data to RecBole's atomic files.",
     )
     formats = parser.add_subparsers(title="formats", dest="format", required=True)
-    text_split = formats.add_parser(
-        "text-split", help="train.txt, valid.txt, test.txt with lines `user item` (InfoDCL)"
-    )
-    text_split.add_argument("source", type=Path, metavar="SOURCE", help="folder with the split")
-    text_split.add_argument("--name", required=True, help="name of the data set, as in --dataset")
-    text_split.add_argument(
+    for kind, form in FORMATS.items():
+        _add_arguments(formats.add_parser(kind, help=form.help))
+    return parser
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder with the split")
+    parser.add_argument("--name", required=True, help="name of the data set, as in --dataset")
+    parser.add_argument(
         "--output",
         type=Path,
         default=Path("dataset_atomic"),
         help="folder of data sets (default: %(default)s)",
     )
-    text_split.add_argument("--overwrite", action="store_true", help="replace existing files")
-    text_split.add_argument(
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument(
         "--drop-cross-duplicates",
         action="store_true",
         help="keep a pair of several splits in train, else in valid, instead of refusing it",
     )
-    return parser
 
 
 if __name__ == "__main__":

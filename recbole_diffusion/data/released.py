@@ -4,11 +4,14 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from recbole_diffusion.errors import UserError
 
 Pair = tuple[int, int]
 
 INTER_HEADER = "user_id:token\titem_id:token"
+TIMED_HEADER = f"{INTER_HEADER}\ttimestamp:float"
 MAX_ID_DIGITS = 18  # the longest ids that always fit int64
 MAX_SHOWN = 60
 
@@ -32,6 +35,42 @@ def read_pairs(path: Path) -> Iterator[Pair]:
             found = f"{len(fields)} fields in {shown(line)}"
             raise line_error(path, number, found, "two: `user item`")
         yield parse_id(path, number, fields[0]), parse_id(path, number, fields[1])
+
+
+def read_array_pairs(path: Path) -> Iterator[Pair]:
+    """Streams the ``[user, item]`` rows of a numpy file.
+
+    Args:
+        path: ``.npy`` file of non-negative integers [n, 2]; nothing in it is unpickled.
+
+    Yields:
+        User and item of each row.
+
+    Raises:
+        UserError: The file cannot be read, is of another kind or shape, holds nothing, or has a
+            negative id; the message names the file and, for an id, the row, counted from 0.
+    """
+    expected = "a .npy file of integers [n, 2], rows `user item`"
+    try:
+        with path.open("rb") as file:
+            pairs = np.lib.format.read_array(file, allow_pickle=False)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}), expected {expected}."
+        ) from error
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: found {error}, expected {expected}.") from error
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
+        found = f"{pairs.dtype} of shape {pairs.shape}"
+        raise UserError(f"{path}: found {found}, expected {expected}.")
+    if not len(pairs):
+        raise UserError(f"{path}: found no row, expected at least one.")
+    negative = np.flatnonzero((pairs < 0).any(axis=1))
+    if len(negative):
+        row = negative[0]
+        found = f"{pairs[row].tolist()} ({len(negative)} such rows)"
+        raise UserError(f"{path}, row {row}: found {found}, expected non-negative integers.")
+    yield from map(tuple, pairs.tolist())
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -184,6 +223,13 @@ def inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
     yield INTER_HEADER
     for user, item in pairs:
         yield f"{user}\t{item}"
+
+
+def timed_inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
+    """Yields header and lines of an ``.inter`` file whose times count its rows from 0."""
+    yield TIMED_HEADER
+    for row, (user, item) in enumerate(pairs):
+        yield f"{user}\t{item}\t{row}"
 
 
 def check_targets(paths: Iterable[Path], overwrite: bool) -> None:

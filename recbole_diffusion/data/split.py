@@ -3,20 +3,23 @@
 import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from recbole.data.dataloader import TrainDataLoader, UserDataLoader
-from recbole.data.dataset import Dataset
-from recbole.data.utils import create_samplers, get_dataloader
-from recbole.utils import InputType
+from recbole.data.utils import get_dataloader
+from recbole.sampler import RepeatableSampler, Sampler
+from recbole.utils import FeatureType, InputType
 
+from recbole_diffusion.data.dataset import AtomicDataset
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.randomness import own_randomness
 
 TRAIN_LOADERS = {"interactions": TrainDataLoader, "users": UserDataLoader}
 PARTS = ("train", "validation", "test")
+PHASES = ["train", "valid", "test"]
 
 
 @dataclass(frozen=True)
@@ -49,17 +52,17 @@ def load_split(config: Any) -> Split:
     """
     _check_headers(config)
     with _host_errors(config):
-        dataset = Dataset(config)
-    _check_ids(config, dataset)
+        dataset = AtomicDataset(config)
     _check_repeats(config, dataset)
     _check_topk(config, dataset)
+    _check_time(config, dataset)
     rule = f"key `eval_args`: found {config['eval_args']}, for {config.dataset}"
     kinds = (ValueError, LookupError, TypeError, RuntimeError)
     with own_randomness(config["split_seed"]), refusals_of(rule, *kinds):
         parts = dataset.build()
     sizes = _part_sizes(config, parts)
     with _host_errors(config):
-        samplers = create_samplers(config, dataset, parts)
+        samplers = _make_samplers(config, parts)
         train_loader = _train_loader(config)
         if train_loader is TrainDataLoader and not _has_negatives(config):
             raise UserError(
@@ -70,6 +73,55 @@ def load_split(config: Any) -> Split:
         valid = get_dataloader(config, "valid")(config, parts[1], samplers[1], shuffle=False)
         test = get_dataloader(config, "test")(config, parts[2], samplers[2], shuffle=False)
     return Split(dataset, train, valid, test, sizes, _digest(dataset, parts))
+
+
+def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:
+    """One of negatives for each phase, all by the train part's popularity where that is asked.
+
+    RecBole's function takes the training's alpha for evaluations too, and counts every part.
+    """
+    wanted = [config[f"{phase}_neg_sample_args"] for phase in PHASES]
+    kinds = {args["distribution"] for args in wanted}
+    if kinds == {"none"}:
+        return [None] * len(PHASES)
+    if config["repeatable"]:
+        base = RepeatableSampler(PHASES, parts[0])
+    else:
+        base = Sampler(PHASES, parts)
+        if "popularity" in kinds:
+            _check_popular_negatives(parts)
+    return [_sampler(base, *pair) for pair in zip(PHASES, wanted, strict=True)]
+
+
+def _sampler(base: Any, phase: str, wanted: dict[str, Any]) -> Any:
+    if wanted["distribution"] == "none":
+        return None
+    sampler = base.set_phase(phase)  # a copy
+    sampler.alpha = wanted.get("alpha", 1.0)  # an evaluation has none: counts as they are
+    sampler.set_distribution(wanted["distribution"])
+    return sampler
+
+
+def _check_popular_negatives(parts: list[Any]) -> None:
+    """A user who has met every train item has no negative, and would be drawn for without end."""
+    user_field, item_field = parts[0].uid_field, parts[0].iid_field
+    pairs = np.concatenate(
+        [
+            np.stack([part.inter_feat[user_field].numpy(), part.inter_feat[item_field].numpy()])
+            for part in parts
+        ],
+        axis=1,
+    )
+    is_trained = np.bincount(parts[0].inter_feat[item_field].numpy(), minlength=parts[0].item_num)
+    users, _ = np.unique(pairs[:, is_trained[pairs[1]] > 0], axis=1)
+    full = np.flatnonzero(np.bincount(users) >= np.count_nonzero(is_trained))
+    if len(full):
+        user = parts[0].id2token(user_field, int(full[0]))
+        raise UserError(
+            f"keys `train_neg_sample_args`/`eval_args`: distribution popularity draws from the "
+            f"{np.count_nonzero(is_trained)} items of the train part, and {len(full)} users, such "
+            f"as {str(user)!r}, have met them all; use uniform, or user_inter_num_interval"
+        )
 
 
 def _train_loader(config: Any) -> type:
@@ -137,30 +189,35 @@ def _header(path: Path, encoding: str, separator: str) -> list[str]:
     return [field for field, _ in columns]
 
 
-def _check_ids(config: Any, dataset: Any) -> None:
-    """RecBole numbers a missing id as the padding, and drops such rows of unsplit data only."""
-    pairs = dataset.inter_feat[[dataset.uid_field, dataset.iid_field]]
-    rows = np.flatnonzero((pairs == 0).any(axis=1))
-    if len(rows):
-        starts = np.cumsum([0, *dataset.file_size_list])
-        part = int(np.searchsorted(starts, rows[0], side="right")) - 1
-        name = f"{config.dataset}.{config['benchmark_filename'][part]}.inter"
-        raise UserError(
-            f"{config['data_path']}/{name}, line {rows[0] - starts[part] + 2}: no user or no item "
-            f"({len(rows)} such rows in all files)"
-        )
-
-
 def _check_repeats(config: Any, dataset: Any) -> None:
-    """A pair that stands twice could be drawn for train and test at once."""
-    if config["benchmark_filename"] is not None:
+    """A pair that stands twice would be learned and tested, or count twice."""
+    ids = [dataset.uid_field, dataset.iid_field]
+    found = dataset.inter_feat[ids].copy()
+    n_repeated = int(found.duplicated(ids).sum())
+    if not n_repeated:
         return
-    repeated = dataset.inter_feat.duplicated([dataset.uid_field, dataset.iid_field])
-    if repeated.any():
-        raise UserError(
-            f"data set {config.dataset} in {config['data_path']}: {int(repeated.sum())} "
-            "interactions repeat a user and item; key `rm_dup_inter`: first (or last) keeps one"
-        )
+    where = ""
+    if config["benchmark_filename"] is not None:
+        names = [str(name) for name in config["benchmark_filename"]]
+        found["part"] = np.repeat(np.arange(len(names)), dataset.file_size_list)
+        where = f" ({_repeats_by_part(found, ids, names)})"
+    raise UserError(
+        f"data set {config.dataset} in {config['data_path']}: {n_repeated} interactions repeat a "
+        f"user and item{where}; key `rm_dup_inter`: first (or last) keeps one"
+    )
+
+
+def _repeats_by_part(found: Any, ids: list[str], names: list[str]) -> str:
+    """Counts of repeated rows within each part, and of pairs that two parts share."""
+    within = found[found.duplicated([*ids, "part"])]["part"].value_counts()
+    places = [f"within {name}: {within[i]}" for i, name in enumerate(names) if i in within]
+    has = found.drop_duplicates([*ids, "part"]).set_index(ids)["part"]
+    parts = [has.index[has == i] for i in range(len(names))]
+    for i, j in combinations(range(len(names)), 2):
+        n_shared = int(parts[i].isin(parts[j]).sum())
+        if n_shared:
+            places.append(f"between {names[i]} and {names[j]}: {n_shared}")
+    return ", ".join(places)
 
 
 def _check_topk(config: Any, dataset: Any) -> None:
@@ -168,6 +225,17 @@ def _check_topk(config: Any, dataset: Any) -> None:
     if max(config["topk"]) > n_items:
         raise UserError(
             f"key `topk`: found {max(config['topk'])}, but {config.dataset} has {n_items} items"
+        )
+
+
+def _check_time(config: Any, dataset: Any) -> None:
+    """Tokens would be sorted by their order of appearance."""
+    is_ordered = config["benchmark_filename"] is None and config["eval_args"]["order"] == "TO"
+    if is_ordered and dataset.field2type[dataset.time_field] != FeatureType.FLOAT:
+        raise UserError(
+            f"data set {config.dataset} in {config['data_path']}: field {dataset.time_field} "
+            f"is of type {dataset.field2type[dataset.time_field].value}, expected float for order "
+            "TO (keys TIME_FIELD, eval_args)"
         )
 
 

@@ -235,10 +235,12 @@ def test_wrong_header_in_one_benchmark_file(write_dataset: Callable[..., Path]) 
         split_own(path, benchmark_filename=["train", "valid", "test"])
 
 
-def test_text_in_a_number_column(write_dataset: Callable[..., Path]) -> None:
-    rows = [[*HEAD, "timestamp:float"], *([*p, "soon"] for p in PAIRS)]
+@pytest.mark.parametrize("text", ["soon", "nan", "NA", "1,5"])
+def test_text_in_a_number_column(write_dataset: Callable[..., Path], text: str) -> None:
+    rows = [[*HEAD, "timestamp:float"], *([*p, "1"] for p in PAIRS), ["u0", "i11", text]]
     keys = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
-    with pytest.raises(UserError, match="mine.*timestamp:float"):
+    message = rf"mine\.inter: column timestamp:float: found '{text}' \(1 such rows\)"
+    with pytest.raises(UserError, match=message):
         split_own(write_dataset("mine", inter=rows), **keys)
 
 

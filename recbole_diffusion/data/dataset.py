@@ -1,0 +1,155 @@
+"""RecBole's dataset, less what changes results without a word."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.data.dataset import Dataset
+from recbole.data.interaction import Interaction
+from recbole.utils import FeatureSource, FeatureType
+
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.keys import INTERVAL_FORM, is_interval
+
+
+class AtomicDataset(Dataset):
+    """Interactions and features, of which the interactions alone decide ids, split and batches.
+
+    - ``user_feat`` and ``item_feat`` hold users and items that have interactions, one row an id
+      and row 0 for the padding. Batches hold columns of ``.inter`` only.
+    - The time field stays float64, in which seconds since 1970 are exact.
+    - ``rm_dup_inter`` works on given splits too, and keeps the rows in their order.
+    """
+
+    # RecBole's loaders set these.
+    inter_feat: Any
+    user_feat: Any
+    item_feat: Any
+    file_size_list: list[int]
+
+    def _data_processing(self) -> None:
+        if self.benchmark_filename_list is not None:  # the host leaves such data unfiltered
+            self._refuse_missing_ids()
+            self._remove_duplication()
+        super()._data_processing()
+
+    def _refuse_missing_ids(self) -> None:
+        """The host would number a missing id as the padding; a given split must stay whole."""
+        ids = self.inter_feat[[self.uid_field, self.iid_field]]
+        rows = np.flatnonzero(ids.isna().any(axis=1))
+        if len(rows):
+            starts = np.cumsum([0, *self.file_size_list])
+            part = int(np.searchsorted(starts, rows[0], side="right")) - 1
+            name = f"{self.dataset_name}.{self.benchmark_filename_list[part]}.inter"
+            raise UserError(
+                f"{self.dataset_path}/{name}, line {rows[0] - starts[part] + 2}: no user or no "
+                f"item ({len(rows)} such rows in all files)"
+            )
+
+    def _filter_nan_user_or_item(self) -> None:
+        """In unsplit data, leave out rows without user or item; the host may drop others."""
+        kept = self.inter_feat.dropna(subset=[self.uid_field, self.iid_field])
+        n_missing = len(self.inter_feat) - len(kept)
+        if n_missing:
+            self.logger.warning(
+                f"{self.dataset_name}: left out {n_missing} rows without user or item"
+            )
+            self.inter_feat = kept.reset_index(drop=True)
+
+    def _remove_duplication(self) -> None:
+        """Keep the first or last of equal pairs: by time, or by part and row; rows stay in order.
+
+        The host's order of equal times is not stable, and its result is sorted by time.
+        """
+        keep = self.config["rm_dup_inter"]
+        if keep is None:
+            return
+        rows = self.inter_feat
+        if self.benchmark_filename_list is None and self.time_field in rows:
+            rows = rows.sort_values(self.time_field, kind="stable")
+        repeated = rows.duplicated([self.uid_field, self.iid_field], keep=keep)
+        kept = ~repeated.loc[self.inter_feat.index].to_numpy()
+        self.inter_feat = self.inter_feat[kept].reset_index(drop=True)
+        if self.benchmark_filename_list is not None:
+            n_parts = len(self.file_size_list)
+            part = np.repeat(np.arange(n_parts), self.file_size_list)
+            self.file_size_list = np.bincount(part[kept], minlength=n_parts).tolist()
+
+    def _filter_by_field_value(self) -> None:
+        """Refuse what the host would drop other rows by, or rows of features alone."""
+        for field, wanted in (self.config["val_interval"] or {}).items():
+            kind, source = self.field2type.get(field), self.field2source.get(field)
+            is_number = kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
+            if is_number and not is_interval(wanted):
+                raise UserError(
+                    f"key `val_interval`: found {wanted!r} for the numbers of {field}, expected "
+                    f"{INTERVAL_FORM}"
+                )
+            if kind == FeatureType.TOKEN and not isinstance(wanted, list):
+                raise UserError(
+                    f"key `val_interval`: found {wanted!r} for the tokens of {field}, expected a "
+                    "list of those to keep"
+                )
+            is_feature = source in (FeatureSource.USER, FeatureSource.ITEM)
+            if is_feature and not self.config["filter_inter_by_user_or_item"]:
+                raise UserError(
+                    f"key `val_interval`: found {field!r}, a column of "
+                    f"{self.dataset_name}.{source.value}; it removes interactions only with "
+                    "filter_inter_by_user_or_item: true"
+                )
+        super()._filter_by_field_value()
+
+    def _remap_ID_all(self) -> None:
+        self.user_feat = self._with_interactions(self.user_feat, self.uid_field)
+        self.item_feat = self._with_interactions(self.item_feat, self.iid_field)
+        for suffix in self.config["additional_feat_suffix"] or ():
+            for name, field in (("user_id", self.uid_field), ("item_id", self.iid_field)):
+                for alias in self.alias[name]:
+                    self._restrict_further(f"{suffix}_feat", alias, field)
+        super()._remap_ID_all()
+
+    def _restrict_further(self, name: str, alias: str, field: str) -> None:
+        """The same for a further file, whose ``alias`` field holds ids of ``field``."""
+        feat = getattr(self, name)
+        if feat is not None and alias in feat and self.field2type[alias] == FeatureType.TOKEN:
+            setattr(self, name, self._with_interactions(feat, field, alias))
+
+    def _with_interactions(
+        self, feat: pd.DataFrame | None, field: str, alias: str | None = None
+    ) -> pd.DataFrame | None:
+        """Rows of ids that stand in the interactions; others would become candidates."""
+        if feat is None:
+            return None
+        kept = feat[feat[alias or field].isin(self.inter_feat[field])]
+        if kept.empty:
+            raise UserError(
+                f"data set {self.dataset_name} in {self.dataset_path}: no `{alias or field}` of "
+                "its features stands in its interactions, whose ids look like "
+                f"{', '.join(map(repr, self.inter_feat[field].head(3)))}"
+            )
+        return kept.reset_index(drop=True)
+
+    def _dataframe_to_interaction(self, data: pd.DataFrame) -> Any:
+        interaction = super()._dataframe_to_interaction(data)
+        if self.field2type.get(self.time_field) == FeatureType.FLOAT and self.time_field in data:
+            # float32 holds whole numbers up to 2^24 only.
+            times = np.array(data[self.time_field].tolist(), dtype=np.float64)
+            interaction[self.time_field] = torch.from_numpy(times)
+        return interaction
+
+    def join(self, df: Any) -> Any:
+        """Leave a batch as it is; features are in ``user_feat`` and ``item_feat``, by id.
+
+        Args:
+            df: Interactions.
+        """
+        return df
+
+    def get_user_feature(self) -> Any:
+        """All ids of users, which the host joins to batches; features are in ``user_feat``."""
+        return Interaction({self.uid_field: torch.arange(self.user_num)})
+
+    def get_item_feature(self) -> Any:
+        """All ids of items, which the host joins to batches; features are in ``item_feat``."""
+        return Interaction({self.iid_field: torch.arange(self.item_num)})
