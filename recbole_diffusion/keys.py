@@ -56,6 +56,9 @@ REFUSED = {
     "entity_kg_num_interval": "no model here reads a knowledge graph",
     "relation_kg_num_interval": "no model here reads a knowledge graph",
     "reproducibility": "runs always are, by `seed`",
+    "repeatable": "history would stay among the candidates; it serves sequential models",
+    "threshold": "it only writes labels, and ranking takes every row for a positive; keep the rows "
+    'meant by val_interval, such as {rating: "[4,inf)"}',
 }
 ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
     "metrics": (str,),
@@ -111,7 +114,7 @@ NULL_TYPES: dict[str, tuple[type, ...]] = {
 }
 CLIP_ARGS = {"max_norm", "norm_type", "error_if_nonfinite"}
 EVAL_ARGS = ("split", "order", "group_by", "mode")
-EVAL_MODE = re.compile(r"full|labeled|(uni|pop)[1-9]\d*")
+EVAL_MODE = re.compile(r"full|(uni|pop)[1-9]\d*")
 COUNT_FILTERS = ("user_inter_num_interval", "item_inter_num_interval")
 INTERVAL = re.compile(r"[(\[]([^,]+),([^,]+)[)\]]")
 INTERVAL_FORM = "intervals such as [5,inf) or (0,1];[3,4], the lower end first"
@@ -264,11 +267,23 @@ def check_values(final: Mapping[str, Any]) -> None:
         _expect(str(final[key]).lower() in allowed, key, final[key], f"one of {allowed}")
     for key in ("output_dir", "valid_metric"):
         _expect(isinstance(final[key], str), key, final[key], "a text")
+    _check_training(final)
+    _check_filters(final)
+    _check_evaluation(final)
+
+
+def _check_training(final: Mapping[str, Any]) -> None:
+    """Settings of a step that RecBole takes, and fails or goes wrong with."""
     clip = final["clip_grad_norm"]
     is_clip = clip is None or ("max_norm" in clip and set(clip) <= CLIP_ARGS)
     _expect(is_clip, "clip_grad_norm", clip, "{max_norm: 5.0}")
-    _check_filters(final)
-    _check_evaluation(final)
+    # RecBole would clip gradients that the scaler has multiplied.
+    _expect(
+        not (clip and final["enable_scaler"]), "clip_grad_norm", clip, "null with enable_scaler"
+    )
+    negatives = final["train_neg_sample_args"]
+    is_fed = not negatives.get("dynamic") or negatives.get("candidate_num", 0) > 0
+    _expect(is_fed, "train_neg_sample_args", negatives, "candidate_num above 0 with dynamic")
 
 
 def _check_filters(final: Mapping[str, Any]) -> None:
@@ -339,15 +354,13 @@ def _check_evaluation(final: Mapping[str, Any]) -> None:
     mode = rules.get("mode", "full")
     modes = mode.values() if isinstance(mode, dict) else [mode]
     is_mode = all(EVAL_MODE.fullmatch(str(m)) for m in modes)
-    _expect(is_mode, "eval_args", rules, "mode full, labeled, or uniN or popN with N > 0")
-    is_labelled = all(m == "labeled" for m in modes)
-    _expect(
-        final["threshold"] is None or is_labelled,
-        "threshold",
-        final["threshold"],
-        "null: it only writes labels, and ranking takes every row for a positive; keep the rows "
-        'meant by val_interval, such as {rating: "[4,inf)"} (mode labeled measures labels)',
-    )
+    _expect(is_mode, "eval_args", rules, "mode full, or uniN or popN with N > 0")
+    # Of a dict with one of them, RecBole takes that one for both.
+    is_whole = not isinstance(mode, dict) or set(mode) == {"valid", "test"}
+    _expect(is_whole, "eval_args", rules, "a mode for both valid and test")
+    # RecBole 1.2.1 splits rows at a time by their places in that order.
+    is_ordered = "TS" not in (rules.get("split") or ()) or rules.get("order") == "TO"
+    _expect(is_ordered, "eval_args", rules, "order TO beside a split TS")
     is_plain = {m for m in metrics if issubclass(metrics_dict[m.lower()], (LossMetric, GAUC))}
     names = {m if m in is_plain else f"{m}@{k}" for m in metrics for k in topk}
     is_measured = final["valid_metric"].lower() in {name.lower() for name in names}

@@ -227,7 +227,13 @@ def test_list_datasets_gives_folders_that_can_be_named(
         ({"rm_dup_inter": "frist"}, ["`rm_dup_inter`", "'frist'", "null, first or last"]),
         ({"rm_dup_inter": True}, ["`rm_dup_inter`", "True", "null, first or last"]),
         ({"user_inter_num_interval": "5+"}, ["`user_inter_num_interval`", "'5+'", "[5,inf)"]),
-        ({"threshold": {"timestamp": 3}}, ["`threshold`", "timestamp", "val_interval"]),
+        ({"threshold": {"timestamp": 3}}, ["`threshold`", "val_interval"]),
+        ({"repeatable": True}, ["`repeatable`", "sequential"]),
+        ({"eval_args": {"mode": "labeled"}}, ["eval_args", "labeled", "mode full"]),
+        ({"eval_args": {"mode": {"valid": "uni9"}}}, ["eval_args", "uni9", "both valid and test"]),
+        ({"eval_args": {"split": {"TS": [3, 5]}}}, ["eval_args", "TS", "order TO"]),
+        ({"clip_grad_norm": {"max_norm": 1.0}, "enable_scaler": True}, ["clip_grad_norm"]),
+        ({"train_neg_sample_args": {"dynamic": True}}, ["candidate_num above 0 with dynamic"]),
         ({"nproc": 2}, ["`nproc`", "one process"]),
         ({"valid_metric_bigger": False}, ["`valid_metric_bigger`", "valid_metric"]),
         ({"neg_sampling": {"uniform": 1}}, ["`neg_sampling`", "train_neg_sample_args"]),
@@ -484,12 +490,6 @@ def test_shipped_property_files_hold_known_keys_only() -> None:
 def keys_of_files(folder: Path) -> set[str]:
     files = (path for path in folder.rglob("*.yaml") if not path.name.endswith("url.yaml"))
     return {key for path in files for key in read_properties(path)}
-
-
-def test_labels_may_be_measured_as_such(planted: dict[str, Any]) -> None:
-    rules = {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "group_by": "user", "mode": "labeled"}
-    labels = {"threshold": {"timestamp": 3}, "metrics": ["AUC"], "valid_metric": "AUC"}
-    assert make_config(planted, eval_args=rules, **labels)["threshold"] == {"timestamp": 3}
 
 
 def host_keys() -> set[str]:

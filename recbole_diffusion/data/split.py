@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from recbole.data.dataloader import TrainDataLoader, UserDataLoader
 from recbole.data.utils import get_dataloader
-from recbole.sampler import RepeatableSampler, Sampler
+from recbole.sampler import Sampler
 from recbole.utils import FeatureType, InputType
 
 from recbole_diffusion.data.dataset import AtomicDataset
@@ -84,12 +84,9 @@ def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:
     kinds = {args["distribution"] for args in wanted}
     if kinds == {"none"}:
         return [None] * len(PHASES)
-    if config["repeatable"]:
-        base = RepeatableSampler(PHASES, parts[0])
-    else:
-        base = Sampler(PHASES, parts)
-        if "popularity" in kinds:
-            _check_popular_negatives(parts)
+    base = Sampler(PHASES, parts)
+    if "popularity" in kinds:
+        _check_popular_negatives(parts)
     return [_sampler(base, *pair) for pair in zip(PHASES, wanted, strict=True)]
 
 

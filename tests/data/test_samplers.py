@@ -59,12 +59,11 @@ def expected_shares(alpha: float) -> dict[str, float]:
     return {item: count**alpha / total for item, count in COUNTS.items()}
 
 
-@pytest.mark.parametrize("repeatable", [False, True])
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 2.0])
 def test_each_phase_draws_train_items_by_its_own_alpha(
-    write_dataset: Callable[..., Path], alpha: float, repeatable: bool
+    write_dataset: Callable[..., Path], alpha: float
 ) -> None:
-    split = load_split(settings(write_dataset, alpha=alpha, repeatable=repeatable))
+    split = load_split(settings(write_dataset, alpha=alpha))
     for loader, own_alpha in ((split.train, alpha), (split.valid, 1.0), (split.test, 1.0)):
         found = shares(split, loader._sampler)
         assert found == pytest.approx(expected_shares(own_alpha), abs=0.015)  # 4 deviations
@@ -82,23 +81,11 @@ def test_host_gives_evaluations_the_alpha_of_training(
     assert [loader._sampler.alpha for loader in (split.train, split.valid, split.test)] == [2, 1, 1]
 
 
-def test_repeatable_negatives_of_the_host_count_all_parts(
-    write_dataset: Callable[..., Path],
-) -> None:
-    config = settings(write_dataset, repeatable=True)
-    split = load_split(config)
-    parts = [loader._dataset for loader in (split.train, split.valid, split.test)]
-    host = create_samplers(config, split.dataset, parts)[0]
-    assert set(shares(split, host)) == {*COUNTS, "d", "e"}
-    assert set(shares(split, split.train._sampler)) == set(COUNTS)
-
-
 @pytest.mark.parametrize(
     ("train", "mode", "kinds"),
     [
         ("uniform", "pop2", ["uniform", "popularity", "popularity"]),
         ("popularity", "full", ["popularity", "uniform", "uniform"]),
-        ("popularity", "labeled", ["popularity", None, None]),
         (None, "full", [None, "uniform", "uniform"]),
     ],
 )
