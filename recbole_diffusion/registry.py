@@ -44,6 +44,11 @@ class Registration:
         return model_class.type
 
 
+def always(settings: Mapping[str, Any]) -> bool:
+    """Whatever the settings are."""
+    return True
+
+
 @dataclass(frozen=True)
 class OptionalPackage:
     """A package that a model of RecBole imports when it is used.
@@ -58,7 +63,7 @@ class OptionalPackage:
     model: str
     module: str
     package: str
-    is_used: Callable[[Mapping[str, Any]], bool] = lambda settings: True
+    is_used: Callable[[Mapping[str, Any]], bool] = always
 
 
 def _is_clustered(settings: Mapping[str, Any]) -> bool:
