@@ -414,6 +414,18 @@ def _keep_padding_out_of_enmf() -> None:
     ENMF.__init__ = init
 
 
+def _learn_fism_from_probabilities() -> None:
+    from recbole.model.general_recommender import FISM
+
+    host_init = FISM.__init__
+
+    def init(self: Any, config: Any, dataset: Any) -> None:
+        host_init(self, config, dataset)
+        self.bceloss = torch.nn.BCELoss()
+
+    FISM.__init__ = init
+
+
 def _draw_for_every_user() -> None:
     from recbole.model.general_recommender import Random
 
@@ -656,6 +668,12 @@ PATCHES = (
         "ENMF initialises the padding's vector and learns it as an item of every short history",
         _in_every_version,
         _keep_padding_out_of_enmf,
+    ),
+    Patch(
+        "learn_fism_from_probabilities",
+        "FISM takes the sigmoid of its scores twice in the loss, and learns next to nothing",
+        _in_every_version,
+        _learn_fism_from_probabilities,
     ),
     Patch(
         "draw_for_every_user",

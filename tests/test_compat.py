@@ -481,6 +481,19 @@ def enmf_without_padding() -> None:
     assert not model.item_embedding.weight[0].any()
 
 
+def fism_learns_from_probabilities() -> None:
+    import torch
+
+    settings = {"reg_weights": [0.0, 0.0], "alpha": 0.0, "split_to": 1, "LABEL_FIELD": "label"}
+    model = tiny_model("FISM", **settings)
+    batch = {**pairs([1, 2, 3, 4], [2, 1, 4, 3]), "label": torch.tensor([1.0, 1.0, 0.0, 0.0])}
+    table = model.full_sort_predict(batch).view(4, model.n_items)  # before the sigmoid
+    scores = table.gather(1, batch["item_id"][:, None])[:, 0].detach().double().numpy()
+    probability = 1 / (1 + np.exp(-scores))
+    by_hand = -np.log([*probability[:2], *(1 - probability[2:])]).mean()
+    assert abs(model.calculate_loss(batch).item() - by_hand) < 1e-6, "another loss"
+
+
 def random_ranks_for_every_user() -> None:
     model = tiny_model("Random")
     scores = model.full_sort_predict(pairs([1, 2, 3], [1, 1, 1])).view(3, model.n_items)
@@ -642,6 +655,7 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     "score_pairs_by_diffusion": ((diffusion_scores_pairs, r"shape \(3, 3\)"),),
     "allow_diffusion_without_noise": ((diffusion_without_noise, "no attribute 'betas'"),),
     "keep_padding_out_of_enmf": ((enmf_without_padding, "change the loss"),),
+    "learn_fism_from_probabilities": ((fism_learns_from_probabilities, "another loss"),),
     "draw_for_every_user": ((random_ranks_for_every_user, "one ranking for all users"),),
     "find_neighbours_by_method": ((nncf_neighbours_by_knn, "TypeError"),),
     "refuse_more_clusters_than_nodes": ((ncl_with_too_many_clusters, "accepted without"),),
