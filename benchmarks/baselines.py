@@ -85,7 +85,7 @@ def conditions(model: str, settings: dict) -> str:
         if needed.model == model and needed.is_used is always
     ]
     changed = [f"`{key}: {value}`" for key, value in settings.items() if "epochs" not in key]
-    return "".join(f", with {entry}" for entry in packages + changed)
+    return " with " + ", ".join(packages + changed) if packages + changed else ""
 
 
 def print_table(rows: dict) -> None:

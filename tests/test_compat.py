@@ -819,6 +819,13 @@ def test_every_patch_has_a_snippet() -> None:
     assert all(patch.reason for patch in PATCHES)
 
 
+def test_every_patch_is_documented() -> None:
+    from recbole_diffusion.compat import PATCHES
+
+    text = HERE.parents[1].joinpath("docs", "host.md").read_text(encoding="utf-8")
+    assert [patch.name for patch in PATCHES if f"| `{patch.name}` |" not in text] == []
+
+
 @pytest.mark.parametrize(("patch", "snippet", "fault"), CASES)
 def test_repaired(patched: dict[str, Any], patch: str, snippet: str, fault: str) -> None:
     assert patched["outcome"][snippet] == ""
