@@ -18,7 +18,7 @@ from recbole_diffusion.property_files import (
     find_property_file,
     read_properties,
 )
-from recbole_diffusion.registry import find_model
+from recbole_diffusion.registry import check_packages, find_model
 
 
 class Config(HostConfig):
@@ -76,6 +76,7 @@ class Config(HostConfig):
         if self.registration.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
             raise UserError(f"key `model`: {self.model} is not a general recommender")
         check_values(final)
+        check_packages(self.registration, final)
         data_path = final["data_path"]
         final["data_path"] = ""
         with refusals_of("settings", ValueError, TypeError, RuntimeError, KeyError):

@@ -1,7 +1,9 @@
 """Names of models: ours first, then RecBole's; ``recbole.X`` is RecBole's X."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,43 @@ class Registration:
         model_class: Any = self.model_class
         return model_class.type
 
+
+def always(settings: Mapping[str, Any]) -> bool:
+    """Whatever the settings are."""
+    return True
+
+
+@dataclass(frozen=True)
+class OptionalPackage:
+    """A package that a model of RecBole imports when it is used.
+
+    Attributes:
+        model: Class name of the model.
+        module: What it imports.
+        package: What pip installs.
+        is_used: Whether these settings of the model use it.
+    """
+
+    model: str
+    module: str
+    package: str
+    is_used: Callable[[Mapping[str, Any]], bool] = always
+
+
+def _is_clustered(settings: Mapping[str, Any]) -> bool:
+    return bool(settings["n_cate"] > 1)
+
+
+def _is_louvain(settings: Mapping[str, Any]) -> bool:
+    return bool(settings["neigh_info_method"] == "louvain")
+
+
+OPTIONAL_PACKAGES = (
+    OptionalPackage("NCL", "faiss", "faiss-cpu"),
+    OptionalPackage("LDiffRec", "kmeans_pytorch", "kmeans_pytorch", _is_clustered),
+    OptionalPackage("NNCF", "networkx", "networkx", _is_louvain),
+    OptionalPackage("NNCF", "community", "python-louvain", _is_louvain),
+)
 
 _REGISTERED: dict[str, Registration] = {}
 
@@ -119,6 +158,28 @@ def list_models() -> dict[str, list[str]]:
     return {"recbole_diffusion": sorted(_REGISTERED), "recbole": sorted(host)}
 
 
+def check_packages(registration: Registration, settings: Mapping[str, Any]) -> None:
+    """Check that what a model of RecBole imports under these settings is installed.
+
+    Raises:
+        UserError: It is not; the message has the line that installs it.
+    """
+    if not registration.is_host:
+        return
+    missing = [
+        needed
+        for needed in OPTIONAL_PACKAGES
+        if needed.model == registration.name
+        and needed.is_used(settings)
+        and find_spec(needed.module) is None
+    ]
+    if missing:
+        raise UserError(
+            f"model {registration.name} needs {' and '.join(f'`{n.module}`' for n in missing)}, "
+            f"which is not installed: pip install {' '.join(n.package for n in missing)}"
+        )
+
+
 def _host_models() -> dict[str, type]:
     return {
         name: value
@@ -139,4 +200,4 @@ def _unknown_model(model: str) -> str:
     )
 
 
-__all__ = ["Registration", "find_model", "list_models", "register"]
+__all__ = ["Registration", "check_packages", "find_model", "list_models", "register"]

@@ -37,12 +37,12 @@ class Settings(dict):
         return None
 
 
-def import_error_of(use: Callable[[], Any]) -> str:
+def error_of(kind: type[Exception], use: Callable[[], Any]) -> str:
     try:
         use()
-    except ImportError as error:
+    except kind as error:
         return str(error)
-    raise AssertionError("a missing package was used without an ImportError")
+    raise AssertionError(f"accepted without {kind.__name__}")
 
 
 def tiny_settings(folder: str, **changes: Any) -> Settings:
@@ -109,7 +109,7 @@ def tiny_dataset(item_rows: str = "", **changes: Any) -> Any:
 def quick_start_without_ray() -> None:
     module = importlib.import_module("recbole.quick_start.quick_start")
     assert callable(module.run_recbole)
-    message = import_error_of(lambda: module.tune.report(recall=1.0))
+    message = error_of(ImportError, lambda: module.tune.report(recall=1.0))
     assert "`ray`" in message, message
     assert "pip install ray" in message, message
 
@@ -119,7 +119,7 @@ def recommenders_without_kmeans() -> None:
     assert package.LightGCN.__name__ == "LightGCN"
     module = importlib.import_module("recbole.model.general_recommender.ldiffrec")
     if hasattr(module, "kmeans"):
-        message = import_error_of(lambda: module.kmeans(X=None, num_clusters=2))
+        message = error_of(ImportError, lambda: module.kmeans(X=None, num_clusters=2))
         assert "`kmeans_pytorch`" in message, message
         assert "pip install kmeans_pytorch" in message, message
 
@@ -201,8 +201,8 @@ def sparse_tensors_without_warning() -> None:
     assert len(users) >= 8
     torch.set_warn_always(True)
     index, values = torch.tensor([[0, 1], [2, 0]]), torch.tensor([3, 4])
-    for name in users:
-        module = importlib.import_module(f"recbole.model.general_recommender.{name}")
+    for name in ("layers", *(f"general_recommender.{user}" for user in users)):
+        module = importlib.import_module(f"recbole.model.{name}")
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*(deprecated|invariant).*")
             matrix = module.torch.sparse.FloatTensor(index, values.float(), torch.Size([2, 3]))
@@ -515,6 +515,240 @@ def collector_with_counts() -> None:
         assert collected.get("data.count_items") == {1: 4}
 
 
+def autocast_without_warning() -> None:
+    import torch
+    from recbole.trainer import trainer
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with trainer.amp.autocast(enabled=False):
+            assert not torch.is_autocast_enabled("cuda")
+
+
+def tiny_model(name: str, **settings: Any) -> Any:
+    """A model of the host on the tiny set, without the graph that scipy's change would stop."""
+    import torch
+
+    package = importlib.import_module("recbole.model.general_recommender")
+    dataset = tiny_dataset(**{"embedding_size": 4, **settings})
+    dataset._change_feat_format()
+
+    class Tiny(getattr(package, name)):  # type: ignore[misc]
+        def get_norm_adj_mat(self) -> Any:
+            return torch.eye(self.n_users + self.n_items).to_sparse()
+
+    return Tiny(dataset.config, dataset)
+
+
+def pairs(users: list[int], items: list[int]) -> dict[str, Any]:
+    import torch
+
+    return {"user_id": torch.tensor(users), "item_id": torch.tensor(items)}
+
+
+def ngcf_scores_without_draws() -> None:
+    import torch
+
+    drops = {"node_dropout": 0.0, "message_dropout": 0.5, "hidden_size_list": [4]}
+    model = tiny_model("NGCF", **drops, reg_weight=0.0)
+    drawn = [model()[0] for _ in range(2)]
+    assert not torch.equal(*drawn)
+    model.eval()
+    scored = [model.predict(pairs([1, 2], [3, 4])) for _ in range(2)]
+    assert torch.equal(*scored)
+    assert model.message_dropout == 0.5
+
+
+DIFFUSION = {
+    "mean_type": "x0", "time-aware": False, "noise_schedule": "linear", "noise_scale": 0.1,
+    "noise_min": 0.001, "noise_max": 0.005, "steps": 3, "beta_fixed": True, "norm": False,
+    "reweight": True, "sampling_noise": False, "sampling_steps": 0, "mlp_act_func": "tanh",
+    "history_num_per_term": 2, "dims_dnn": [5],
+}  # fmt: skip
+AUTOENCODER = {
+    "n_cate": 1, "reparam": True, "ae_act_func": "tanh", "in_dims": [5], "out_dims": [],
+    "lamda": 0.03, "anneal_cap": 0.1, "anneal_steps": 9, "vae_anneal_cap": 0.1,
+    "vae_anneal_steps": 9,
+}  # fmt: skip
+
+
+def diffusion_scores_pairs() -> None:
+    import torch
+
+    for name, settings in (("DiffRec", {}), ("LDiffRec", AUTOENCODER)):
+        model = tiny_model(name, **DIFFUSION, **settings).eval()
+        batch = pairs([1, 3, 3], [2, 2, 9])
+        table = model.full_sort_predict(batch)
+        found = model.predict(batch)
+        assert found.shape == (3,), f"{name} gives scores of shape {tuple(found.shape)}"
+        expected = torch.stack([table[0, 2], table[1, 2], table[2, 9]])
+        assert torch.equal(found, expected), name
+
+
+def diffusion_without_noise() -> None:
+    model = tiny_model("DiffRec", **{**DIFFUSION, "noise_scale": 0.0})
+    assert model.calculate_loss(pairs([1, 2], [1, 2])).item() > 0
+    assert model.eval().full_sort_predict(pairs([1, 2], [1, 2])).isfinite().all()
+
+
+def enmf_without_padding() -> None:
+    import torch
+
+    settings = {"dropout_prob": 0.0, "reg_weight": 0.1, "negative_weight": 0.5}
+    torch.manual_seed(1)
+    model = tiny_model("ENMF", **settings)
+    batch = pairs([1, 2, 3], [1, 2, 3])
+    expected = model.calculate_loss(batch).item()
+    empty = torch.zeros(model.n_users, 2, dtype=torch.long)
+    model.history_item_matrix = torch.cat([model.history_item_matrix, empty], dim=1)
+    found = model.calculate_loss(batch).item()
+    assert abs(found - expected) < 1e-5, "places of padding change the loss"
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        model.calculate_loss(batch).backward()
+        optimizer.step()
+    assert not model.item_embedding.weight[0].any()
+
+
+def fism_learns_from_probabilities() -> None:
+    import torch
+
+    settings = {"reg_weights": [0.0, 0.0], "alpha": 0.0, "split_to": 1, "LABEL_FIELD": "label"}
+    model = tiny_model("FISM", **settings)
+    batch = {**pairs([1, 2, 3, 4], [2, 1, 4, 3]), "label": torch.tensor([1.0, 1.0, 0.0, 0.0])}
+    table = model.full_sort_predict(batch).view(4, model.n_items)  # before the sigmoid
+    scores = table.gather(1, batch["item_id"][:, None])[:, 0].detach().double().numpy()
+    probability = 1 / (1 + np.exp(-scores))
+    by_hand = -np.log([*probability[:2], *(1 - probability[2:])]).mean()
+    assert abs(model.calculate_loss(batch).item() - by_hand) < 1e-6, "another loss"
+
+
+def random_ranks_for_every_user() -> None:
+    model = tiny_model("Random")
+    scores = model.full_sort_predict(pairs([1, 2, 3], [1, 1, 1])).view(3, model.n_items)
+    assert len({tuple(row.tolist()) for row in scores}) == 3, "one ranking for all users"
+
+
+NNCF = {
+    "ui_embedding_size": 4, "neigh_embedding_size": 3, "num_conv_kernel": 2, "conv_kernel_size": 2,
+    "pool_kernel_size": 2, "mlp_hidden_size": [4], "neigh_num": 6, "dropout": 0.0,
+    "neigh_info_method": "random", "resolution": 1, "LABEL_FIELD": "label",
+}  # fmt: skip
+
+
+def nncf_neighbours_by_knn() -> None:
+    model = tiny_model("NNCF", **{**NNCF, "neigh_info_method": "knn"})
+    matrix = model.interaction_matrix.toarray()
+    for found, taken in ((model.u_neigh, matrix), (model.i_neigh, matrix.T)):
+        for node in range(1, len(taken)):
+            direct = set(taken[node].nonzero()[0].tolist())
+            assert 0 < len(direct) <= 5
+            assert set(found[node].tolist()[: len(direct)]) == direct
+
+
+def ncl_with_too_many_clusters() -> None:
+    settings = {"hyper_layers": 1, "n_layers": 1}
+    assert tiny_model("NCL", **settings, num_clusters=7).k == 7
+    message = error_of(ValueError, lambda: tiny_model("NCL", **settings, num_clusters=8))
+    assert "key `num_clusters`: found 8, expected at most 7" in message
+
+
+class Spoiled:
+    """Says so when it is unpickled."""
+
+    unpickled: list[bool] = []
+
+    def __reduce__(self) -> Any:
+        return Spoiled.unpickled.append, (True,)
+
+
+def item_vectors_without_pickle() -> None:
+    module = importlib.import_module("recbole.model.general_recommender.ldiffrec")
+    with tempfile.TemporaryDirectory() as folder:
+        plain, spoiled = Path(folder, "plain.npy"), Path(folder, "item_emb.npy")
+        np.save(plain, np.arange(6.0))
+        assert module.np.load(str(plain), allow_pickle=True).tolist() == [0, 1, 2, 3, 4, 5]
+        np.save(spoiled, np.array([Spoiled()], dtype=object), allow_pickle=True)
+        refused = error_of(ValueError, lambda: module.np.load(str(spoiled), allow_pickle=True))
+        assert "allow_pickle" in refused
+        missing = error_of(ValueError, lambda: module.np.load(str(plain) + "x", allow_pickle=True))
+        assert "n_cate" in missing
+    assert Spoiled.unpickled == []
+
+
+def pretraining_keeps_its_last_epoch() -> None:
+    from types import SimpleNamespace
+
+    from recbole.trainer.trainer import PretrainTrainer
+
+    for epochs, expected in ((5, [1, 3, 4]), (4, [1, 3]), (1, [0])):
+        saved: list[int] = []
+        trainer = SimpleNamespace(
+            config={"model": "RaCT", "dataset": "tiny"}, checkpoint_dir="", start_epoch=0,
+            pretrain_epochs=epochs, save_step=2, train_loss_dict={}, best_valid_score=0.0,
+            best_valid_result=None, logger=logging.getLogger("test_compat"),
+            _train_epoch=lambda *_, **__: 1.0, _generate_train_loss_output=lambda *_: "",
+            _add_train_loss_to_tensorboard=lambda *_: None,
+            save_pretrained_model=lambda epoch, path, saved=saved: saved.append(epoch),
+        )  # fmt: skip
+        PretrainTrainer.pretrain(trainer, None, False)
+        assert saved == expected, (epochs, saved)
+
+
+RACT = {
+    "mlp_hidden_size": [5], "latent_dimension": 4, "dropout_prob": 0.5, "anneal_cap": 0.2,
+    "total_anneal_steps": 9, "critic_layers": [4], "metrics_k": 3, "train_stage": "actor_pretrain",
+    "pre_model_path": "",
+}  # fmt: skip
+
+
+def ract_logs_its_pretrained_file() -> None:
+    import torch
+
+    actor = tiny_model("RaCT", **RACT)
+    records: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+    root, level = logging.getLogger(), logging.getLogger().level
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "actor.pth"))
+        torch.save({"state_dict": actor.state_dict()}, path)
+        root.addHandler(handler)
+        root.setLevel(logging.INFO)
+        try:
+            tiny_model("RaCT", **{**RACT, "train_stage": "finetune", "pre_model_path": path})
+        finally:
+            root.removeHandler(handler)
+            root.setLevel(level)
+    assert [text for text in records if path in text] == [f"Load pretrained model from {path}"]
+
+
+def checkpoints_hold_what_scores() -> None:
+    import torch
+
+    slim = {"lambda1": 3.0, "lambda2": 20.0, "alpha": 0.5, "rho": 400.0, "k": 9}
+    slim |= {"positive_only": True, "center_columns": False}
+    plec = {"beta": 1.0, "rank": 4, "reg_weight": 1.0}
+    cases = (
+        ("NNCF", NNCF, {"seed": 2}),
+        ("NCEPLRec", plec, {"rank": 1}),
+        ("ADMMSLIM", slim, {"lambda1": 0.1}),
+    )
+    batch = pairs([1, 2, 3, 4], [2, 5, 6, 9])
+    for name, settings, change in cases:
+        models = []
+        for seed, changed in ((1, {}), (2, change)):
+            torch.manual_seed(seed)
+            np.random.seed(seed)
+            models.append(tiny_model(name, **{**settings, **changed}).eval())
+        first, second = models
+        second.load_state_dict(first.state_dict())
+        second.load_other_parameter(first.other_parameter())
+        scores = [model.predict(batch) for model in models]
+        assert torch.allclose(*scores, atol=1e-4), f"{name} scores otherwise: {scores}"
+
+
 # By patch: a snippet, and what its failure on the plain host says.
 SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     "defer_ray": ((quick_start_without_ray, "ray"),),
@@ -562,6 +796,19 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     "clear_finished_bars": ((finished_bar_is_cleared, "AssertionError"),),
     "keep_tensorboard_in_run_folder": ((tensorboard_beside_the_run_log, "AssertionError"),),
     "collect_plain_values": ((collector_with_counts, "no attribute 'cpu'"),),
+    "use_current_autocast": ((autocast_without_warning, "FutureWarning"),),
+    "drop_messages_in_training_only": ((ngcf_scores_without_draws, "AssertionError"),),
+    "score_pairs_by_diffusion": ((diffusion_scores_pairs, r"shape \(3, 3\)"),),
+    "allow_diffusion_without_noise": ((diffusion_without_noise, "no attribute 'betas'"),),
+    "keep_padding_out_of_enmf": ((enmf_without_padding, "change the loss"),),
+    "learn_fism_from_probabilities": ((fism_learns_from_probabilities, "another loss"),),
+    "draw_for_every_user": ((random_ranks_for_every_user, "one ranking for all users"),),
+    "find_neighbours_by_method": ((nncf_neighbours_by_knn, "TypeError"),),
+    "refuse_more_clusters_than_nodes": ((ncl_with_too_many_clusters, "accepted without"),),
+    "read_item_vectors_without_pickle": ((item_vectors_without_pickle, "accepted without"),),
+    "keep_last_pretraining_epoch": ((pretraining_keeps_its_last_epoch, r"\(5, \[1, 3\]\)"),),
+    "log_the_pretrained_file": ((ract_logs_its_pretrained_file, "not all arguments converted"),),
+    "store_what_scores": ((checkpoints_hold_what_scores, "NNCF scores otherwise"),),
 }
 
 
@@ -716,6 +963,13 @@ def test_every_patch_has_a_snippet() -> None:
     assert set(SNIPPETS) == {patch.name for patch in PATCHES}
     assert len(PATCHES) == len({patch.name for patch in PATCHES})
     assert all(patch.reason for patch in PATCHES)
+
+
+def test_every_patch_is_documented() -> None:
+    from recbole_diffusion.compat import PATCHES
+
+    text = HERE.parents[1].joinpath("docs", "host.md").read_text(encoding="utf-8")
+    assert [patch.name for patch in PATCHES if f"| `{patch.name}` |" not in text] == []
 
 
 @pytest.mark.parametrize(("patch", "snippet", "fault"), CASES)
