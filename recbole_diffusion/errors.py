@@ -1,5 +1,6 @@
 """The one error type for what a user can cause."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,4 +28,9 @@ def refusals_of(part: str, *kinds: type[Exception]) -> Iterator[None]:
     except UserError:
         raise
     except kinds as error:
-        raise UserError(f"{part}: {' '.join(str(error).split())}") from error
+        raise UserError(f"{part}: {' '.join(str(error).split()) or _asserted(error)}") from error
+
+
+def _asserted(error: Exception) -> str:
+    """The line that raised an error without a text, as a bare assert does."""
+    return traceback.extract_tb(error.__traceback__)[-1].line or type(error).__name__

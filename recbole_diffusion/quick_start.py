@@ -17,6 +17,8 @@ from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.files import remove_unfinished
 from recbole_diffusion.randomness import seed_everything, use_repeatable_operations
 
+# How RecBole's models refuse their settings: by bare asserts, or where something first fails.
+HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError)
 # What a resumed or evaluated run may be given anew: where it runs and what it shows.
 KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu")
 
@@ -207,7 +209,8 @@ def _timed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any
 
 def _make_model(config: Config, train_dataset: Any) -> Any:
     """The model on its device; what it refuses in its settings is the user's to mend."""
-    with refusals_of(f"model {config.model}", ValueError, ImportError):
+    kinds = HOST_REFUSALS if config.registration.is_host else (ValueError, ImportError)
+    with refusals_of(f"model {config.model} with these settings", *kinds):
         return config.model_class(config, train_dataset).to(config["device"])
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from recbole_diffusion import quick_start, registry
+from recbole_diffusion import evaluate_run, quick_start, registry, resume_run
 from recbole_diffusion.checkpoint import read_checkpoint
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
@@ -17,6 +18,7 @@ from recbole_diffusion.errors import UserError
 from recbole_diffusion.quick_start import run_recbole_diffusion
 from recbole_diffusion.randomness import seed_everything
 from recbole_diffusion.registry import HOST_PREFIX, OPTIONAL_PACKAGES, list_models, register
+from recbole_diffusion.trainer.base import RunTrainer
 
 pytestmark = pytest.mark.compat
 
@@ -144,6 +146,39 @@ def test_checkpoint_holds_all_that_scores(
     best = Path(runs[model]["run_folder"], "best.pth")
     found = trainer.evaluate(split.test, model_file=best)
     assert dict(found) == pytest.approx(runs[model]["test"], abs=1e-12)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_interrupted_run_ends_as_one_left_alone(
+    runs: dict[str, Any],
+    settings: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+) -> None:
+    """Stopped after its first epoch, and resumed."""
+    if lacks(model):
+        pytest.skip("not run")
+    save_last = RunTrainer._save_last
+
+    def save_and_stop(self: Any, epoch: int) -> None:
+        save_last(self, epoch)
+        if epoch == 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunTrainer, "_save_last", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(settings, model, output_dir=str(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    whole, resumed = runs[model], resume_run(folder)
+    for key in ("valid", "test", "best_epoch", "epochs_trained"):
+        assert resumed[key] == whole[key], key
+    for file in ("best.pth", "last.pth"):
+        one, other = (read_checkpoint(Path(r["run_folder"], file)) for r in (resumed, whole))
+        for name, value in other["state_dict"].items():
+            assert torch.equal(one["state_dict"][name], value), (file, name)
+    assert evaluate_run(folder)["test"] == whole["test"]
 
 
 # Recall@10 of test for seeds 1, 2, 3 on the default split, then split seeds 1, 2, 3 with seed 1:

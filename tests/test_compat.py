@@ -467,6 +467,64 @@ def other_metric_unrounded() -> None:
     assert ItemCoverage(config).calculate_metric(collected) == {"itemcoverage@1": 2 / 7}
 
 
+def equal_scores_rank_by_lot() -> None:
+    import torch
+    from recbole.evaluator.collector import Collector
+
+    config = Settings(
+        metrics=["Recall"], topk=[10], eval_args={"mode": {"full": "full"}}, device="cpu"
+    )
+    collector = Collector(config)
+    scores = torch.zeros(8, 1000)
+    scores[:, 0] = -torch.inf
+    scores[7, 500] = 1.0
+    hits = torch.arange(8), torch.tensor([*range(1, 8), 500])
+    collector.eval_batch_collect(scores, None, *hits)
+    found = collector.get_data_struct().get("rec.topk")[:, :10].sum(dim=1)
+    assert found[7] == 1
+    assert found[:7].sum() <= 2, "the first ids are ahead"  # of 7 that are among 999 alike
+
+
+def entropy_as_defined() -> None:
+    import math
+
+    import torch
+    from recbole.evaluator.collector import DataStruct
+    from recbole.evaluator.metrics import ShannonEntropy
+
+    collected = DataStruct()
+    collected.set("rec.items", torch.tensor([[1, 2], [1, 3]]))
+    found = ShannonEntropy(Settings(topk=[2], metric_decimal_place=9)).calculate_metric(collected)
+    expected = -(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25))
+    assert abs(found["shannonentropy@2"] - expected) < 1e-8, found
+
+
+def counts_of_items_without_padding() -> None:
+    from collections import Counter
+    from types import SimpleNamespace
+
+    import torch
+    from recbole.evaluator import metrics
+    from recbole.evaluator.collector import Collector
+
+    config = Settings(
+        metrics=["ItemCoverage", "TailPercentage"], topk=[2], metric_decimal_place=9, device="cpu",
+        eval_args={"mode": {"full": "full"}}, ITEM_ID_FIELD="item_id", tail_ratio=0.25,
+    )  # fmt: skip
+    # Four items, of which the fourth has no train interaction.
+    dataset = SimpleNamespace(
+        item_num=5, num=lambda field: 5, item_counter=Counter({1: 3, 2: 2, 3: 1})
+    )
+    collector = Collector(config)
+    collector.data_collect(SimpleNamespace(dataset=dataset, _dataset=dataset))
+    collector.data_struct.set("rec.items", torch.tensor([[1, 2], [3, 4]]))
+    collected = collector.get_data_struct()
+    covered = metrics.ItemCoverage(config).calculate_metric(collected)
+    assert covered["itemcoverage@2"] == 1.0, covered
+    tail = metrics.TailPercentage(config).calculate_metric(collected)
+    assert tail["tailpercentage@2"] == 0.25, tail
+
+
 def finished_bar_is_cleared() -> None:
     from recbole.trainer import trainer
 
@@ -793,6 +851,9 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
         (top_k_metric_unrounded, "AssertionError.*0.16"),
         (other_metric_unrounded, "AssertionError"),
     ),
+    "rank_ties_by_lot": ((equal_scores_rank_by_lot, "the first ids are ahead"),),
+    "leave_entropy_undivided": ((entropy_as_defined, "AssertionError.*0.34"),),
+    "count_items_without_padding": ((counts_of_items_without_padding, "AssertionError.*0.8"),),
     "clear_finished_bars": ((finished_bar_is_cleared, "AssertionError"),),
     "keep_tensorboard_in_run_folder": ((tensorboard_beside_the_run_log, "AssertionError"),),
     "collect_plain_values": ((collector_with_counts, "no attribute 'cpu'"),),

@@ -181,6 +181,11 @@ class RunTrainer:
         self.best_epoch = epoch
         save_checkpoint(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
 
+    def pretrain(self, train_data: Any, verbose: bool = True, show_progress: bool = False) -> Any:
+        """Called by RecBole's trainers of several stages, for one that is not validated."""
+        self._has_validation = False
+        return super().pretrain(train_data, verbose, show_progress)  # type: ignore[misc]
+
     def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
         """Called by RecBole's trainers that pre-train only; kept as the best, under that name."""
         self._save_checkpoint(epoch)

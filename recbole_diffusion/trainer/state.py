@@ -24,6 +24,8 @@ class ModelAttributes:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
+        # Of the model itself, what checkpoints hold already.
+        self._stored = set(getattr(model, "other_parameter_name", ()))
         self._fresh = {k: (v, _mark(v)) for k, v in self._attributes().items()}
 
     def _attributes(self) -> dict[str, Any]:
@@ -31,8 +33,12 @@ class ModelAttributes:
             f"{part}.{name}": value
             for part, module in self._model.named_modules()
             for name, value in vars(module).items()
-            if isinstance(value, PLAIN) and name != "training" and not name.startswith("_")
+            if isinstance(value, PLAIN) and self._is_kept(part, name)
         }
+
+    def _is_kept(self, part: str, name: str) -> bool:
+        is_stored = name == "training" or (not part and name in self._stored)
+        return not is_stored and not name.startswith("_")
 
     def changed(self) -> dict[str, Any]:
         """Attributes by dotted name that are not as the constructor left them."""
