@@ -853,7 +853,9 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     ),
     "rank_ties_by_lot": ((equal_scores_rank_by_lot, "the first ids are ahead"),),
     "leave_entropy_undivided": ((entropy_as_defined, "AssertionError.*0.34"),),
-    "count_items_without_padding": ((counts_of_items_without_padding, "AssertionError.*0.8"),),
+    "count_items_without_padding": (
+        (counts_of_items_without_padding, r"AssertionError.*0\.8|no attribute 'cpu'"),
+    ),
     "clear_finished_bars": ((finished_bar_is_cleared, "AssertionError"),),
     "keep_tensorboard_in_run_folder": ((tensorboard_beside_the_run_log, "AssertionError"),),
     "collect_plain_values": ((collector_with_counts, "no attribute 'cpu'"),),
