@@ -263,6 +263,8 @@ def check_values(final: Mapping[str, Any]) -> None:
             raise UserError(f"key `{key}`: found {value}, expected at least {least}")
     for key in ("seed", "split_seed"):
         _expect(final[key] < 2**32, key, final[key], "below 2^32")
+    ratio = final["train_noise_ratio"]
+    _expect(0 <= ratio <= 1, "train_noise_ratio", ratio, "a number from 0 to 1")
     for key, allowed in CHOICES.items():
         _expect(str(final[key]).lower() in allowed, key, final[key], f"one of {allowed}")
     for key in ("output_dir", "valid_metric"):

@@ -130,10 +130,12 @@ def log_start(logger: logging.Logger, run: Any, start_epoch: int) -> None:
     )
     data = split.dataset
     sizes = ", ".join(f"{name} {size}" for name, size in split.sizes.items())
+    if split.n_added:
+        sizes += f"; {split.n_added} of train added at random"
     logger.info(
         f"data: {config['dataset']} in {config['data_path']}\n"
-        f"  {data.user_num - 1} users, {data.item_num - 1} items, {data.inter_num} interactions "
-        f"({sizes}), split {split.digest}"
+        f"  {data.user_num - 1} users, {data.item_num - 1} items, "
+        f"{data.inter_num + split.n_added} interactions ({sizes}), split {split.digest}"
     )
     logger.info(f"model: {run.network}")
     logger.info(f"device: {config['device']}; run folder: {config['checkpoint_dir']}")

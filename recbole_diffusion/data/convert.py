@@ -1,20 +1,23 @@
-"""Turns released splits into RecBole's benchmark files.
+"""Turns released splits, and ratings, into RecBole's benchmark files.
 
 ``python -m recbole_diffusion.data.convert text-split SOURCE --name=office`` reads the split that
 InfoDCL's authors released and writes ``dataset_atomic/office/office.{train,valid,test}.inter``;
-``npy-split`` does the same for the arrays that DiffRec's authors released.
+``npy-split`` does the same for the arrays that DiffRec's authors released, and ``rated-split``
+makes the splits that DiffRec's paper describes from any data set with ratings and times.
 Original ids become tokens unchanged, so that feature files can be joined by them.
 """
 
 import argparse
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from recbole_diffusion.data import rated
 from recbole_diffusion.data.released import (
     Pair,
+    check_name,
     check_targets,
     drop_duplicates,
     inter_lines,
@@ -120,7 +123,7 @@ def convert_split(
             share pairs, or an output file exists.
     """
     form = FORMATS[kind]
-    _check_name(name)
+    check_name(name)
     targets = {split: output / name / f"{name}.{split}.inter" for split in SPLITS}
     item_target = output / name / f"{name}.item"
     check_targets([*targets.values(), item_target], overwrite)
@@ -143,13 +146,6 @@ def convert_split(
         duplicates=duplicates,
         cross_duplicates=cross_duplicates,
     )
-
-
-def _check_name(name: str) -> None:
-    # The name becomes a folder: no separator, no "..", nothing like an option.
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-        expected = "a letter, digit or `_`, then also `-` and `.`"
-        raise UserError(f"name: found {shown(name)}, expected {expected}.")
 
 
 def _find_item_texts(source: Path, item_target: Path) -> dict[int, str] | None:
@@ -236,19 +232,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = _parser().parse_args(argv)
     try:
-        report = convert_split(
-            args.source,
-            args.output,
-            args.name,
-            args.format,
-            args.overwrite,
-            args.drop_cross_duplicates,
-        )
+        report = args.convert(args)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    sys.stdout.write(format_report(report))
+    sys.stdout.write(report)
     return 0
+
+
+def _convert_split(args: argparse.Namespace) -> str:
+    report = convert_split(
+        args.source,
+        args.output,
+        args.name,
+        args.format,
+        args.overwrite,
+        args.drop_cross_duplicates,
+    )
+    return format_report(report)
+
+
+def _convert_rated(args: argparse.Namespace) -> str:
+    given = {k: v for k, v in vars(args).items() if k in rated.RatedRule.__dataclass_fields__}
+    rule = rated.RatedRule(**{**given, "ratio": tuple(args.ratio)})
+    report = rated.convert_rated(args.source, args.output, args.name, rule, args.overwrite)
+    return rated.format_report(report, rule)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -258,12 +266,49 @@ def _parser() -> argparse.ArgumentParser:
     )
     formats = parser.add_subparsers(title="formats", dest="format", required=True)
     for kind, form in FORMATS.items():
-        _add_arguments(formats.add_parser(kind, help=form.help))
+        released = formats.add_parser(kind, help=form.help)
+        released.add_argument("source", type=Path, metavar="SOURCE", help="folder with the split")
+        released.add_argument(
+            "--drop-cross-duplicates",
+            action="store_true",
+            help="keep a pair of several splits in train, else in valid, instead of refusing it",
+        )
+        released.set_defaults(convert=_convert_split)
+        _add_output(released)
+    _add_rated(formats)
     return parser
 
 
-def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder with the split")
+def _add_rated(formats: Any) -> None:
+    text = "splits of DiffRec's paper, from an .inter file with rating and timestamp"
+    kinds = formats.add_parser("rated-split", help=text).add_subparsers(
+        title="kinds", dest="kind", required=True
+    )
+    for kind, described in rated.KINDS.items():
+        parser = kinds.add_parser(kind, help=described)
+        parser.add_argument(
+            "source", metavar="SOURCE", help="folder of a data set, or its name as in --dataset"
+        )
+        _add_option(parser, "threshold", float, "ratings from here on are clean")
+        _add_option(parser, "core", int, "clean interactions that each user and item keeps")
+        _add_option(parser, "ratio", int, "of train, valid and test", nargs=3)
+        if kind == "noisy":
+            _add_option(parser, "noise_ratio", float, "low ratings added, in clean interactions")
+            _add_option(parser, "seed", int, "draws the low ratings")
+        parser.set_defaults(convert=_convert_rated)
+        _add_output(parser)
+
+
+def _add_option(
+    parser: argparse.ArgumentParser, name: str, kind: type, text: str, **more: Any
+) -> None:
+    """An option for a value of ``RatedRule``, with its default."""
+    default = getattr(rated.RatedRule, name)
+    flag, text = f"--{name.replace('_', '-')}", f"{text} (default: %(default)s)"
+    parser.add_argument(flag, type=kind, default=default, help=text, **more)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", required=True, help="name of the data set, as in --dataset")
     parser.add_argument(
         "--output",
@@ -272,11 +317,6 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of data sets (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument(
-        "--drop-cross-duplicates",
-        action="store_true",
-        help="keep a pair of several splits in train, else in valid, instead of refusing it",
-    )
 
 
 if __name__ == "__main__":

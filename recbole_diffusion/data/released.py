@@ -1,6 +1,7 @@
 """What all converters share: reading pairs of ids, their duplicates, writing atomic files."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -232,6 +233,18 @@ def timed_inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
         yield f"{user}\t{item}\t{row}"
 
 
+def check_name(name: str) -> None:
+    """Refuses a data set's name that is no plain file name.
+
+    Raises:
+        UserError: It holds a separator or other characters, or starts with a dot or dash.
+    """
+    # The name becomes a folder: no separator, no "..", nothing like an option.
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        expected = "a letter, digit or `_`, then also `-` and `.`"
+        raise UserError(f"name: found {shown(name)}, expected {expected}.")
+
+
 def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
     """Refuses output paths that are taken.
 
@@ -251,14 +264,14 @@ def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
             )
 
 
-def write_files(contents: Mapping[Path, Iterable[str]]) -> None:
-    """Writes text files so that a failure while writing leaves all old files as they were.
+def write_files(contents: Mapping[Path, Iterable[str] | bytes]) -> None:
+    """Writes files so that a failure while writing leaves all old files as they were.
 
     Everything goes to temporary files beside the targets first; only then is each one moved into
     its place.
 
     Args:
-        contents: Lines without their ends, by target path.
+        contents: Lines without their ends, or all bytes, by target path.
 
     Raises:
         UserError: A folder or file cannot be written.
@@ -268,9 +281,8 @@ def write_files(contents: Mapping[Path, Iterable[str]]) -> None:
         for folder in {path.parent for path in contents}:
             folder.mkdir(parents=True, exist_ok=True)
         try:
-            for path, lines in contents.items():
-                with parts[path].open("w", encoding="utf-8", newline="\n") as file:
-                    file.writelines(f"{line}\n" for line in lines)
+            for path, content in contents.items():
+                _write(parts[path], content)
             for path, part in parts.items():
                 os.replace(part, path)
         finally:
@@ -281,3 +293,11 @@ def write_files(contents: Mapping[Path, Iterable[str]]) -> None:
         raise UserError(
             f"output files: cannot be written ({error}), expected a writable folder with room."
         ) from error
+
+
+def _write(path: Path, content: Iterable[str] | bytes) -> None:
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+        return
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in content)

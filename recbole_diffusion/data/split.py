@@ -14,6 +14,7 @@ from recbole.sampler import Sampler
 from recbole.utils import FeatureType, InputType
 
 from recbole_diffusion.data.dataset import AtomicDataset
+from recbole_diffusion.data.noise import add_random_interactions
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.randomness import own_randomness
 
@@ -32,6 +33,7 @@ class Split:
         valid: RecBole's full-sort (or sampled) loader of the validation part.
         test: The same of the test part.
         sizes: Interactions of train, validation and test.
+        n_added: How many of train's are random, by ``train_noise_ratio``.
         digest: Hash of the ids and of the three parts; equal for equal splits.
     """
 
@@ -40,6 +42,7 @@ class Split:
     valid: Any
     test: Any
     sizes: dict[str, int]
+    n_added: int
     digest: str
 
 
@@ -61,6 +64,10 @@ def load_split(config: Any) -> Split:
     with own_randomness(config["split_seed"]), refusals_of(rule, *kinds):
         parts = dataset.build()
     sizes = _part_sizes(config, parts)
+    # Before the samplers: an added interaction is no negative, and is masked in evaluations.
+    parts[0] = add_random_interactions(parts, config["train_noise_ratio"], config["split_seed"])
+    n_added = len(parts[0]) - sizes["train"]
+    sizes["train"] += n_added
     with _host_errors(config):
         samplers = _make_samplers(config, parts)
         train_loader = _train_loader(config)
@@ -72,7 +79,7 @@ def load_split(config: Any) -> Split:
         train = train_loader(config, parts[0], samplers[0], shuffle=config["shuffle"])
         valid = get_dataloader(config, "valid")(config, parts[1], samplers[1], shuffle=False)
         test = get_dataloader(config, "test")(config, parts[2], samplers[2], shuffle=False)
-    return Split(dataset, train, valid, test, sizes, _digest(dataset, parts))
+    return Split(dataset, train, valid, test, sizes, n_added, _digest(dataset, parts))
 
 
 def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:
