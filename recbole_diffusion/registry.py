@@ -12,6 +12,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import get_trainer
 
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
 from recbole_diffusion.model.infodcl import InfoDCL
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
 from recbole_diffusion.trainer.infodcl import InfoDCLTrainer
@@ -126,6 +127,8 @@ def register(
 
 
 register(InfoDCL, InfoDCLTrainer)
+register(DiffRec)
+register(TDiffRec)
 
 
 def find_model(model: str | type) -> Registration:

@@ -1,9 +1,13 @@
-"""The training interactions as one sparse matrix."""
+"""The training interactions: as one sparse matrix, and as rows that a batch makes dense."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
 
 
 def interaction_matrix(dataset: Any) -> sp.csr_matrix:
@@ -19,3 +23,137 @@ def interaction_matrix(dataset: Any) -> sp.csr_matrix:
     matrix.sum_duplicates()
     matrix.data[:] = 1.0
     return matrix
+
+
+class RowBatch(NamedTuple):
+    """Sparse rows of a batch, one a user.
+
+    Attributes:
+        items: int64 [nnz], row after row.
+        offsets: Where each row starts, and the end: int64 [B + 1].
+        values: float32 [nnz].
+    """
+
+    items: Tensor
+    offsets: Tensor
+    values: Tensor
+
+    @property
+    def lengths(self) -> Tensor:
+        """Interactions of each row [B]."""
+        return self.offsets.diff()
+
+    def dense(self, n_items: int) -> Tensor:
+        """The rows as [B, n_items], float32; O(B * n_items)."""
+        rows = torch.arange(len(self.lengths), device=self.items.device)
+        dense = self.values.new_zeros(len(rows), n_items)
+        dense[rows.repeat_interleave(self.lengths), self.items] = self.values
+        return dense
+
+    def product(self, weight: Tensor) -> Tensor:
+        """The rows times a matrix; O(nnz * d).
+
+        Args:
+            weight: [n_items, d].
+
+        Returns:
+            [B, d].
+        """
+        return functional.embedding_bag(
+            self.items,
+            weight,
+            self.offsets,
+            mode="sum",
+            per_sample_weights=self.values.to(weight.dtype),
+            include_last_offset=True,
+        )
+
+
+class InteractionRows(nn.Module):
+    """Rows of a sparse matrix on the model's device; 16 bytes an interaction, no padding.
+
+    Args:
+        rows: int64 [nnz], such as users.
+        items: int64 [nnz].
+        n_rows: Number of rows.
+        times: Order within each row [nnz]; equal times keep the order given. Default: as given.
+        w_min: Value of a row's first interaction.
+        w_max: Value of its last; those between are spaced evenly.
+
+    Source: Wang et al. 2023, section 3.4 (weights by time); all 1 by default.
+    """
+
+    items: Tensor
+    offsets: Tensor
+    values: Tensor
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        items: np.ndarray,
+        n_rows: int,
+        times: np.ndarray | None = None,
+        w_min: float = 1.0,
+        w_max: float = 1.0,
+    ) -> None:
+        super().__init__()
+        order = np.lexsort((rows,) if times is None else (times, rows))  # stable
+        lengths = np.bincount(rows, minlength=n_rows)
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        batch = weighted_rows(
+            torch.from_numpy(items[order]), torch.from_numpy(offsets), w_min, w_max
+        )
+        for name, tensor in batch._asdict().items():
+            self.register_buffer(name, tensor, persistent=False)
+
+    def batch(self, rows: Tensor) -> RowBatch:
+        """Some of the rows.
+
+        Args:
+            rows: int64 [B]; a row may occur any number of times.
+        """
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        offsets = functional.pad(lengths.cumsum(0), (1, 0))
+        # Place in the batch, less its row's start there, plus the row's start here.
+        shift = (starts - offsets[:-1]).repeat_interleave(lengths)
+        places = torch.arange(len(shift), device=rows.device) + shift
+        return RowBatch(self.items[places], offsets, self.values[places])
+
+
+def weighted_rows(
+    items: Tensor, offsets: Tensor, w_min: float = 1.0, w_max: float = 1.0
+) -> RowBatch:
+    """Rows whose values grow evenly from ``w_min`` to ``w_max``; a single item has ``w_min``.
+
+    Args:
+        items: int64 [nnz], row after row, each in the order of time.
+        offsets: int64 [B + 1].
+        w_min: Value of a row's first item.
+        w_max: Value of its last.
+    """
+    lengths = offsets.diff()
+    place = torch.arange(len(items), device=items.device) - offsets[:-1].repeat_interleave(lengths)
+    share = place / (lengths - 1).clamp_min(1).repeat_interleave(lengths)
+    return RowBatch(items, offsets, (w_min + (w_max - w_min) * share).float())
+
+
+def history_rows(
+    histories: Sequence[Sequence[int] | Tensor],
+    w_min: float = 1.0,
+    w_max: float = 1.0,
+    device: torch.device | str = "cpu",
+) -> RowBatch:
+    """Rows of users outside the data, from their items.
+
+    Args:
+        histories: Internal item ids of each user, in the order of time.
+        w_min: Value of a history's first item.
+        w_max: Value of its last.
+        device: Where the rows are wanted.
+    """
+    parts = [torch.as_tensor(history, dtype=torch.int64) for history in histories]
+    lengths = torch.tensor([len(part) for part in parts], dtype=torch.int64)
+    offsets = functional.pad(lengths.cumsum(0), (1, 0))
+    items = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
+    return weighted_rows(items.to(device), offsets.to(device), w_min, w_max)

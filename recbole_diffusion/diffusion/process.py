@@ -66,6 +66,7 @@ class GaussianDiffusion(nn.Module):
     posterior_log_variance_clipped: Tensor
     snr_table: Tensor
     snr_weight_table: Tensor
+    noise_weight_table: Tensor
 
     def __init__(self, betas: Tensor) -> None:
         super().__init__()
@@ -279,6 +280,19 @@ class GaussianDiffusion(nn.Module):
         """
         return self.snr_weight_table.gather(0, timesteps)
 
+    def noise_weight(self, timesteps: Tensor) -> Tensor:
+        """Weight of a step's square error of the noise; 1 at t = 0.
+
+        Args:
+            timesteps: Steps [B], int64, in 0..T-1.
+
+        Returns:
+            Weights [B], float32.
+
+        Source: the experiments of Wang et al. 2023; their paper weighs predictions of x_0 only.
+        """
+        return self.noise_weight_table.gather(0, timesteps)
+
 
 def _coefficient_tables(betas: Tensor) -> dict[str, Tensor]:
     """All tables [T] of the process by buffer name, in float64."""
@@ -289,6 +303,7 @@ def _coefficient_tables(betas: Tensor) -> dict[str, Tensor]:
     snr = alphas_cumprod / variance
     posterior_variance = betas * variance_prev / variance  # Eq. 8, sigma^2(t)
     # The variance at t = 0 is 0 and has no logarithm; a chain of one step has no t = 1 to borrow.
+    noise_weight = variance[1:] / (variance_prev[1:].square() * (1 - betas[1:]))
     clipped_first = posterior_variance[1:2] if len(betas) > 1 else betas
     return {
         "betas": betas,
@@ -304,6 +319,7 @@ def _coefficient_tables(betas: Tensor) -> dict[str, Tensor]:
         "posterior_log_variance_clipped": torch.cat([clipped_first, posterior_variance[1:]]).log(),
         "snr_table": snr,
         "snr_weight_table": torch.cat([snr.new_ones(1), snr[:-1] - snr[1:]]),  # Eq. 11-12
+        "noise_weight_table": torch.cat([snr.new_ones(1), noise_weight]),
     }
 
 

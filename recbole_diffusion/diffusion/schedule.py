@@ -69,6 +69,33 @@ def make_betas(
     return betas
 
 
+def respaced_betas(betas: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
+    """The process seen at evenly spaced ones of its steps.
+
+    Args:
+        betas: Noise of each step [T], float64.
+        num_steps: Number k of steps kept, 1..T: the first, and with k > 1 the last.
+
+    Returns:
+        Betas [k], float64, with the alphas_cumprod of the steps kept, and those steps [k], int64.
+
+    Raises:
+        ValueError: If `num_steps` is out of range.
+
+    Source: Nichol and Dhariwal 2021, section 4.
+    """
+    if not 1 <= num_steps <= len(betas):
+        raise ValueError(
+            f"key `respaced_steps`: found {num_steps}, expected 1..{len(betas)} (`steps`)"
+        )
+    stride = (len(betas) - 1) / max(num_steps - 1, 1)
+    kept = torch.tensor([round(i * stride) for i in range(num_steps)])
+    if num_steps == len(betas):
+        return betas, kept  # as they are: a product of ratios would round
+    alphas_cumprod = torch.cumprod(1 - betas, dim=0)
+    return _betas_from_alphas_cumprod(torch.cat([betas.new_ones(1), alphas_cumprod[kept]])), kept
+
+
 def check_betas(betas: Tensor, name: str = "betas") -> None:
     """Refuse a tensor that is no schedule.
 

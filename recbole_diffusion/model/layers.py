@@ -1,9 +1,15 @@
 """Blocks that models share."""
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from recbole_diffusion.diffusion.embedding import sinusoidal_embedding
 
 # Relative gap of eigenvalues below which a gradient is damped, and relative floor of eigenvalues.
 GAP_BROADENING = 1e-4
@@ -63,3 +69,79 @@ class _SymmetricEigen(torch.autograd.Function):
         inner = inverse_gap * (vectors.T @ vector_grad) + torch.diag(value_grad)
         grad = vectors @ inner @ vectors.T
         return 0.5 * (grad + grad.T)
+
+
+class MirroredMLP(nn.Module):
+    """Denoiser of a row and its step: sizes ``[200, 600]`` make n -> 600 -> 200 -> 600 -> n.
+
+    The row is followed by a learned linear map of the step's sinusoidal embedding; tanh follows
+    every layer but the last. Linear at both ends, as ``diffusion.inference`` needs it.
+
+    Args:
+        n_inputs: Width n of a row.
+        hidden_sizes: Widths of the hidden layers from the middle outwards, one or more.
+        step_embedding_size: Width of the step's embedding.
+        dropout: Share of a row's entries that training drops.
+        normalize: Whether a row is divided by its length first.
+
+    Source: Wang et al. 2023, section 3.2; sizes and initialisation as in the authors' experiments.
+    """
+
+    def __init__(
+        self,
+        n_inputs: int,
+        hidden_sizes: Sequence[int],
+        step_embedding_size: int,
+        dropout: float = 0.0,
+        normalize: bool = False,
+    ) -> None:
+        super().__init__()
+        self.n_inputs, self.normalize = n_inputs, normalize
+        self.step_embedding_size = step_embedding_size
+        self.dropout = nn.Dropout(dropout)
+        self.step_layer = nn.Linear(step_embedding_size, step_embedding_size)
+        inner = [*reversed(hidden_sizes), *hidden_sizes[1:]]
+        widths = [n_inputs + step_embedding_size, *inner, n_inputs]
+        first, *between, last = (nn.Linear(*pair) for pair in itertools.pairwise(widths))
+        self.first_layer, self.last_layer = first, last
+        self.layers_between = nn.ModuleList(between)
+        self.apply(_initialize_linear)
+
+    @property
+    def input_weight(self) -> Tensor:
+        """W [h_first, n]: the first layer's columns of the row."""
+        return self.first_layer.weight[:, : self.n_inputs]
+
+    @property
+    def output_weight(self) -> Tensor:
+        """V [n, h_last]."""
+        return self.last_layer.weight
+
+    @property
+    def output_bias(self) -> Tensor:
+        """Bias b [n]."""
+        return self.last_layer.bias
+
+    def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
+        """Prediction [B, n] from noisy rows [B, n] and their steps [B]."""
+        if self.normalize:
+            x_t = functional.normalize(x_t)
+        projected = functional.linear(self.dropout(x_t), self.input_weight)
+        output: Tensor = self.last_layer(self.hidden(projected, timesteps))
+        return output
+
+    def hidden(self, projected: Tensor, timesteps: Tensor) -> Tensor:
+        """Last hidden layer [B, h_last] from W x [B, h_first] and the steps [B]."""
+        first = self.first_layer
+        step = self.step_layer(sinusoidal_embedding(timesteps, self.step_embedding_size))
+        of_step = functional.linear(step, first.weight[:, self.n_inputs :], first.bias)
+        hidden = torch.tanh(projected + of_step)
+        for layer in self.layers_between:
+            hidden = torch.tanh(layer(hidden))
+        return hidden
+
+
+def _initialize_linear(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_normal_(module.weight)
+        nn.init.normal_(module.bias, std=0.001)

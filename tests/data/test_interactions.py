@@ -1,0 +1,71 @@
+"""Sparse rows against dense matrices made by scipy and by hand."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from recbole_diffusion.data.interactions import InteractionRows, history_rows, weighted_rows
+
+
+def random_pairs(rng: np.random.Generator, n_users: int, n_items: int) -> tuple[np.ndarray, ...]:
+    matrix = sp.random(n_users, n_items, density=0.2, random_state=rng, format="coo")
+    order = rng.permutation(matrix.nnz)
+    return matrix.row[order].astype(np.int64), matrix.col[order].astype(np.int64)
+
+
+@pytest.mark.parametrize("n_users", [1, 7, 40])
+def test_rows_are_those_of_the_matrix(rng: np.random.Generator, n_users: int) -> None:
+    users, items = random_pairs(rng, n_users, 30)
+    dense = np.zeros((n_users, 30), dtype=np.float32)
+    dense[users, items] = 1
+    rows = InteractionRows(users, items, n_users)
+    asked = torch.from_numpy(rng.integers(0, n_users, size=11))
+    batch = rows.batch(asked)
+    assert torch.equal(batch.dense(30), torch.from_numpy(dense[asked]))
+    assert torch.equal(batch.lengths, torch.from_numpy(dense[asked].sum(axis=1).astype(np.int64)))
+    weight = torch.randn(30, 5)
+    torch.testing.assert_close(batch.product(weight), torch.from_numpy(dense[asked]) @ weight)
+
+
+def test_empty_rows_and_batches() -> None:
+    rows = InteractionRows(np.array([2, 2]), np.array([1, 3]), 4)
+    batch = rows.batch(torch.tensor([0, 2, 0, 3]))
+    assert batch.lengths.tolist() == [0, 2, 0, 0]
+    assert batch.dense(5).nonzero().tolist() == [[1, 1], [1, 3]]
+    assert batch.product(torch.ones(5, 2)).tolist() == [[0, 0], [2, 2], [0, 0], [0, 0]]
+    assert rows.batch(torch.tensor([], dtype=torch.int64)).dense(5).shape == (0, 5)
+
+
+def test_values_follow_time_and_ties_the_order_given() -> None:
+    users = np.array([1, 0, 1, 1, 0, 2])
+    items = np.array([4, 1, 2, 3, 0, 2])
+    times = np.array([5.0, 9.0, 5.0, 1.0, 8.0, 3.0])
+    rows = InteractionRows(users, items, 4, times, w_min=0.2, w_max=1.0)
+    dense = rows.batch(torch.arange(4)).dense(5).numpy()
+    expected = np.zeros((4, 5))
+    expected[1, [3, 4, 2]] = np.linspace(0.2, 1.0, 3)  # 4 before 2, as they stand
+    expected[0, [0, 1]] = [0.2, 1.0]
+    expected[2, 2] = 0.2  # a single one
+    np.testing.assert_allclose(dense, expected, atol=1e-6)
+
+
+def test_values_are_spaced_as_numpy_spaces_them() -> None:
+    lengths = [1, 2, 5, 0, 9]
+    offsets = torch.tensor(np.cumsum([0, *lengths]))
+    batch = weighted_rows(torch.arange(sum(lengths)), offsets, 0.1, 0.7)
+    expected = np.concatenate([np.linspace(0.1, 0.7, n) for n in lengths])
+    np.testing.assert_allclose(batch.values.numpy(), expected, atol=1e-6)
+
+
+def test_histories_are_rows() -> None:
+    batch = history_rows([[3, 1], [], torch.tensor([2])], 0.5, 1.0)
+    dense = batch.dense(4)
+    assert dense.tolist() == [[0, 1.0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0.5, 0]]
+    assert history_rows([]).dense(4).shape == (0, 4)
+
+
+def test_rows_follow_the_module_and_stay_out_of_checkpoints() -> None:
+    rows = InteractionRows(np.array([0]), np.array([0]), 1)
+    assert rows.state_dict() == {}
+    assert rows.to("meta").items.device.type == "meta"

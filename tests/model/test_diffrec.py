@@ -1,0 +1,338 @@
+"""DiffRec and T-DiffRec: parity with RecBole's, the paper's equations, inference, and fold-in."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from recbole.data.interaction import Interaction
+
+from recbole_diffusion import run_recbole_diffusion
+from recbole_diffusion.config import Config
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.quick_start import _Run
+
+SMALL = {"hidden_sizes": [5, 16], "steps": 6, "noise_scale": 1.0, "noise_min": 0.05}
+NOISE = {"noise_max": 0.5, "train_batch_size": 64}
+HOST = {"dims_dnn": [16, 5, 16], "embedding_size": 10, "noise_schedule": "linear-var"}
+
+
+def make(planted: dict[str, Any], model: str = "DiffRec", **keys: Any) -> _Run:
+    run = _Run(Config(model, "planted", (), {**planted, **SMALL, **NOISE, **keys}))
+    run.network.eval()
+    return run
+
+
+def make_host(planted: dict[str, Any], **keys: Any) -> _Run:
+    own = {key: value for key, value in SMALL.items() if key != "hidden_sizes"}
+    run = _Run(
+        Config("recbole.DiffRec", "planted", (), {**planted, **own, **NOISE, **HOST, **keys})
+    )
+    run.network.eval()
+    return run
+
+
+def share_weights(ours: Any, host: Any) -> None:
+    """Give our denoiser the weights of RecBole's."""
+    network = ours.denoiser
+    linear = [layer for layer in host.mlp.mlp_layers.mlp_layers if hasattr(layer, "weight")]
+    pairs = [(network.step_layer, host.mlp.emb_layer)]
+    own = [network.first_layer, *network.layers_between, network.last_layer]
+    for mine, theirs in [*pairs, *zip(own, linear, strict=True)]:
+        mine.load_state_dict(theirs.state_dict())
+
+
+def users_of(run: _Run, n: int = 40) -> Interaction:
+    return Interaction({"user_id": torch.arange(1, n + 1)})
+
+
+# Parity with RecBole's DiffRec
+
+
+@pytest.mark.parametrize("mean_type", ["x0", "eps"])
+@pytest.mark.parametrize("norm", [False, True])
+@torch.no_grad()
+def test_host_with_the_same_weights(planted: dict[str, Any], mean_type: str, norm: bool) -> None:
+    """Rows, network, posterior mean, loss of each step, scores and ranking."""
+    keys = {"mean_type": mean_type, "norm": norm}
+    ours, host = make(planted, **keys).network, make_host(planted, **keys).network
+    share_weights(ours, host)
+    users = torch.arange(1, 41)
+    x_start = ours.rows.batch(users).dense(ours.n_items)
+    assert torch.equal(x_start, host.get_rating_matrix(users))
+
+    torch.manual_seed(3)
+    timesteps, noise = torch.randint(0, 6, (40,)), torch.randn_like(x_start)
+    x_t = ours.diffusion.q_sample(x_start, timesteps, noise)
+    host_x_t = host.q_sample(x_start, timesteps, noise).float()
+    torch.testing.assert_close(x_t, host_x_t)
+    output = ours.denoiser(x_t, timesteps)
+    torch.testing.assert_close(output, host.mlp(x_t, timesteps), atol=1e-6, rtol=1e-5)
+    moments = ours.diffusion.p_mean_variance(ours.denoiser, x_t, timesteps, mean_type)
+    host_mean = host.p_mean_variance(x_t, timesteps)["mean"].float()
+    torch.testing.assert_close(moments.mean, host_mean, atol=1e-4, rtol=1e-4)
+
+    target = x_start if mean_type == "x0" else noise
+    square = (target - output).square().mean(dim=1)
+    expected = host.reweight_loss(x_start, x_t, square, timesteps, target, output, "cpu").float()
+    found = ours.step_losses(x_start, timesteps, noise)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+    scores = ours.full_sort_predict(Interaction({"user_id": users}))
+    host_scores = host.full_sort_predict(Interaction({"user_id": users})).float()
+    tolerance = 1e-4 * host_scores.abs().max().item()
+    torch.testing.assert_close(scores, host_scores, atol=tolerance, rtol=1e-4)
+    assert same_ranking(scores, host_scores, 10) > 0.99
+
+
+def same_ranking(one: torch.Tensor, other: torch.Tensor, k: int) -> float:
+    """Share of the first k items that both lists have."""
+    lists = [scores.topk(k, dim=1).indices for scores in (one, other)]
+    return (lists[0][:, :, None] == lists[1][:, None, :]).any(dim=2).float().mean().item()
+
+
+def test_initial_weights_are_the_published_ones(planted: dict[str, Any]) -> None:
+    """Deviation sqrt(2 / (fan_in + fan_out)), biases 0.001."""
+    network = make(planted, hidden_sizes=[200, 600]).network.denoiser
+    for layer in (network.first_layer, *network.layers_between, network.last_layer):
+        expected = (2 / sum(layer.weight.shape)) ** 0.5
+        assert layer.weight.std().item() == pytest.approx(expected, rel=0.05)
+        assert layer.bias.std().item() == pytest.approx(0.001, rel=0.2)
+
+
+# Loss
+
+
+def test_users_without_interactions_and_padding_stay_out_of_the_loss(
+    planted: dict[str, Any],
+) -> None:
+    network = make(planted).network
+    calls: list[torch.Tensor] = []
+
+    def note(x_start: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        calls.append(x_start)
+        return x_start.sum(dim=1)
+
+    network.step_losses = note
+    network.calculate_loss(Interaction({"user_id": torch.tensor([0, 5, 0, 9])}))
+    assert len(calls[0]) == 2
+    loss = network.calculate_loss(Interaction({"user_id": torch.tensor([0, 0])}))
+    assert len(calls) == 1
+    assert loss == 0
+    loss.backward()
+
+
+def test_importance_history_is_in_the_checkpoint(planted: dict[str, Any]) -> None:
+    network = make(planted).network
+    network.train()
+    for _ in range(3):
+        network.calculate_loss(Interaction({"user_id": torch.arange(1, 65)}))
+    state = network.state_dict()
+    assert state["sampler.count"].sum() == 3 * 64
+    other = make(planted).network
+    other.load_state_dict(state)
+    assert torch.equal(other.sampler.history, network.sampler.history)
+    assert not any(name.startswith(("rows.", "diffusion.")) for name in state)
+
+
+@torch.no_grad()
+def test_loss_is_the_weighted_mean_of_the_steps_drawn(planted: dict[str, Any]) -> None:
+    network = make(planted, importance_sampling=False, dropout=0.0).network
+    users = torch.arange(1, 20)
+    torch.manual_seed(5)
+    found = network.calculate_loss(Interaction({"user_id": users}))
+    torch.manual_seed(5)
+    timesteps, weights = network.sampler.sample(19)
+    x_start = network.rows.batch(users).dense(network.n_items)
+    noise = torch.randn_like(x_start)
+    x_t = network.diffusion.q_sample(x_start, timesteps, noise)
+    square = (network.denoiser(x_t, timesteps) - x_start).numpy().astype(np.float64) ** 2
+    products = np.cumprod(1 - network.diffusion.betas.double().numpy())
+    ratio = products / (1 - products)
+    weight = np.array([1.0 if t == 0 else ratio[t - 1] - ratio[t] for t in timesteps.tolist()])
+    assert (weights == 1).all()
+    assert found.item() == pytest.approx((weight * square.mean(axis=1)).mean(), rel=1e-4)
+
+
+# Inference
+
+
+@pytest.mark.parametrize("mean_type", ["x0", "eps"])
+@pytest.mark.parametrize("sampling_steps", [0, 1, 3, 6])
+@pytest.mark.parametrize("respaced_steps", [None, 1, 4])
+@torch.no_grad()
+def test_scores_equal_the_chain_step_by_step(
+    planted: dict[str, Any], mean_type: str, sampling_steps: int, respaced_steps: int | None
+) -> None:
+    network = make(
+        planted, mean_type=mean_type, sampling_steps=sampling_steps, respaced_steps=respaced_steps
+    ).network
+    batch = network.rows.batch(torch.arange(0, 30))  # with the padding, a row without items
+    torch.manual_seed(1)
+    found = network._scores(batch)
+    torch.manual_seed(1)
+    expected = network.scores_step_by_step(batch)
+    tolerance = 2e-5 * max(expected.abs().max().item(), 1.0)
+    torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
+    assert same_ranking(found[1:], expected[1:], 20) == 1.0
+
+
+@torch.no_grad()
+def test_without_noise_the_denoiser_is_applied_step_after_step(planted: dict[str, Any]) -> None:
+    network = make(planted, noise_scale=0.0, reweight=False).network
+    batch = network.rows.batch(torch.arange(1, 30))
+    x = batch.dense(network.n_items)
+    for step in reversed(range(6)):
+        x = network.denoiser(x, torch.full((29,), step))
+    torch.testing.assert_close(network._scores(batch), x, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_repeatable"),
+    [({}, True), ({"norm": True}, True), ({"sampling_noise": True}, False)],
+)
+@torch.no_grad()
+def test_shortcut_is_left_where_it_would_not_be_exact(
+    planted: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[str, Any],
+    is_repeatable: bool,
+) -> None:
+    network = make(planted, **keys).network
+    used: list[int] = []
+    step_by_step = type(network).scores_step_by_step
+    monkeypatch.setattr(
+        type(network),
+        "scores_step_by_step",
+        lambda s, rows: used.append(1) or step_by_step(s, rows),
+    )
+    batch = network.rows.batch(torch.arange(1, 9))
+    same = torch.equal(network._scores(batch), network._scores(batch))
+    assert same == is_repeatable
+    assert len(used) == (2 if keys else 0)
+
+
+@torch.no_grad()
+def test_pairs_have_the_scores_of_the_rows(planted: dict[str, Any]) -> None:
+    network = make(planted).network
+    users, items = torch.tensor([4, 2, 4, 9]), torch.tensor([1, 7, 3, 7])
+    rows = network.full_sort_predict(Interaction({"user_id": users}))
+    pairs = network.predict(Interaction({"user_id": users, "item_id": items}))
+    torch.testing.assert_close(pairs, rows[torch.arange(4), items])
+    assert rows.dtype == torch.float32
+
+
+@torch.no_grad()
+def test_scores_follow_the_weights(planted: dict[str, Any]) -> None:
+    network = make(planted).network
+    before = network.full_sort_predict(users_of(network))
+    network.train()
+    network.denoiser.last_layer.weight.mul_(2.0)
+    network.eval()
+    assert not torch.allclose(before, network.full_sort_predict(users_of(network)))
+
+
+# Fold-in
+
+
+@pytest.mark.parametrize("model", ["DiffRec", "TDiffRec"])
+@torch.no_grad()
+def test_history_scores_as_the_same_user_in_the_data(planted: dict[str, Any], model: str) -> None:
+    run = make(planted, model, load_col={"inter": ["user_id", "item_id", "timestamp"]})
+    network, train = run.network, run.split.train._dataset.inter_feat
+    histories = []
+    for user in range(1, 9):
+        own = train["user_id"] == user
+        order = torch.argsort(train["timestamp"][own], stable=True)
+        histories.append(train["item_id"][own][order].tolist())
+    expected = network.full_sort_predict(Interaction({"user_id": torch.arange(1, 9)}))
+    torch.testing.assert_close(network.score_histories(histories), expected, atol=1e-6, rtol=1e-5)
+    turned = network.score_histories([history[::-1] for history in histories])
+    assert torch.allclose(turned, expected, atol=1e-6) == (model == "DiffRec")
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"mean_type": "x1"}, "`mean_type`: found 'x1'"),
+        ({"sampling_steps": 7}, "`sampling_steps`: found 7, expected 0..6"),
+        ({"respaced_steps": 7}, "`respaced_steps`: found 7, expected 1..6"),
+        ({"noise_scale": 0.0}, "`noise_scale`: found 0"),
+        ({"noise_schedule": "square"}, "`noise_schedule`: found 'square'"),
+    ],
+)
+def test_settings_that_contradict(planted: dict[str, Any], keys: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        make(planted, **keys)
+
+
+def test_temporal_model_needs_times(planted: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="`TIME_FIELD`.*`load_col`"):
+        make(planted, "TDiffRec", load_col={"inter": ["user_id", "item_id"]})
+
+
+# Runs
+
+TRAINED = {"epochs": 40, "eval_step": 5, "hidden_sizes": [32, 64], "learning_rate": 3e-3}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_solves_the_planted_set_and_not_without_updates(planted: dict[str, Any], seed: int) -> None:
+    """Recall@20 of test: trained above .85 over seeds, untrained near .1."""
+    keys = {**planted, **NOISE, **TRAINED, "seed": seed}
+    trained = run_recbole_diffusion("DiffRec", "planted", config_dict=keys)
+    assert trained["test"]["recall@20"] > 0.75
+    still = run_recbole_diffusion(
+        "DiffRec", "planted", config_dict={**keys, "learning_rate": 0.0, "epochs": 5}
+    )
+    assert still["test"]["recall@20"] < 0.3
+
+
+def drift(write_dataset: Callable[..., Path], is_shuffled: bool) -> Path:
+    """Users move from one group of items to another, of which the held-out items are."""
+    draw = np.random.default_rng(4)
+    rows = [("user_id:token", "item_id:token", "timestamp:float")]
+    for user in range(800):
+        early, late = draw.choice(8, size=2, replace=False)
+        items = [*draw.choice(20, 12, replace=False) + 20 * early]
+        items += [*draw.choice(20, 7, replace=False) + 20 * late]
+        times = np.concatenate([draw.permutation(17) if is_shuffled else np.arange(17), [17, 18]])
+        rows += [(f"u{user}", f"i{i}", str(t)) for i, t in zip(items, times, strict=True)]
+    return write_dataset("drift", inter=rows)
+
+
+def drift_recall(data_path: Path, tmp_path: Path, model: str, seed: int) -> float:
+    """Recall@10 of the last of 19 interactions, after training on the first 17."""
+    keys = {
+        "data_path": str(data_path), "output_dir": str(tmp_path / "runs"), "seed": seed,
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "show_progress": False,
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user",
+                      "mode": "full"},
+        "topk": [10], "valid_metric": "Recall@10", "hidden_sizes": [32, 64], "dropout": 0.2,
+        "learning_rate": 3e-3, "train_batch_size": 100, "epochs": 60,
+    }  # fmt: skip
+    return run_recbole_diffusion(model, "drift", config_dict=keys)["test"]["recall@10"]
+
+
+# Recall@10 of seeds 1 to 3, mean: DiffRec .160, TDiffRec .398; with shuffled times .175, .183.
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_shuffled", [False, True])
+def test_weights_by_time_pay_where_tastes_drift(
+    write_dataset: Callable[..., Path], tmp_path: Path, is_shuffled: bool
+) -> None:
+    path = drift(write_dataset, is_shuffled)
+    plain, timed = (
+        np.mean([drift_recall(path, tmp_path, model, seed) for seed in (1, 2, 3)])
+        for model in ("DiffRec", "TDiffRec")
+    )
+    if is_shuffled:
+        assert abs(timed / plain - 1) < 0.1
+    else:
+        assert timed > 1.5 * plain
