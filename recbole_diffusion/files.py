@@ -6,6 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from recbole_diffusion.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where two processes of one run go unnoticed
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[BinaryIO]:
@@ -25,6 +32,25 @@ def written_whole(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold a file against other processes that ask for it so; the system lets go of a dead one's.
+
+    Args:
+        path: Made if missing.
+
+    Raises:
+        UserError: Another process holds it.
+    """
+    with path.open("ab") as stream:
+        if fcntl is not None:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(f"{path.parent}: another process is running there") from error
+        yield
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -36,6 +36,7 @@ REFUSED = {
     "dataloaders_save_path": f"splits are drawn from `split_seed`; {OUR_CACHE}",
     "device": "it follows from `use_gpu` and `gpu_id`",
     "split_hash": "it follows from the data and `split_seed`",
+    "data_hash": "it follows from the data and `split_seed`",
     "MODEL_TYPE": "it follows from the model",
     "MODEL_INPUT_TYPE": "it follows from the model",
     "eval_type": "it follows from `metrics`",

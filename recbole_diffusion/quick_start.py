@@ -14,8 +14,8 @@ from recbole_diffusion.checkpoint import read_checkpoint
 from recbole_diffusion.config import Config, settable
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError, refusals_of
-from recbole_diffusion.files import remove_unfinished
-from recbole_diffusion.randomness import seed_everything, use_repeatable_operations
+from recbole_diffusion.files import remove_unfinished, sole_writer
+from recbole_diffusion.randomness import repeatable_operations, seed_everything
 
 # How RecBole's models refuse their settings: by bare asserts, or where something first fails.
 HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError)
@@ -46,16 +46,18 @@ def run_recbole_diffusion(
         KeyboardInterrupt: After saying how to go on.
     """
     files = [config_files] if isinstance(config_files, str) else config_files
-    run = _Run(Config(model, dataset, files, config_dict))
-    folder = report.new_run_folder(run.config)
-    return _train(run, folder, is_resumed=False)
+    config = Config(model, dataset, files, config_dict)
+    with repeatable_operations(config["device"]):
+        run = _Run(config)
+        return _train(run, report.new_run_folder(config), is_resumed=False)
 
 
 def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Go on with an interrupted run, to the bits that it would have ended with.
 
-    That holds on the CPU with the same packages and number of threads. A run that has ended is
-    not touched.
+    That holds on the CPU with the same packages and number of threads, for models that keep what
+    training changes in parameters, persistent buffers, or public attributes that are numbers,
+    texts, tensors or numeric arrays. A run that has ended is not touched.
 
     Args:
         folder: The run's folder.
@@ -75,9 +77,8 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
         with report.run_logger(None, config["state"]) as logger:
             report.log_table(logger, config, {**result, "run_folder": str(path)})
         return result
-    run = _Run(config)
-    remove_unfinished(path)
-    return _train(run, path, is_resumed=True)
+    with repeatable_operations(config["device"]):
+        return _train(_Run(config), path, is_resumed=True)
 
 
 def evaluate_run(
@@ -95,11 +96,12 @@ def evaluate_run(
     Raises:
         UserError: No run with a best epoch, other keys, or data that have changed.
     """
-    run = _Run(_saved_config("evaluate", folder, "best.pth", config_dict))
-    with report.run_logger(None, run.config["state"]) as logger:
-        trainer = run.make_trainer(Path(folder).resolve())
-        result = run.evaluate(trainer)
-        report.log_table(logger, run.config, result)
+    config = _saved_config("evaluate", folder, "best.pth", config_dict)
+    device_operations = repeatable_operations(config["device"])
+    with device_operations, report.run_logger(None, config["state"]) as logger:
+        run = _Run(config)
+        result = run.evaluate(run.make_trainer(Path(folder).resolve()))
+        report.log_table(logger, config, result)
     return result
 
 
@@ -134,10 +136,10 @@ class _Run:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        use_repeatable_operations(config["device"])
         seed_everything(config["seed"])
         self.split = load_split(config)
         config["split_hash"] = self.split.digest
+        config["data_hash"] = self.split.data_digest
         seed_everything(config["seed"])
         self.network = _make_model(config, self.split.train._dataset)
 
@@ -169,7 +171,9 @@ class _Run:
 
 
 def _train(run: _Run, folder: Path, is_resumed: bool) -> dict[str, Any]:
-    with report.run_logger(folder, run.config["state"]) as logger:
+    log_level = run.config["state"]
+    with sole_writer(folder / "run.log"), report.run_logger(folder, log_level) as logger:
+        remove_unfinished(folder)
         try:
             with refusals_of(f"model {run.config.model}", ImportError):
                 trainer = run.make_trainer(folder)
@@ -179,7 +183,9 @@ def _train(run: _Run, folder: Path, is_resumed: bool) -> dict[str, Any]:
                 result = _fit_and_evaluate(run, trainer)
         except KeyboardInterrupt:
             # Critical, so that it is told at any log level.
-            logger.critical(f"interrupted; to go on: --resume={folder}")
+            can_go_on = (folder / "last.pth").is_file()
+            hint = f"to go on: --resume={folder}" if can_go_on else "before its first checkpoint"
+            logger.critical(f"interrupted; {hint}")
             raise
         report.log_result(logger, run.config, result)
     return result

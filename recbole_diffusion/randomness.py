@@ -15,14 +15,27 @@ def seed_everything(seed: int) -> None:
     init_seed(seed, reproducibility=True)
 
 
-def use_repeatable_operations(device: torch.device) -> None:
+@contextmanager
+def repeatable_operations(device: torch.device) -> Iterator[None]:
     """On the CPU, add up the gradients of a row that a batch holds several times in a fixed order.
 
-    PyTorch's threads race for it otherwise, and the sum's last bits follow.
+    PyTorch's threads race for it otherwise, and the sum's last bits follow. On a GPU, and
+    afterwards, the user's own setting stands.
     """
-    torch.use_deterministic_algorithms(device.type == "cpu", warn_only=True)
+    if device.type != "cpu":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    torch.use_deterministic_algorithms(True, warn_only=True)
     # A debugging aid of that mode, and slow.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+        torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
 
 
 def generator_states(device: torch.device | None = None) -> dict[str, Any]:

@@ -139,6 +139,7 @@ def test_checkpoint_holds_all_that_scores(
     seed_everything(99)
     split = load_split(config)
     config["split_hash"], config["checkpoint_dir"] = split.digest, str(tmp_path)
+    config["data_hash"] = split.data_digest
     network = config.model_class(config, split.train._dataset)
     trainer = config.registration.trainer_class(config, network)
     trainer.eval_collector.data_collect(split.train)

@@ -469,6 +469,7 @@ def other_metric_unrounded() -> None:
 
 def equal_scores_rank_by_lot() -> None:
     import torch
+    from recbole.evaluator import collector as collector_module
     from recbole.evaluator.collector import Collector
 
     config = Settings(
@@ -483,6 +484,11 @@ def equal_scores_rank_by_lot() -> None:
     found = collector.get_data_struct().get("rec.topk")[:, :10].sum(dim=1)
     assert found[7] == 1
     assert found[:7].sum() <= 2, "the first ids are ahead"  # of 7 that are among 999 alike
+    scores[:, 6:] = -torch.inf  # fewer candidates than the list is long
+    listed = collector_module.torch.topk(scores, 10, dim=-1)[1]
+    assert (listed > 0).all()
+    assert all(len(set(row)) == 10 for row in listed.tolist())
+    assert all({1, 2, 3, 4, 5} == set(row[:5]) for row in listed.tolist())
 
 
 def entropy_as_defined() -> None:
@@ -735,25 +741,6 @@ def item_vectors_without_pickle() -> None:
     assert Spoiled.unpickled == []
 
 
-def pretraining_keeps_its_last_epoch() -> None:
-    from types import SimpleNamespace
-
-    from recbole.trainer.trainer import PretrainTrainer
-
-    for epochs, expected in ((5, [1, 3, 4]), (4, [1, 3]), (1, [0])):
-        saved: list[int] = []
-        trainer = SimpleNamespace(
-            config={"model": "RaCT", "dataset": "tiny"}, checkpoint_dir="", start_epoch=0,
-            pretrain_epochs=epochs, save_step=2, train_loss_dict={}, best_valid_score=0.0,
-            best_valid_result=None, logger=logging.getLogger("test_compat"),
-            _train_epoch=lambda *_, **__: 1.0, _generate_train_loss_output=lambda *_: "",
-            _add_train_loss_to_tensorboard=lambda *_: None,
-            save_pretrained_model=lambda epoch, path, saved=saved: saved.append(epoch),
-        )  # fmt: skip
-        PretrainTrainer.pretrain(trainer, None, False)
-        assert saved == expected, (epochs, saved)
-
-
 RACT = {
     "mlp_hidden_size": [5], "latent_dimension": 4, "dropout_prob": 0.5, "anneal_cap": 0.2,
     "total_anneal_steps": 9, "critic_layers": [4], "metrics_k": 3, "train_stage": "actor_pretrain",
@@ -869,7 +856,6 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     "find_neighbours_by_method": ((nncf_neighbours_by_knn, "TypeError"),),
     "refuse_more_clusters_than_nodes": ((ncl_with_too_many_clusters, "accepted without"),),
     "read_item_vectors_without_pickle": ((item_vectors_without_pickle, "accepted without"),),
-    "keep_last_pretraining_epoch": ((pretraining_keeps_its_last_epoch, r"\(5, \[1, 3\]\)"),),
     "log_the_pretrained_file": ((ract_logs_its_pretrained_file, "not all arguments converted"),),
     "store_what_scores": ((checkpoints_hold_what_scores, "NNCF scores otherwise"),),
 }

@@ -60,6 +60,7 @@ def fresh(
     seed_everything(config["seed"])
     split = load_split(config)
     config["split_hash"], config["checkpoint_dir"] = split.digest, str(folder)
+    config["data_hash"] = split.data_digest
     seed_everything(config["seed"])
     network = config.model_class(config, split.train._dataset)
     return config.registration.trainer_class(config, network), network, split

@@ -21,6 +21,8 @@ from torch import nn
 from recbole_diffusion import evaluate_run, quick_start, register, resume_run, run_recbole_diffusion
 from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import sole_writer
+from recbole_diffusion.trainer import base
 from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
 from recbole_diffusion.trainer.state import ModelAttributes, learners
 
@@ -141,12 +143,11 @@ def test_pretraining_goes_on_too(settings: Callable[..., dict[str, Any]]) -> Non
     with interruption(10):  # in the second of two epochs
         start("InfoDCL", keys)
     assert read_checkpoint(folder_of(keys) / "pretrain" / "last.pth")["epoch"] == 0
-    batches = count_batches(partial(resume_run, folder_of(keys)))
+    resumed: dict[str, Any] = {}
+    batches = count_batches(lambda: resumed.update(resume_run(folder_of(keys))))
     assert batches == 7 * (1 + 3)
+    assert_same_end(resumed, whole)
     assert_same_end(start("InfoDCL", keys), whole)  # from the cache
-    resumed = [p for p in Path(keys["output_dir"]).iterdir() if p.name != "cache"]
-    (first,) = (p for p in resumed if (p / "pretrain").is_dir())
-    assert_same_end({**whole, "run_folder": str(first)}, whole)
 
 
 def count_batches(call: Callable[[], Any]) -> int:
@@ -170,8 +171,76 @@ def test_run_that_was_stopped_after_its_last_epoch(
         patch.setattr(quick_start._Run, "evaluate", raise_interrupt)
         with pytest.raises(KeyboardInterrupt):
             start("BPR", stopped)
-    assert count_batches(partial(resume_run, folder_of(stopped))) == 0
-    assert_same_end({**whole, "run_folder": str(folder_of(stopped))}, whole)
+    resumed: dict[str, Any] = {}
+    assert count_batches(lambda: resumed.update(resume_run(folder_of(stopped)))) == 0
+    assert_same_end(resumed, whole)
+
+
+@pytest.mark.parametrize(("keys", "epoch"), [({"eval_step": 0}, 2), ({"epochs": 1}, 0)])
+@pytest.mark.parametrize("file", ["best.pth", "last.pth"])
+def test_run_that_was_stopped_between_its_checkpoints(
+    settings: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    keys: dict[str, Any],
+    epoch: int,
+    file: str,
+) -> None:
+    """After the best or the last checkpoint of its last epoch, with validation and without."""
+    whole = start("BPR", settings("BPR", "whole", **keys))
+
+    def save_and_stop(path: Any, content: dict[str, Any]) -> None:
+        save_checkpoint(path, content)
+        if Path(path).name == file and content["epoch"] == epoch:
+            raise KeyboardInterrupt
+
+    stopped = settings("BPR", "stopped", **keys)
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "save_checkpoint", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            start("BPR", stopped)
+    assert_same_end(resume_run(folder_of(stopped)), whole)
+
+
+def test_two_processes_do_not_write_one_run(settings: Callable[..., dict[str, Any]]) -> None:
+    keys = settings("BPR", "stopped")
+    with interruption(9):
+        start("BPR", keys)
+    before = contents(folder_of(keys))
+    with (
+        sole_writer(folder_of(keys) / "run.log"),
+        pytest.raises(UserError, match="another process is running there"),
+    ):
+        resume_run(folder_of(keys))
+    assert contents(folder_of(keys)) == before
+    assert resume_run(folder_of(keys))["epochs_trained"] == 3
+
+
+def test_rows_in_another_order_are_other_data(
+    settings: Callable[..., dict[str, Any]], write_dataset: Callable[..., Path]
+) -> None:
+    """Of a given split, whose pairs, ids and therefore split hash stay the same."""
+    rows = [(f"u{u}", f"i{(u + k) % 30}", str(k)) for u in range(40) for k in range(10)]
+    head = ("user_id:token", "item_id:token", "timestamp:float")
+    parts = {
+        "given__train": [head, *(r for r in rows if int(r[2]) < 8)],
+        "given__valid": [head, *(r for r in rows if r[2] == "8")],
+        "given__test": [head, *(r for r in rows if r[2] == "9")],
+    }
+    path = write_dataset("mine", **{k.replace("given__", ""): v for k, v in parts.items()})
+    keys = settings(
+        "BPR", "stopped", data_path=str(path), topk=[5], valid_metric="Recall@5",
+        benchmark_filename=["train", "valid", "test"], train_batch_size=64,
+        load_col={"inter": ["user_id", "item_id", "timestamp"]},
+    )  # fmt: skip
+    for name in ("train", "valid", "test"):
+        (path / "mine" / f"mine.{name}").rename(path / "mine" / f"mine.{name}.inter")
+    with interruption(9):
+        run_recbole_diffusion("BPR", "mine", config_dict=keys)
+    train = path / "mine" / "mine.train.inter"
+    *rest, last_but_one, last = train.read_text().splitlines()
+    train.write_text("\n".join([*rest, last, last_but_one]) + "\n")
+    with pytest.raises(UserError, match="found data_hash"):
+        resume_run(folder_of(keys))
 
 
 def raise_interrupt(*args: Any) -> None:
@@ -362,6 +431,21 @@ def test_only_changed_attributes_are_kept() -> None:
         assert_same(getattr(fresh["part"], name), changed[f"part.{name}"], name)
     assert fresh["part"].name == "a"
     assert set(restored.changed()) == set(changed)
+
+
+def test_write_in_place_after_the_best_epoch_is_undone() -> None:
+    model = nn.ModuleDict({"part": Part()})
+    attributes = ModelAttributes(model)
+    best = attributes.changed()
+    model["part"].history[0] = 7.0
+    model["part"].table[1] = 7.0
+    model["part"].added = 1.0
+    model["part"].words = np.array(["a", "b"])  # nothing that a checkpoint could hold
+    assert set(attributes.changed()) == {"part.history", "part.table", "part.added"}
+    attributes.restore(best)
+    assert model["part"].history.tolist() == [0, 0, 0]
+    assert model["part"].table.tolist() == [0, 0]
+    assert not hasattr(model["part"], "added")
 
 
 def test_learners_are_found_once_each() -> None:

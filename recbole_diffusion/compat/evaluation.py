@@ -74,11 +74,20 @@ def _collect_plain_values() -> None:
 
 
 def _topk(scores: torch.Tensor, k: int, dim: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
-    """As ``torch.topk``; equal scores rank in an order that is drawn, the same in every call."""
-    drawn = torch.randperm(scores.shape[dim], generator=torch.Generator().manual_seed(0))
-    order = drawn.to(scores.device)
-    values, places = torch.topk(scores.index_select(dim, order), k, dim=dim)
-    return values, order[places]
+    """As ``torch.topk`` of rows; equal scores rank in an order that is drawn, once for all rows.
+
+    Column 0, the padding, is never ranked.
+    """
+    candidates = scores[:, 1:]
+    values, places = candidates.topk(min(k + 1, candidates.shape[1]), dim=dim)
+    is_tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
+    values, places = values[:, :k], places[:, :k]
+    if is_tied.any():
+        drawn = torch.randperm(candidates.shape[1], generator=torch.Generator().manual_seed(0))
+        order = drawn.to(scores.device)
+        values[is_tied], by_lot = candidates[is_tied][:, order].topk(k, dim=dim)
+        places[is_tied] = order[by_lot]
+    return values, places + 1
 
 
 def _rank_ties_by_lot() -> None:

@@ -167,22 +167,6 @@ def _read_item_vectors_without_pickle() -> None:
     ldiffrec.np = Overlay(np, load=_load_item_vectors)
 
 
-def _keep_last_pretraining_epoch() -> None:
-    from recbole.trainer.trainer import PretrainTrainer
-
-    host_method = PretrainTrainer.pretrain
-
-    def pretrain(self: Any, *args: Any, **kwargs: Any) -> Any:
-        result = host_method(self, *args, **kwargs)
-        if self.pretrain_epochs % self.save_step:
-            name = f"{self.config['model']}-{self.config['dataset']}-{self.pretrain_epochs}.pth"
-            path = os.path.join(self.checkpoint_dir, name)
-            self.save_pretrained_model(self.pretrain_epochs - 1, path)
-        return result
-
-    PretrainTrainer.pretrain = pretrain
-
-
 class _JoiningLogger(LoggerAdapter):
     """Takes a message in parts, as ``print`` does."""
 
@@ -263,12 +247,6 @@ PATCHES = (
         "LDiffRec with clusters unpickles item_emb.npy, and does not say what is missing",
         in_every_version,
         _read_item_vectors_without_pickle,
-    ),
-    Patch(
-        "keep_last_pretraining_epoch",
-        "RaCT's pre-training saves nothing after the last multiple of save_step",
-        in_every_version,
-        _keep_last_pretraining_epoch,
     ),
     Patch(
         "log_the_pretrained_file",

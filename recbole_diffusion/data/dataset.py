@@ -12,6 +12,9 @@ from recbole.utils import FeatureSource, FeatureType
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.keys import INTERVAL_FORM, is_interval
 
+# Whole numbers above it collapse in float64.
+MAX_TIME = 2.0**53
+
 
 class AtomicDataset(Dataset):
     """Interactions and features, of which the interactions alone decide ids, split and batches.
@@ -130,11 +133,25 @@ class AtomicDataset(Dataset):
             )
         return kept.reset_index(drop=True)
 
+    def _fill_nan(self) -> None:
+        """Refuse times that are missing, which the host would fill by their mean, or inexact."""
+        if self.field2type.get(self.time_field) == FeatureType.FLOAT:
+            times = self.inter_feat[self.time_field]
+            n_missing, largest = int(times.isna().sum()), times.abs().max()
+            if n_missing or largest > MAX_TIME:
+                found = f"{n_missing} rows without one" if n_missing else f"{largest:.0f}"
+                raise UserError(
+                    f"data set {self.dataset_name} in {self.dataset_path}: field "
+                    f"{self.time_field} (key `TIME_FIELD`): found {found}, expected a number in "
+                    "each row, whole ones up to 2^53 (microseconds, not nanoseconds)"
+                )
+        super()._fill_nan()
+
     def _dataframe_to_interaction(self, data: pd.DataFrame) -> Any:
         interaction = super()._dataframe_to_interaction(data)
         if self.field2type.get(self.time_field) == FeatureType.FLOAT and self.time_field in data:
             # float32 holds whole numbers up to 2^24 only.
-            times = np.array(data[self.time_field].tolist(), dtype=np.float64)
+            times = data[self.time_field].to_numpy(np.float64, copy=True)
             interaction[self.time_field] = torch.from_numpy(times)
         return interaction
 

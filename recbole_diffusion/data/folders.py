@@ -21,8 +21,9 @@ def find_dataset(dataset: str, data_path: str | None, benchmark: Sequence[str] |
         folder = root / dataset
         if folder.is_dir() and all((folder / name).is_file() for name in names):
             return folder
-    parts = {file.name.split(".")[-2] for root in roots for file in _split_files(root / dataset)}
-    hint = f" Its split is given: set benchmark_filename to {sorted(parts)}." if parts else ""
+    found = {file.name.split(".")[-2] for root in roots for file in _split_files(root / dataset)}
+    parts = [part for part in ("train", "valid", "test") if part in found]
+    hint = f" Its split is given: set benchmark_filename to {parts}." if parts else ""
     raise UserError(
         f"key `dataset`: {dataset!r} not found: looked for {', '.join(names)} in "
         f"{', '.join(str(root / dataset) for root in roots)}. --list_datasets prints what is "

@@ -35,6 +35,7 @@ class Split:
         sizes: Interactions of train, validation and test.
         n_added: How many of train's are random, by ``train_noise_ratio``.
         digest: Hash of the ids and of the three parts; equal for equal splits.
+        data_digest: Hash of every column of the three parts, in their order.
     """
 
     dataset: Any
@@ -44,6 +45,7 @@ class Split:
     sizes: dict[str, int]
     n_added: int
     digest: str
+    data_digest: str
 
 
 def load_split(config: Any) -> Split:
@@ -79,7 +81,9 @@ def load_split(config: Any) -> Split:
         train = train_loader(config, parts[0], samplers[0], shuffle=config["shuffle"])
         valid = get_dataloader(config, "valid")(config, parts[1], samplers[1], shuffle=False)
         test = get_dataloader(config, "test")(config, parts[2], samplers[2], shuffle=False)
-    return Split(dataset, train, valid, test, sizes, n_added, _digest(dataset, parts))
+    return Split(
+        dataset, train, valid, test, sizes, n_added, _digest(dataset, parts), _data_digest(parts)
+    )
 
 
 def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:
@@ -161,7 +165,10 @@ def _check_headers(config: Any) -> None:
         ids.append(config["TIME_FIELD"])
     if config["load_col"] is not None and "inter" not in config["load_col"]:
         raise UserError(f"key `load_col`: found {config['load_col']}, expected fields of `inter`")
-    wanted = {suffix: list(fields or ()) for suffix, fields in (config["load_col"] or {}).items()}
+    for suffix, fields in (config["load_col"] or {}).items():
+        if fields is None:
+            raise UserError(f"key `load_col`: found no fields of `{suffix}`, expected a list")
+    wanted = {suffix: list(fields) for suffix, fields in (config["load_col"] or {}).items()}
     wanted["inter"] = ids + wanted.get("inter", [])
     parts = [f"{part}.inter" for part in config["benchmark_filename"] or ()] or ["inter"]
     for suffix, fields in wanted.items():
@@ -258,6 +265,16 @@ def _part_sizes(config: Any, parts: list[Any]) -> dict[str, int]:
             f"{config['benchmark_filename']}); parts hold {sizes}"
         )
     return sizes
+
+
+def _data_digest(parts: list[Any]) -> str:
+    """Hash what batches are made of: rows in their order, times included."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for field in sorted(part.inter_feat.columns):
+            digest.update(field.encode())
+            digest.update(part.inter_feat[field].numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _digest(dataset: Any, parts: list[Any]) -> str:

@@ -143,6 +143,8 @@ class RunTrainer:
         self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {means} [{seconds:.2f} s]"
         if not self._is_validated(epoch_idx):
             self._log(self._epoch_report)
+            if not self._chooses_by_validation() and self._saved:
+                self._save_checkpoint(epoch_idx)  # before `last.pth`, which names it
             self._save_last(epoch_idx)
         return losses
 
@@ -157,8 +159,11 @@ class RunTrainer:
         self._log(f"{self._epoch_report}, validation {metrics} [{seconds:.2f} s]")
         return score, result
 
+    def _chooses_by_validation(self) -> bool:
+        return self._has_validation and self.eval_step > 0
+
     def _is_validated(self, epoch: int) -> bool:
-        return self._has_validation and self.eval_step > 0 and (epoch + 1) % self.eval_step == 0
+        return self._chooses_by_validation() and (epoch + 1) % self.eval_step == 0
 
     def _log(self, line: str) -> None:
         if self._verbose:
@@ -176,8 +181,9 @@ class RunTrainer:
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         """Called by RecBole at each new best epoch, and with -1 when it has no epoch to train."""
-        if epoch < 0 and self.start_epoch > 0:
-            return  # resumed after its last epoch: the best one stands
+        is_resumed_at_its_end = epoch < 0 and self.start_epoch > 0
+        if is_resumed_at_its_end or 0 <= epoch == self.best_epoch:
+            return  # it stands already
         self.best_epoch = epoch
         save_checkpoint(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
 
@@ -221,6 +227,7 @@ class RunTrainer:
             "model": self.config["model"],
             "dataset": self.config["dataset"],
             "split_hash": self.config["split_hash"],
+            "data_hash": self.config["data_hash"],
         }
 
     def load_checkpoint(self, path: str | Path) -> dict[str, Any]:
@@ -232,7 +239,7 @@ class RunTrainer:
         Raises:
             UserError: Not a checkpoint of this package, or of another model, data set or split.
         """
-        content = read_checkpoint(path, self.device)
+        content = read_checkpoint(path)
         check_origin(path, content, **self._origin())
         try:
             self.model.load_state_dict(content["state_dict"])
@@ -240,8 +247,8 @@ class RunTrainer:
             raise UserError(
                 f"checkpoint {path}: its parameters do not fit this run's settings: {error}"
             ) from error
-        self.model.load_other_parameter(content["other_parameter"])
-        self._attributes.restore(content["attributes"])
+        self.model.load_other_parameter(_on_device(content["other_parameter"], self.device))
+        self._attributes.restore(_on_device(content["attributes"], self.device))
         return content
 
     def resume(self, train_data: Any) -> None:
@@ -260,7 +267,7 @@ class RunTrainer:
         for name, state in training["learners"].items():
             getattr(self, name).load_state_dict(state)
         self.start_epoch = content["epoch"] + 1
-        train_data.generator.set_state(training["batch_order"].cpu())
+        train_data.generator.set_state(training["batch_order"])
         set_generator_states(training["generators"], self.device)
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
@@ -317,6 +324,10 @@ class RunTrainer:
         size = self.test_batch_size
         blocks = (pairs[start : start + size] for start in range(0, len(pairs), size))
         return torch.cat([self.model.predict(block).reshape(-1) for block in blocks])
+
+
+def _on_device(values: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in values.items()}
 
 
 class _BatchBar:

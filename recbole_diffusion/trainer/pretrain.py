@@ -37,6 +37,7 @@ SHARED_KEYS = (
     "valid_metric",
     "seed",
     "split_hash",
+    "data_hash",
 )
 
 

@@ -16,7 +16,8 @@ class ModelAttributes:
     """Public plain attributes of a model and its parts that training changes.
 
     RecBole's models keep annealing steps, histories and the like in such attributes, which neither
-    ``state_dict`` nor ``other_parameter`` holds. Only what differs from the fresh model is stored.
+    ``state_dict`` nor ``other_parameter`` holds. Only what differs from the fresh model is stored:
+    numbers, texts, tensors and numeric arrays; no lists, dicts, objects or private names.
 
     Args:
         model: Fresh from its constructor.
@@ -26,14 +27,14 @@ class ModelAttributes:
         self._model = model
         # Of the model itself, what checkpoints hold already.
         self._stored = set(getattr(model, "other_parameter_name", ()))
-        self._fresh = {k: (v, _mark(v)) for k, v in self._attributes().items()}
+        self._fresh = {k: (v, _mark(v), _copy(v)) for k, v in self._attributes().items()}
 
     def _attributes(self) -> dict[str, Any]:
         return {
             f"{part}.{name}": value
             for part, module in self._model.named_modules()
             for name, value in vars(module).items()
-            if isinstance(value, PLAIN) and self._is_kept(part, name)
+            if _is_plain(value) and self._is_kept(part, name)
         }
 
     def _is_kept(self, part: str, name: str) -> bool:
@@ -53,14 +54,35 @@ class ModelAttributes:
 
         A tensor goes to the device of the one that it replaces.
         """
-        fresh = {name: self._fresh[name][0] for name in self.changed() if name in self._fresh}
-        for dotted, value in {**fresh, **attributes}.items():
-            part, _, name = dotted.rpartition(".")
-            module = self._model.get_submodule(part)
+        for dotted in self.changed().keys() - attributes.keys():
+            module, name = self._place(dotted)
+            if dotted in self._fresh:
+                setattr(module, name, _copy(self._fresh[dotted][2]))
+            else:
+                delattr(module, name)
+        for dotted, value in attributes.items():
+            module, name = self._place(dotted)
             old = getattr(module, name, None)
             if isinstance(old, torch.Tensor) and isinstance(value, torch.Tensor):
                 value = value.to(old.device)
             setattr(module, name, value)
+
+    def _place(self, dotted: str) -> tuple[nn.Module, str]:
+        part, _, name = dotted.rpartition(".")
+        return self._model.get_submodule(part), name
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a checkpoint can hold it."""
+    is_numeric = not isinstance(value, np.ndarray) or value.dtype.kind in "biufc"
+    return isinstance(value, PLAIN) and is_numeric
+
+
+def _copy(value: Any) -> Any:
+    """Safe from writes in place; a sparse tensor is taken for a constant."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone() if value.layout == torch.strided else value
+    return value.copy() if isinstance(value, np.ndarray) else value
 
 
 def _mark(value: Any) -> Any:
