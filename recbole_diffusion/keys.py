@@ -92,6 +92,7 @@ MINIMUM = {
     "balance_weight": 0.0,
     "reg_weight": 0.0,
     "pretrain_reg_weight": 0.0,
+    "pretrain_batch_size": 1,
     "pretrain_epochs": 1,
     "pretrain_learning_rate": 0.0,
     "pretrain_n_layers": 1,

@@ -35,8 +35,9 @@ KEYS = {
     "steps": 5,
     "channels": ["knowledge"],
     "pretrain_epochs": 2,
+    "pretrain_batch_size": 512,
 }
-OWN_KEYS = ("steps", "channels", "pretrain_epochs")
+OWN_KEYS = ("steps", "channels", "pretrain_epochs", "pretrain_batch_size")
 
 
 @pytest.fixture
@@ -366,7 +367,7 @@ def test_killed_processes(tmp_path: Path, model: str) -> None:
     keys = {"epochs": 12, "stopping_step": 12, "train_batch_size": 128}
     words = [f"--{key}={value}" for key, value in keys.items()]
     if model == "InfoDCL":
-        words.append("--pretrain_epochs=6")
+        words += ["--pretrain_epochs=6", "--pretrain_batch_size=128"]
     command = [sys.executable, str(SCRIPT), f"--model={model}", "--dataset=planted", *words]
     end = subprocess.run(
         [*command, "--rounds=2", f"--output={tmp_path}"],
