@@ -77,7 +77,7 @@ def test_host_with_the_same_weights(planted: dict[str, Any], mean_type: str, nor
     target = x_start if mean_type == "x0" else noise
     square = (target - output).square().mean(dim=1)
     expected = host.reweight_loss(x_start, x_t, square, timesteps, target, output, "cpu").float()
-    found = ours.step_losses(x_start, timesteps, noise)
+    found, _ = ours.step_losses(x_start, timesteps, noise)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
 
     scores = ours.full_sort_predict(Interaction({"user_id": users}))
@@ -111,9 +111,9 @@ def test_users_without_interactions_and_padding_stay_out_of_the_loss(
     network = make(planted).network
     calls: list[torch.Tensor] = []
 
-    def note(x_start: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def note(x_start: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         calls.append(x_start)
-        return x_start.sum(dim=1)
+        return x_start.sum(dim=1), x_start
 
     network.step_losses = note
     network.calculate_loss(Interaction({"user_id": torch.tensor([0, 5, 0, 9])}))
