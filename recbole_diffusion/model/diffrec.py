@@ -98,7 +98,7 @@ class DiffRec(GeneralRecommender):
             self.diffusion, self.respaced = GaussianDiffusion(betas), GaussianDiffusion(respaced)
         self.register_buffer("kept_steps", kept, persistent=False)
 
-    def calculate_loss(self, interaction: Any) -> Tensor:
+    def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         """Mean weighted loss of the users in a batch that have interactions.
 
         Source: Wang et al. 2023, Algorithm 1; without the factor 1/2 of Eq. 11.
