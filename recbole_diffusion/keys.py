@@ -295,7 +295,7 @@ def _check_training(final: Mapping[str, Any]) -> None:
     _expect(
         not (clip and final["enable_scaler"]), "clip_grad_norm", clip, "null with enable_scaler"
     )
-    negatives = final["train_neg_sample_args"]
+    negatives = final["train_neg_sample_args"] or {}
     is_fed = not negatives.get("dynamic") or negatives.get("candidate_num", 0) > 0
     _expect(is_fed, "train_neg_sample_args", negatives, "candidate_num above 0 with dynamic")
 

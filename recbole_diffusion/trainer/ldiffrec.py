@@ -17,6 +17,9 @@ class LDiffRecTrainer(DiffusionTrainer):
         if not self.model.is_clustered:
             found = base_embeddings(self.config, train_data, valid_data, [ITEM_KEY])
             self.model.cluster_items(found[ITEM_KEY])
+            counts = self.model.clusters[1:].bincount().tolist()
+            n_parameters = sum(p.numel() for p in self.model.parameters())
+            self._log(f"clusters of {counts} items; trainable parameters now: {n_parameters}")
             self.optimizer = self._build_optimizer()  # the autoencoder is new
 
     def load_checkpoint(self, path: str | Path) -> dict[str, Any]:
