@@ -26,6 +26,7 @@ from recbole_diffusion.model.autoencoder import (
     proportional_sizes,
 )
 from recbole_diffusion.model.ldiffrec import LDiffRec
+from recbole_diffusion.property_files import properties_folder, read_properties
 from recbole_diffusion.quick_start import _Run
 from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
 
@@ -494,6 +495,18 @@ def test_pre_training_needs_negatives(planted: dict[str, Any]) -> None:
         run_recbole_diffusion(
             "LDiffRec", "planted", config_dict={**planted, **SMALL, "train_neg_sample_args": None}
         )
+
+
+@pytest.mark.parametrize("model", ["LDiffRec", "LTDiffRec"])
+def test_published_settings_are_keys_of_the_model(planted: dict[str, Any], model: str) -> None:
+    defaults = read_properties(properties_folder() / "model" / f"{model}.yaml")
+    files = list((properties_folder() / "model_on_dataset" / model).iterdir())
+    assert len(files) == {"LDiffRec": 6, "LTDiffRec": 2}[model]
+    for path in files:
+        settings = read_properties(path)
+        assert settings.keys() <= defaults.keys()
+        run = _Run(Config(model, "planted", (), {**planted, **TIMED, **settings}))
+        assert run.network.lamda == settings["lamda"]
 
 
 # Optimiser and checkpoints
