@@ -256,6 +256,15 @@ def test_settings_that_contradict(planted: dict[str, Any], keys: dict[str, Any],
         make(planted, **keys)
 
 
+def test_first_beta_can_be_left_to_the_schedule(planted: dict[str, Any]) -> None:
+    fixed, left = (make(planted, first_beta=beta).network.diffusion for beta in (1e-5, None))
+    assert fixed.betas[0] == pytest.approx(1e-5)
+    assert left.betas[0] == pytest.approx(SMALL["noise_min"])
+    for keys in ({"first_beta": "no"}, {"respaced_steps": 2.5}):
+        with pytest.raises(UserError, match=f"`{next(iter(keys))}`: found"):
+            make(planted, **keys)
+
+
 def test_temporal_model_needs_times(planted: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="`TIME_FIELD`.*`load_col`"):
         make(planted, "TDiffRec", load_col={"inter": ["user_id", "item_id"]})
