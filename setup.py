@@ -30,6 +30,8 @@ setup(
         "torch>=2.6",
         "numpy>=1.26",
         "scipy>=1.11",
+        "scikit-learn>=1.3",
+        "threadpoolctl>=3.1",
         "pandas>=2.0",
         "pyyaml>=6.0",
         "tensorboard>=2.5",

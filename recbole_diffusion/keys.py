@@ -66,11 +66,13 @@ ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
     "topk": (int,),
     "use_gpu": (bool,),
     "gpu_id": (int, str),
+    "first_beta": (type(None),),
 }
 MINIMUM = {
     "epochs": 0,
     "train_batch_size": 1,
     "learning_rate": 0.0,
+    "denoiser_learning_rate": 0.0,
     "weight_decay": 0.0,
     "eval_step": 0,
     "stopping_step": 0,
@@ -83,6 +85,7 @@ MINIMUM = {
     "embedding_size": 1,
     "n_layers": 0,
     "n_neighbors": 1,
+    "n_clusters": 1,
     "steps": 1,
     "temperature": 1e-6,
     "embedding_std": 1e-6,
@@ -91,7 +94,13 @@ MINIMUM = {
     "contrastive_weight": 0.0,
     "balance_weight": 0.0,
     "reg_weight": 0.0,
+    "lamda": 0.0,
+    "lamda_min": 0.0,
+    "lamda_anneal_epochs": 0,
+    "kl_weight": 0.0,
+    "kl_anneal_updates": 0,
     "pretrain_reg_weight": 0.0,
+    "pretrain_batch_size": 1,
     "pretrain_epochs": 1,
     "pretrain_learning_rate": 0.0,
     "pretrain_n_layers": 1,
@@ -105,6 +114,8 @@ CHOICES = {
 NULL_TYPES: dict[str, tuple[type, ...]] = {
     "embedding_std": (float, int),
     "eval_batch_users": (int,),
+    "first_beta": (float, int),
+    "respaced_steps": (int,),
     "gpu_id": (int, str),
     "data_path": (str,),
     "pretrained_user_embedding": (str,),
@@ -284,7 +295,7 @@ def _check_training(final: Mapping[str, Any]) -> None:
     _expect(
         not (clip and final["enable_scaler"]), "clip_grad_norm", clip, "null with enable_scaler"
     )
-    negatives = final["train_neg_sample_args"]
+    negatives = final["train_neg_sample_args"] or {}
     is_fed = not negatives.get("dynamic") or negatives.get("candidate_num", 0) > 0
     _expect(is_fed, "train_neg_sample_args", negatives, "candidate_num above 0 with dynamic")
 

@@ -14,8 +14,10 @@ from recbole.utils import get_trainer
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
 from recbole_diffusion.model.infodcl import InfoDCL
+from recbole_diffusion.model.ldiffrec import LDiffRec, LTDiffRec
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
 from recbole_diffusion.trainer.infodcl import InfoDCLTrainer
+from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
 
 HOST_PREFIX = "recbole."
 
@@ -129,6 +131,8 @@ def register(
 register(InfoDCL, InfoDCLTrainer)
 register(DiffRec)
 register(TDiffRec)
+register(LDiffRec, LDiffRecTrainer)
+register(LTDiffRec, LDiffRecTrainer)
 
 
 def find_model(model: str | type) -> Registration:

@@ -229,7 +229,7 @@ def test_pretraining_keeps_its_last_epoch(settings: dict[str, Any], epochs: int)
 
 NEEDS = [
     ("NCL", {}, ["faiss"], "pip install faiss-cpu"),
-    ("LDiffRec", {"n_cate": 2}, ["kmeans_pytorch"], "pip install kmeans_pytorch"),
+    ("recbole.LDiffRec", {"n_cate": 2}, ["kmeans_pytorch"], "pip install kmeans_pytorch"),
     ("NNCF", {"neigh_info_method": "louvain"}, ["community"], "pip install python-louvain"),
     (
         "NNCF",

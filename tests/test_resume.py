@@ -27,7 +27,7 @@ from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
 from recbole_diffusion.trainer.state import ModelAttributes, learners
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_and_resume.py"
-MODELS = ("InfoDCL", "LightGCN", "BPR", "MultiVAE")
+MODELS = ("InfoDCL", "LDiffRec", "LightGCN", "BPR", "MultiVAE")
 # Three epochs; two of pre-training where there is one.
 KEYS = {
     "epochs": 3,
@@ -35,8 +35,16 @@ KEYS = {
     "steps": 5,
     "channels": ["knowledge"],
     "pretrain_epochs": 2,
+    "pretrain_batch_size": 512,
 }
-OWN_KEYS = ("steps", "channels", "pretrain_epochs")
+# Keys of one model or two.
+OWN_KEYS = {
+    "steps": ["InfoDCL", "LDiffRec"],
+    "channels": ["InfoDCL"],
+    "pretrain_epochs": ["InfoDCL", "LDiffRec"],
+    "pretrain_batch_size": ["InfoDCL", "LDiffRec"],
+}
+USER_MODELS = ("MultiVAE", "LDiffRec")
 
 
 @pytest.fixture
@@ -44,8 +52,8 @@ def settings(planted: dict[str, Any], tmp_path: Path) -> Callable[..., dict[str,
     """Settings of a run of a model in an output folder of that name."""
 
     def make(model: str, folder: str, **keys: Any) -> dict[str, Any]:
-        own = {k: v for k, v in KEYS.items() if model == "InfoDCL" or k not in OWN_KEYS}
-        if model == "MultiVAE":
+        own = {k: v for k, v in KEYS.items() if model in OWN_KEYS.get(k, [model])}
+        if model in USER_MODELS:
             own["train_batch_size"] = 32  # users
         return {**planted, **own, "output_dir": str(tmp_path / folder), **keys}
 
@@ -124,6 +132,19 @@ def test_resumed_run_ends_as_one_left_alone(
     assert_same_end(resumed, whole)
     assert resumed["run_folder"] == str(folder_of(keys).resolve())
     assert (folder_of(keys) / "run.log").read_text().startswith(log)
+
+
+def test_annealing_goes_on(settings: Callable[..., dict[str, Any]]) -> None:
+    """By epochs and by updates, from the second of three epochs, after two of pre-training."""
+    whole = start("LDiffRec", settings("LDiffRec", "whole"))
+    keys = settings("LDiffRec", "stopped")
+    with interruption(7 * 2 + 10):
+        start("LDiffRec", keys)
+    saved = read_checkpoint(folder_of(keys) / "last.pth")
+    assert (saved["epoch"], saved["attributes"][".n_updates"]) == (0, 7)
+    assert_same_end(resume_run(folder_of(keys)), whole)
+    last = read_checkpoint(folder_of(keys) / "last.pth")["attributes"]
+    assert (last[".epoch"], last[".n_updates"]) == (2, 21)
 
 
 def test_run_that_is_interrupted_in_every_epoch(settings: Callable[..., dict[str, Any]]) -> None:
@@ -366,7 +387,7 @@ def test_killed_processes(tmp_path: Path, model: str) -> None:
     keys = {"epochs": 12, "stopping_step": 12, "train_batch_size": 128}
     words = [f"--{key}={value}" for key, value in keys.items()]
     if model == "InfoDCL":
-        words.append("--pretrain_epochs=6")
+        words += ["--pretrain_epochs=6", "--pretrain_batch_size=128"]
     command = [sys.executable, str(SCRIPT), f"--model={model}", "--dataset=planted", *words]
     end = subprocess.run(
         [*command, "--rounds=2", f"--output={tmp_path}"],
@@ -446,6 +467,15 @@ def test_write_in_place_after_the_best_epoch_is_undone() -> None:
     assert model["part"].history.tolist() == [0, 0, 0]
     assert model["part"].table.tolist() == [0, 0]
     assert not hasattr(model["part"], "added")
+
+
+def test_part_that_was_made_in_training_keeps_what_made_it() -> None:
+    model = nn.ModuleDict()
+    attributes = ModelAttributes(model)
+    model["part"] = Part()
+    model["part"].count = 4
+    attributes.restore({"part.count": 9})
+    assert (model["part"].count, model["part"].name) == (9, "a")
 
 
 def test_learners_are_found_once_each() -> None:

@@ -43,12 +43,28 @@ class RowBatch(NamedTuple):
         """Interactions of each row [B]."""
         return self.offsets.diff()
 
+    @property
+    def rows(self) -> Tensor:
+        """Row of each interaction [nnz]."""
+        rows = torch.arange(len(self.lengths), device=self.items.device)
+        return rows.repeat_interleave(self.lengths)
+
     def dense(self, n_items: int) -> Tensor:
         """The rows as [B, n_items], float32; O(B * n_items)."""
-        rows = torch.arange(len(self.lengths), device=self.items.device)
-        dense = self.values.new_zeros(len(rows), n_items)
-        dense[rows.repeat_interleave(self.lengths), self.items] = self.values
+        dense = self.values.new_zeros(len(self.lengths), n_items)
+        dense[self.rows, self.items] = self.values
         return dense
+
+    def columns(self, place: Tensor) -> "RowBatch":
+        """The rows over some of the items, in another order.
+
+        Args:
+            place: New column of each item [n_items], int64; below 0 for an item that is left out.
+        """
+        columns = place[self.items]
+        is_kept = columns >= 0
+        n_before = functional.pad(is_kept.cumsum(0), (1, 0))
+        return RowBatch(columns[is_kept], n_before[self.offsets], self.values[is_kept])
 
     def product(self, weight: Tensor) -> Tensor:
         """The rows times a matrix; O(nnz * d).
@@ -105,6 +121,10 @@ class InteractionRows(nn.Module):
         )
         for name, tensor in batch._asdict().items():
             self.register_buffer(name, tensor, persistent=False)
+
+    def non_empty(self, rows: Tensor) -> Tensor:
+        """Those of some rows [B] that hold an item."""
+        return rows[self.offsets[rows + 1] > self.offsets[rows]]
 
     def batch(self, rows: Tensor) -> RowBatch:
         """Some of the rows.

@@ -48,7 +48,7 @@ class DiffRec(GeneralRecommender):
         self.rows = self._make_rows(config, dataset)
         self._build_diffusion(config)
         self.denoiser = MirroredMLP(
-            self.n_items,
+            self._diffused_size(config),
             config["hidden_sizes"],
             config["step_embedding_size"],
             config["dropout"],
@@ -69,6 +69,11 @@ class DiffRec(GeneralRecommender):
                 "key `noise_scale`: found 0, which is no noise at all: expected `reweight: false` "
                 "and `mean_type: x0` beside it"
             )
+
+    def _diffused_size(self, config: Any) -> int:
+        """Width of what is noised and generated."""
+        n_items: int = self.n_items
+        return n_items
 
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
@@ -93,48 +98,62 @@ class DiffRec(GeneralRecommender):
             self.diffusion, self.respaced = GaussianDiffusion(betas), GaussianDiffusion(respaced)
         self.register_buffer("kept_steps", kept, persistent=False)
 
-    def calculate_loss(self, interaction: Any) -> Tensor:
+    def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         """Mean weighted loss of the users in a batch that have interactions.
 
         Source: Wang et al. 2023, Algorithm 1; without the factor 1/2 of Eq. 11.
         """
-        rows = self.rows.batch(interaction[self.USER_ID])
-        x_start = rows.dense(self.n_items)[rows.lengths > 0]
-        if not len(x_start):
-            return sum(p.sum() for p in self.parameters()) * 0.0
-        timesteps, weights = self.sampler.sample(len(x_start))
-        losses = self.step_losses(x_start, timesteps, torch.randn_like(x_start))
-        self.sampler.update(timesteps, losses)
-        return (weights * losses).mean()
+        users = self.rows.non_empty(interaction[self.USER_ID])
+        if not len(users):
+            return self._no_loss()
+        return self._diffusion_loss(self.rows.batch(users).dense(self.n_items))[0]
 
-    def step_losses(self, x_start: Tensor, timesteps: Tensor, noise: Tensor) -> Tensor:
-        """Loss of each row at its step.
+    def _no_loss(self) -> Tensor:
+        """Zero, with a gradient of zeros."""
+        return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
+
+    def _diffusion_loss(self, x_start: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean weighted loss at drawn steps, and the predicted ``x_start`` (Algorithm 1)."""
+        timesteps, weights = self.sampler.sample(len(x_start))
+        noise = torch.randn_like(x_start)
+        losses, pred_x_start = self.step_losses(x_start, timesteps, noise)
+        self.sampler.update(timesteps, losses)
+        return (weights * losses).mean(), pred_x_start
+
+    def step_losses(
+        self, x_start: Tensor, timesteps: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of each row at its step, and what the denoiser makes of the row.
 
         Args:
-            x_start: Rows [B, n_items].
+            x_start: Rows [B, n].
             timesteps: Steps [B], int64, from 0.
-            noise: Standard normal [B, n_items].
+            noise: Standard normal [B, n].
 
         Returns:
-            [B], the mean over items of the weighted square error.
+            The mean over a row of the weighted square error [B], and the predicted ``x_start``
+            [B, n].
 
         Source: Wang et al. 2023, Eq. 10-12; for a predicted noise as in the authors' experiments.
         """
         if self.diffusion is None:
-            return (self.denoiser(x_start, timesteps) - x_start).square().mean(dim=1)
+            output = self.denoiser(x_start, timesteps)
+            return (output - x_start).square().mean(dim=1), output
         x_t = self.diffusion.q_sample(x_start, timesteps, noise)
         output = self.denoiser(x_t, timesteps)
-        target = x_start if self.mean_type == "x0" else noise
-        losses = (output - target).square().mean(dim=1)
-        if not self.reweight:
-            return losses
         if self.mean_type == "x0":
-            return self.diffusion.snr_weight(timesteps) * losses
-        # At the first step the likelihood of the rows, which predict the noise as well.
+            losses = (output - x_start).square().mean(dim=1)
+            if self.reweight:
+                losses = self.diffusion.snr_weight(timesteps) * losses
+            return losses, output
+        losses = (output - noise).square().mean(dim=1)
         pred_x_start = self.diffusion.predict_x_start_from_noise(x_t, timesteps, output)
-        likelihood = (x_start - pred_x_start).square().mean(dim=1) / 2
-        weighted = self.diffusion.noise_weight(timesteps) * losses
-        return torch.where(timesteps == 0, likelihood, weighted)
+        if self.reweight:
+            # At the first step the likelihood of the rows, which predict the noise as well.
+            likelihood = (x_start - pred_x_start).square().mean(dim=1) / 2
+            weighted = self.diffusion.noise_weight(timesteps) * losses
+            losses = torch.where(timesteps == 0, likelihood, weighted)
+        return losses, pred_x_start
 
     def predict(self, interaction: Any) -> Tensor:
         """Scores [B] of given user-item pairs."""
@@ -164,11 +183,14 @@ class DiffRec(GeneralRecommender):
             return self.scores_step_by_step(rows)
         if self._chain is None:
             self._chain = HiddenChain(self.denoiser, self._coefficients())
-        weight = self._chain.input_weight
-        if self.sampling_steps == 0 and not self._chain.needs_input:
-            return self._chain.scores(rows.product(weight))
-        x_t = self._start(rows)
-        return self._chain.scores(x_t @ weight, x_t)
+        return self._chain_scores(rows, self._chain)
+
+    def _chain_scores(self, rows: RowBatch, chain: HiddenChain) -> Tensor:
+        """Sparse rows need no dense copy where the chain starts from them and forgets them."""
+        if self.sampling_steps == 0 and not chain.needs_input:
+            return chain.scores(rows.product(chain.input_weight))
+        x_t = self._start(rows.dense(self.n_items))
+        return chain.scores(x_t @ chain.input_weight, x_t)
 
     def scores_step_by_step(self, rows: RowBatch) -> Tensor:
         """The chain as Algorithm 2 writes it; O(steps * B * n_items * h).
@@ -179,7 +201,10 @@ class DiffRec(GeneralRecommender):
         Returns:
             [B, n_items].
         """
-        x_t = self._start(rows)
+        return self._reverse(self._start(rows.dense(self.n_items)))
+
+    def _reverse(self, x_t: Tensor) -> Tensor:
+        """The end of the reverse chain from x_T [B, n], step by step."""
 
         def denoise(x: Tensor, timesteps: Tensor) -> Tensor:
             output: Tensor = self.denoiser(x, self.kept_steps[timesteps])
@@ -191,9 +216,8 @@ class DiffRec(GeneralRecommender):
             return x_t
         return self.respaced.p_sample_loop(denoise, x_t, self.mean_type, self.sampling_noise)
 
-    def _start(self, rows: RowBatch) -> Tensor:
-        """x_T: the rows, after ``sampling_steps`` forward steps."""
-        x_start = rows.dense(self.n_items)
+    def _start(self, x_start: Tensor) -> Tensor:
+        """x_T: the rows [B, n], after ``sampling_steps`` forward steps."""
         if self.sampling_steps == 0 or self.diffusion is None:
             return x_start
         last = torch.full((len(x_start),), self.sampling_steps - 1, device=x_start.device)

@@ -27,6 +27,7 @@ class ModelAttributes:
         self._model = model
         # Of the model itself, what checkpoints hold already.
         self._stored = set(getattr(model, "other_parameter_name", ()))
+        self._parts = {part for part, _ in model.named_modules()}
         self._fresh = {k: (v, _mark(v), _copy(v)) for k, v in self._attributes().items()}
 
     def _attributes(self) -> dict[str, Any]:
@@ -58,7 +59,7 @@ class ModelAttributes:
             module, name = self._place(dotted)
             if dotted in self._fresh:
                 setattr(module, name, _copy(self._fresh[dotted][2]))
-            else:
+            elif dotted.rpartition(".")[0] in self._parts:  # a later part keeps what made it
                 delattr(module, name)
         for dotted, value in attributes.items():
             module, name = self._place(dotted)

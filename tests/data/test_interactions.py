@@ -37,6 +37,23 @@ def test_empty_rows_and_batches() -> None:
     assert rows.batch(torch.tensor([], dtype=torch.int64)).dense(5).shape == (0, 5)
 
 
+def test_some_columns_in_another_order(rng: np.random.Generator) -> None:
+    users, items = random_pairs(rng, 9, 30)
+    batch = InteractionRows(users, items, 9, w_min=0.1).batch(torch.tensor([3, 0, 8, 3]))
+    kept = torch.from_numpy(rng.permutation(30)[:12])
+    place = torch.full((30,), -1)
+    place[kept] = torch.arange(12)
+    assert torch.equal(batch.columns(place).dense(12), batch.dense(30)[:, kept])
+    nothing = batch.columns(torch.full((30,), -1))
+    assert nothing.lengths.tolist() == [0, 0, 0, 0]
+
+
+def test_rows_that_hold_an_item() -> None:
+    rows = InteractionRows(np.array([2, 2, 0]), np.array([1, 3, 2]), 4)
+    assert rows.non_empty(torch.tensor([3, 2, 1, 0, 2])).tolist() == [2, 0, 2]
+    assert rows.non_empty(torch.tensor([3, 1])).tolist() == []
+
+
 def test_values_follow_time_and_ties_the_order_given() -> None:
     users = np.array([1, 0, 1, 1, 0, 2])
     items = np.array([4, 1, 2, 3, 0, 2])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffrec_tools import drift, drift_recall, same_ranking, share_denoiser
 from recbole.data.interaction import Interaction
 
 from recbole_diffusion import run_recbole_diffusion
@@ -34,16 +35,6 @@ def make_host(planted: dict[str, Any], **keys: Any) -> _Run:
     return run
 
 
-def share_weights(ours: Any, host: Any) -> None:
-    """Give our denoiser the weights of RecBole's."""
-    network = ours.denoiser
-    linear = [layer for layer in host.mlp.mlp_layers.mlp_layers if hasattr(layer, "weight")]
-    pairs = [(network.step_layer, host.mlp.emb_layer)]
-    own = [network.first_layer, *network.layers_between, network.last_layer]
-    for mine, theirs in [*pairs, *zip(own, linear, strict=True)]:
-        mine.load_state_dict(theirs.state_dict())
-
-
 def users_of(run: _Run, n: int = 40) -> Interaction:
     return Interaction({"user_id": torch.arange(1, n + 1)})
 
@@ -58,7 +49,7 @@ def test_host_with_the_same_weights(planted: dict[str, Any], mean_type: str, nor
     """Rows, network, posterior mean, loss of each step, scores and ranking."""
     keys = {"mean_type": mean_type, "norm": norm}
     ours, host = make(planted, **keys).network, make_host(planted, **keys).network
-    share_weights(ours, host)
+    share_denoiser(ours, host)
     users = torch.arange(1, 41)
     x_start = ours.rows.batch(users).dense(ours.n_items)
     assert torch.equal(x_start, host.get_rating_matrix(users))
@@ -77,7 +68,7 @@ def test_host_with_the_same_weights(planted: dict[str, Any], mean_type: str, nor
     target = x_start if mean_type == "x0" else noise
     square = (target - output).square().mean(dim=1)
     expected = host.reweight_loss(x_start, x_t, square, timesteps, target, output, "cpu").float()
-    found = ours.step_losses(x_start, timesteps, noise)
+    found, _ = ours.step_losses(x_start, timesteps, noise)
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
 
     scores = ours.full_sort_predict(Interaction({"user_id": users}))
@@ -85,12 +76,6 @@ def test_host_with_the_same_weights(planted: dict[str, Any], mean_type: str, nor
     tolerance = 1e-4 * host_scores.abs().max().item()
     torch.testing.assert_close(scores, host_scores, atol=tolerance, rtol=1e-4)
     assert same_ranking(scores, host_scores, 10) > 0.99
-
-
-def same_ranking(one: torch.Tensor, other: torch.Tensor, k: int) -> float:
-    """Share of the first k items that both lists have."""
-    lists = [scores.topk(k, dim=1).indices for scores in (one, other)]
-    return (lists[0][:, :, None] == lists[1][:, None, :]).any(dim=2).float().mean().item()
 
 
 def test_initial_weights_are_the_published_ones(planted: dict[str, Any]) -> None:
@@ -111,9 +96,9 @@ def test_users_without_interactions_and_padding_stay_out_of_the_loss(
     network = make(planted).network
     calls: list[torch.Tensor] = []
 
-    def note(x_start: torch.Tensor, timesteps: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def note(x_start: torch.Tensor, *_: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         calls.append(x_start)
-        return x_start.sum(dim=1)
+        return x_start.sum(dim=1), x_start
 
     network.step_losses = note
     network.calculate_loss(Interaction({"user_id": torch.tensor([0, 5, 0, 9])}))
@@ -271,6 +256,15 @@ def test_settings_that_contradict(planted: dict[str, Any], keys: dict[str, Any],
         make(planted, **keys)
 
 
+def test_first_beta_can_be_left_to_the_schedule(planted: dict[str, Any]) -> None:
+    fixed, left = (make(planted, first_beta=beta).network.diffusion for beta in (1e-5, None))
+    assert fixed.betas[0] == pytest.approx(1e-5)
+    assert left.betas[0] == pytest.approx(SMALL["noise_min"])
+    for keys in ({"first_beta": "no"}, {"respaced_steps": 2.5}):
+        with pytest.raises(UserError, match=f"`{next(iter(keys))}`: found"):
+            make(planted, **keys)
+
+
 def test_temporal_model_needs_times(planted: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="`TIME_FIELD`.*`load_col`"):
         make(planted, "TDiffRec", load_col={"inter": ["user_id", "item_id"]})
@@ -293,32 +287,6 @@ def test_solves_the_planted_set_and_not_without_updates(planted: dict[str, Any],
     assert still["test"]["recall@20"] < 0.3
 
 
-def drift(write_dataset: Callable[..., Path], is_shuffled: bool) -> Path:
-    """Users move from one group of items to another, of which the held-out items are."""
-    draw = np.random.default_rng(4)
-    rows = [("user_id:token", "item_id:token", "timestamp:float")]
-    for user in range(800):
-        early, late = draw.choice(8, size=2, replace=False)
-        items = [*draw.choice(20, 12, replace=False) + 20 * early]
-        items += [*draw.choice(20, 7, replace=False) + 20 * late]
-        times = np.concatenate([draw.permutation(17) if is_shuffled else np.arange(17), [17, 18]])
-        rows += [(f"u{user}", f"i{i}", str(t)) for i, t in zip(items, times, strict=True)]
-    return write_dataset("drift", inter=rows)
-
-
-def drift_recall(data_path: Path, tmp_path: Path, model: str, seed: int) -> float:
-    """Recall@10 of the last of 19 interactions, after training on the first 17."""
-    keys = {
-        "data_path": str(data_path), "output_dir": str(tmp_path / "runs"), "seed": seed,
-        "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "show_progress": False,
-        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user",
-                      "mode": "full"},
-        "topk": [10], "valid_metric": "Recall@10", "hidden_sizes": [32, 64], "dropout": 0.2,
-        "learning_rate": 3e-3, "train_batch_size": 100, "epochs": 60,
-    }  # fmt: skip
-    return run_recbole_diffusion(model, "drift", config_dict=keys)["test"]["recall@10"]
-
-
 # Recall@10 of seeds 1 to 3, mean: DiffRec .160, TDiffRec .398; with shuffled times .175, .183.
 
 
@@ -329,7 +297,9 @@ def test_weights_by_time_pay_where_tastes_drift(
 ) -> None:
     path = drift(write_dataset, is_shuffled)
     plain, timed = (
-        np.mean([drift_recall(path, tmp_path, model, seed) for seed in (1, 2, 3)])
+        np.mean(
+            [drift_recall(path, tmp_path, model, seed, hidden_sizes=[32, 64]) for seed in (1, 2, 3)]
+        )
         for model in ("DiffRec", "TDiffRec")
     )
     if is_shuffled:

@@ -33,6 +33,7 @@ def run(folder, **changes):
         "learning_rate": 0.05,
         "epochs": 8,
         "pretrain_epochs": 2,
+        "pretrain_batch_size": 512,
         "seed": 1,
         # The weights of the measurements below, whatever the defaults are.
         "reconstruction_weight": 0.4,
@@ -116,7 +117,7 @@ def test_another_seed_gives_another_model_on_the_same_split(tmp_path):
         {"pretrain_n_layers": 1},
         {"pretrain_reg_weight": 0.1},
         {"pretrain_stopping_step": 0},
-        {"train_batch_size": 400},
+        {"pretrain_batch_size": 400},
         {"eval_step": 2},
         {"split_seed": 7},
     ],
@@ -131,6 +132,7 @@ def test_what_changes_the_pretraining_misses_the_cache(tmp_path, changes):
 def test_what_only_the_model_reads_finds_the_cache(tmp_path):
     run(tmp_path, epochs=0)
     run(tmp_path, epochs=0, learning_rate=0.1, reg_weight=0.3, n_layers=2, stopping_step=1)
+    run(tmp_path, epochs=0, train_batch_size=400)
     run(tmp_path, epochs=0, channels=["knowledge"], n_neighbors=3)
     assert len(list((tmp_path / "cache").iterdir())) == 1
 
