@@ -16,6 +16,7 @@ from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
 from recbole_diffusion.model.infodcl import InfoDCL
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
 from recbole_diffusion.trainer.infodcl import InfoDCLTrainer
+from recbole_diffusion.trainer.rows import RowTrainer
 
 HOST_PREFIX = "recbole."
 
@@ -127,8 +128,8 @@ def register(
 
 
 register(InfoDCL, InfoDCLTrainer)
-register(DiffRec)
-register(TDiffRec)
+register(DiffRec, RowTrainer)
+register(TDiffRec, RowTrainer)
 
 
 def find_model(model: str | type) -> Registration:

@@ -106,6 +106,11 @@ class InteractionRows(nn.Module):
         for name, tensor in batch._asdict().items():
             self.register_buffer(name, tensor, persistent=False)
 
+    @property
+    def lengths(self) -> Tensor:
+        """Interactions of each row [n_rows]."""
+        return self.offsets.diff()
+
     def batch(self, rows: Tensor) -> RowBatch:
         """Some of the rows.
 

@@ -11,6 +11,7 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor
+from torch.nn import functional
 
 from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows
 from recbole_diffusion.diffusion.inference import (
@@ -98,10 +99,11 @@ class DiffRec(GeneralRecommender):
 
         Source: Wang et al. 2023, Algorithm 1; without the factor 1/2 of Eq. 11.
         """
-        rows = self.rows.batch(interaction[self.USER_ID])
-        x_start = rows.dense(self.n_items)[rows.lengths > 0]
-        if not len(x_start):
+        users = interaction[self.USER_ID]
+        users = users[self.rows.lengths[users] > 0]
+        if not len(users):
             return sum(p.sum() for p in self.parameters()) * 0.0
+        x_start = self.rows.batch(users).dense(self.n_items)
         timesteps, weights = self.sampler.sample(len(x_start))
         losses = self.step_losses(x_start, timesteps, torch.randn_like(x_start))
         self.sampler.update(timesteps, losses)
@@ -121,18 +123,18 @@ class DiffRec(GeneralRecommender):
         Source: Wang et al. 2023, Eq. 10-12; for a predicted noise as in the authors' experiments.
         """
         if self.diffusion is None:
-            return (self.denoiser(x_start, timesteps) - x_start).square().mean(dim=1)
+            return _mean_square(self.denoiser(x_start, timesteps), x_start)
         x_t = self.diffusion.q_sample(x_start, timesteps, noise)
         output = self.denoiser(x_t, timesteps)
         target = x_start if self.mean_type == "x0" else noise
-        losses = (output - target).square().mean(dim=1)
+        losses = _mean_square(output, target)
         if not self.reweight:
             return losses
         if self.mean_type == "x0":
             return self.diffusion.snr_weight(timesteps) * losses
         # At the first step the likelihood of the rows, which predict the noise as well.
         pred_x_start = self.diffusion.predict_x_start_from_noise(x_t, timesteps, output)
-        likelihood = (x_start - pred_x_start).square().mean(dim=1) / 2
+        likelihood = _mean_square(pred_x_start, x_start) / 2
         weighted = self.diffusion.noise_weight(timesteps) * losses
         return torch.where(timesteps == 0, likelihood, weighted)
 
@@ -210,6 +212,11 @@ class DiffRec(GeneralRecommender):
         self._chain = None
         super().train(mode)
         return self
+
+
+def _mean_square(output: Tensor, target: Tensor) -> Tensor:
+    """Mean over items of the square error [B]; keeps no third array for the gradient."""
+    return functional.mse_loss(output, target, reduction="none").mean(dim=1)
 
 
 class TDiffRec(DiffRec):
