@@ -18,6 +18,7 @@ from recbole_diffusion.model.ldiffrec import LDiffRec, LTDiffRec
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
 from recbole_diffusion.trainer.infodcl import InfoDCLTrainer
 from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
+from recbole_diffusion.trainer.rows import RowTrainer
 
 HOST_PREFIX = "recbole."
 
@@ -129,8 +130,8 @@ def register(
 
 
 register(InfoDCL, InfoDCLTrainer)
-register(DiffRec)
-register(TDiffRec)
+register(DiffRec, RowTrainer)
+register(TDiffRec, RowTrainer)
 register(LDiffRec, LDiffRecTrainer)
 register(LTDiffRec, LDiffRecTrainer)
 

@@ -487,6 +487,25 @@ def test_shipped_property_files_hold_known_keys_only() -> None:
             assert key not in REFUSED, (path, key)
 
 
+def test_settings_on_a_dataset_are_of_a_model_and_a_dataset_that_are_shipped(
+    tmp_path: Path,
+) -> None:
+    """Keys and types are checked; `-authors` names settings that are asked for by file."""
+    folder = properties_folder()
+    for path in sorted((folder / "model_on_dataset").glob("*/*.yaml")):
+        model, dataset = path.parent.name, path.stem.removesuffix("-authors")
+        assert (folder / "dataset" / f"{dataset}.yaml").is_file(), path
+        assert set(read_properties(path)) <= set(read_properties(folder / f"model/{model}.yaml"))
+        (tmp_path / dataset).mkdir(exist_ok=True)
+        for part in ("", ".train", ".valid", ".test"):
+            (tmp_path / dataset / f"{dataset}{part}.inter").write_text(
+                "user_id:token\titem_id:token\n"
+            )
+        config = Config(model, dataset, [str(path)], {"data_path": str(tmp_path)})
+        for key, value in read_properties(path).items():
+            assert config[key] == value, (path, key)
+
+
 def keys_of_files(folder: Path) -> set[str]:
     files = (path for path in folder.rglob("*.yaml") if not path.name.endswith("url.yaml"))
     return {key for path in files for key in read_properties(path)}

@@ -29,7 +29,7 @@ class TwoSidedLinear(Protocol):
         """Bias b [n]."""
 
     def hidden(self, projected: Tensor, timesteps: Tensor) -> Tensor:
-        """Last hidden layer [B, h_last] from ``projected`` = W x [B, h_first] and steps [B]."""
+        """Last hidden layer [B, h_last] from ``projected`` = W x [B, h_first], steps [B] or [1]."""
 
 
 class ReverseCoefficients(NamedTuple):
@@ -79,9 +79,11 @@ class HiddenChain:
     """
 
     def __init__(self, denoiser: TwoSidedLinear, coefficients: ReverseCoefficients) -> None:
-        self._denoiser, self._coefficients = denoiser, coefficients
+        self._denoiser, self._timesteps = denoiser, coefficients.timesteps
+        self._output, self._carry = coefficients.output.tolist(), coefficients.carry.tolist()
         self.input_weight = denoiser.input_weight.T.contiguous()  # [n, h_first], for sparse rows
-        self._feedback = denoiser.input_weight @ denoiser.output_weight  # M [h_first, h_last]
+        feedback = denoiser.input_weight @ denoiser.output_weight  # M [h_first, h_last]
+        self._feedback = feedback.T.contiguous()
         self._bias = denoiser.input_weight @ denoiser.output_bias  # [h_first]
 
     def run(self, projected: Tensor) -> tuple[Tensor, float, float]:
@@ -93,18 +95,27 @@ class HiddenChain:
         Returns:
             s [B, h_last], ``bias_scale`` and ``input_scale``.
         """
-        total, bias_scale, input_scale = None, 0.0, 1.0
-        output, carry = self._coefficients.output.tolist(), self._coefficients.carry.tolist()
-        for step in reversed(range(len(output))):
-            a, b = output[step], carry[step]
-            timesteps = self._coefficients.timesteps[step].expand(len(projected))
+        hidden_scales, input_scale = self._scales()
+        total, projected = None, projected.clone()  # the steps write to it
+        for step in reversed(range(len(hidden_scales))):
+            timesteps = self._timesteps[step : step + 1]  # the same for all rows
             hidden = self._denoiser.hidden(projected, timesteps)
-            total = a * hidden if total is None or b == 0 else a * hidden + b * total
-            bias_scale, input_scale = a + b * bias_scale, b * input_scale
+            if hidden_scales[step] != 0:
+                share = hidden_scales[step]
+                total = share * hidden if total is None else total.add_(hidden, alpha=share)
             if step > 0:
-                projected = a * (hidden @ self._feedback.T + self._bias) + b * projected
+                a, b = self._output[step], self._carry[step]
+                projected.addmm_(hidden, self._feedback, beta=b, alpha=a).add_(self._bias, alpha=a)
         assert total is not None  # a process has a step
-        return total, bias_scale, input_scale
+        return total, sum(hidden_scales), input_scale
+
+    def _scales(self) -> tuple[list[float], float]:
+        """Shares of x_0 that each step's hidden layer and x_T have; 0 above a carry of 0."""
+        hidden_scales, carried = [], 1.0
+        for a, b in zip(self._output, self._carry, strict=True):
+            hidden_scales.append(carried * a)
+            carried *= b
+        return hidden_scales, carried
 
     def scores(self, projected: Tensor, x_t: Tensor | None = None) -> Tensor:
         """The end x_0 of the chain [B, n].
@@ -122,4 +133,4 @@ class HiddenChain:
     @property
     def needs_input(self) -> bool:
         """Whether x_0 holds a share of x_T, as a prediction of noise leaves it."""
-        return bool((self._coefficients.carry != 0).all())
+        return all(b != 0 for b in self._carry)

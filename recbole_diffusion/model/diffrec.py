@@ -11,6 +11,7 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 from torch import Tensor
+from torch.nn import functional
 
 from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows
 from recbole_diffusion.diffusion.inference import (
@@ -138,19 +139,19 @@ class DiffRec(GeneralRecommender):
         """
         if self.diffusion is None:
             output = self.denoiser(x_start, timesteps)
-            return (output - x_start).square().mean(dim=1), output
+            return _mean_square(output, x_start), output
         x_t = self.diffusion.q_sample(x_start, timesteps, noise)
         output = self.denoiser(x_t, timesteps)
         if self.mean_type == "x0":
-            losses = (output - x_start).square().mean(dim=1)
+            losses = _mean_square(output, x_start)
             if self.reweight:
                 losses = self.diffusion.snr_weight(timesteps) * losses
             return losses, output
-        losses = (output - noise).square().mean(dim=1)
+        losses = _mean_square(output, noise)
         pred_x_start = self.diffusion.predict_x_start_from_noise(x_t, timesteps, output)
         if self.reweight:
             # At the first step the likelihood of the rows, which predict the noise as well.
-            likelihood = (x_start - pred_x_start).square().mean(dim=1) / 2
+            likelihood = _mean_square(pred_x_start, x_start) / 2
             weighted = self.diffusion.noise_weight(timesteps) * losses
             losses = torch.where(timesteps == 0, likelihood, weighted)
         return losses, pred_x_start
@@ -234,6 +235,11 @@ class DiffRec(GeneralRecommender):
         self._chain = None
         super().train(mode)
         return self
+
+
+def _mean_square(output: Tensor, target: Tensor) -> Tensor:
+    """Mean over items of the square error [B]; keeps no third array for the gradient."""
+    return functional.mse_loss(output, target, reduction="none").mean(dim=1)
 
 
 class TDiffRec(DiffRec):

@@ -71,6 +71,17 @@ class _SymmetricEigen(torch.autograd.Function):
         return 0.5 * (grad + grad.T)
 
 
+class RowDropout(nn.Dropout):
+    """``nn.Dropout`` with a draw that costs a fifth on the CPU; for rows as wide as the items."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Training: entries times 0 or 1 / (1 - p). Else ``x``."""
+        if not self.training or self.p == 0:
+            return x
+        kept = torch.rand_like(x).lt_(1 - self.p)
+        return x * kept.div_(1 - self.p)
+
+
 class MirroredMLP(nn.Module):
     """Denoiser of a row and its step: sizes ``[200, 600]`` make n -> 600 -> 200 -> 600 -> n.
 
@@ -98,7 +109,7 @@ class MirroredMLP(nn.Module):
         super().__init__()
         self.n_inputs, self.normalize = n_inputs, normalize
         self.step_embedding_size = step_embedding_size
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = RowDropout(dropout)
         self.step_layer = nn.Linear(step_embedding_size, step_embedding_size)
         inner = [*reversed(hidden_sizes), *hidden_sizes[1:]]
         widths = [n_inputs + step_embedding_size, *inner, n_inputs]
@@ -131,13 +142,13 @@ class MirroredMLP(nn.Module):
         return output
 
     def hidden(self, projected: Tensor, timesteps: Tensor) -> Tensor:
-        """Last hidden layer [B, h_last] from W x [B, h_first] and the steps [B]."""
+        """Last hidden layer [B, h_last] from W x [B, h_first] and the steps [B], or [1] for all."""
         first = self.first_layer
         step = self.step_layer(sinusoidal_embedding(timesteps, self.step_embedding_size))
         of_step = functional.linear(step, first.weight[:, self.n_inputs :], first.bias)
-        hidden = torch.tanh(projected + of_step)
+        hidden = torch.tanh_(projected + of_step)
         for layer in self.layers_between:
-            hidden = torch.tanh(layer(hidden))
+            hidden = torch.tanh_(layer(hidden))
         return hidden
 
 

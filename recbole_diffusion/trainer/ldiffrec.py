@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.trainer.base import DiffusionTrainer
 from recbole_diffusion.trainer.pretrain import base_embeddings
+from recbole_diffusion.trainer.rows import RowTrainer
 
 ITEM_KEY = "pretrained_item_embedding"
 
 
-class LDiffRecTrainer(DiffusionTrainer):
+class LDiffRecTrainer(RowTrainer):
     """Gives the model its clusters before the first epoch (section 3.5)."""
 
     def on_fit_start(self, train_data: Any, valid_data: Any) -> None:

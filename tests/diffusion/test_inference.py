@@ -42,7 +42,9 @@ def test_equals_the_chain_step_by_step(trial: int, mean_type: str) -> None:
 
     expected = process.p_sample_loop(lambda x, t: network(x, kept[t]), x_t, mean_type)
     chain = HiddenChain(network, reverse_coefficients(process, mean_type, kept))
-    found = chain.scores(x_t @ chain.input_weight, x_t)
+    projected = x_t @ chain.input_weight
+    found = chain.scores(projected, x_t)
+    assert torch.equal(projected, x_t @ chain.input_weight)  # not written to
     scale_of_values = expected.abs().max().item()
     assert (found - expected).abs().max().item() <= 2e-5 * max(scale_of_values, 1.0)
     assert chain.needs_input == (mean_type == "eps")

@@ -141,6 +141,29 @@ def test_loss_is_the_weighted_mean_of_the_steps_drawn(planted: dict[str, Any]) -
     assert found.item() == pytest.approx((weight * square.mean(axis=1)).mean(), rel=1e-4)
 
 
+@pytest.mark.parametrize("learner", ["adam", "adamw", "sgd", "adagrad", "rmsprop"])
+def test_fused_updates_are_those_of_the_learner(
+    planted: dict[str, Any], tmp_path: Path, learner: str
+) -> None:
+    run = make(planted, learner=learner, learning_rate=0.01, weight_decay=0.1)
+    optimizer = run.make_trainer(tmp_path).optimizer
+    names = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "adagrad": "Adagrad"}
+    plain_class = getattr(torch.optim, names.get(learner, "RMSprop"))
+    own = list(run.network.parameters())
+    copies = [torch.nn.Parameter(p.detach().clone()) for p in own]
+    plain = plain_class(copies, lr=0.01, weight_decay=0.1)
+    for seed in range(3):
+        for group in (own, copies):
+            torch.manual_seed(seed)
+            for parameter in group:
+                parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+        plain.step()
+    assert optimizer.param_groups[0].get("fused") is (None if learner == "rmsprop" else True)
+    for one, other in zip(own, copies, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 # Inference
 
 

@@ -1,10 +1,10 @@
-"""The Gram-matrix SVD against numpy's, its sign rule, and gradients that stay finite."""
+"""The Gram-matrix SVD: numpy's result, a sign rule, finite gradients; and dropout of rows."""
 
 import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.model.layers import thin_svd
+from recbole_diffusion.model.layers import RowDropout, thin_svd
 
 SHAPES = [(2, 1), (4, 4), (9, 5), (200, 16)]
 
@@ -198,3 +198,29 @@ def test_thin_svd_stays_in_single_precision_under_autocast():
         assert (matrix.T @ matrix).dtype == torch.bfloat16
         for found, part in zip(thin_svd(matrix), expected, strict=True):
             assert torch.equal(found, part)
+
+
+def test_row_dropout_scales_what_it_keeps() -> None:
+    dropout = RowDropout(0.2)
+    torch.manual_seed(0)
+    x = torch.rand(100, 1000) + 1
+    out = dropout(x)
+    is_kept = out != 0
+    torch.testing.assert_close(out, torch.where(is_kept, x / 0.8, 0.0))
+    share, deviation = is_kept.double().mean().item(), (0.2 * 0.8 / x.numel()) ** 0.5
+    assert abs(share - 0.8) < 5 * deviation
+    assert not torch.equal(is_kept, dropout(x) != 0)
+
+
+def test_row_dropout_is_for_training_only() -> None:
+    x = torch.rand(3, 5)
+    assert RowDropout(0.5).eval()(x) is x
+    assert RowDropout(0.0)(x) is x
+
+
+def test_row_dropout_passes_gradients_of_what_it_keeps() -> None:
+    x = torch.rand(4, 50, requires_grad=True)
+    out = RowDropout(0.5)(x)
+    out.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, torch.where(out != 0, 2.0, 0.0))

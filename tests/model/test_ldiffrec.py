@@ -518,9 +518,10 @@ def test_each_part_has_its_learning_rate(planted: dict[str, Any], tmp_path: Path
     models = [make(planted, **rates) for _ in range(2)]
     trainer = models[0].make_trainer(tmp_path)
     ours, other = (run.network for run in models)
+    same = {"weight_decay": 0.1, "fused": True}
     pair = [
-        torch.optim.AdamW(other.autoencoder.parameters(), lr=1e-2, weight_decay=0.1),
-        torch.optim.AdamW(other.denoiser.parameters(), lr=3e-4, weight_decay=0.1),
+        torch.optim.AdamW(other.autoencoder.parameters(), lr=1e-2, **same),
+        torch.optim.AdamW(other.denoiser.parameters(), lr=3e-4, **same),
     ]
     for step in range(3):
         for model, optimizers in ((ours, [trainer.optimizer]), (other, pair)):
@@ -531,7 +532,6 @@ def test_each_part_has_its_learning_rate(planted: dict[str, Any], tmp_path: Path
                 optimizer.step()
     for one, two in zip(ours.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
-    assert not torch.equal(ours.denoiser.first_layer.weight, ours.denoiser.last_layer.weight)
 
 
 TRAINED = {
