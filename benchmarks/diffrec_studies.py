@@ -28,7 +28,7 @@ METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 FIXED = {"eval_step": 5, "stopping_step": 3, "show_progress": False, "state": "warning"}
 BASELINES = {
     "MultiVAE": {"mlp_hidden_dimension": [600], "latent_dimension": 200, "train_batch_size": 400},
-    "LightGCN": {},
+    "LightGCN": {"train_batch_size": 16384},  # a step costs a pass over the whole graph
 }
 
 
@@ -138,6 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data_path")
     parser.add_argument("--output", default="runs/diffrec_studies")
+    parser.add_argument("--item_embedding", help="file for L-DiffRec's clusters; else LightGCN")
     parser.add_argument("--only", nargs="*", choices=STUDIES, default=list(STUDIES))
     parser.add_argument("--models", nargs="*", help="runs of these alone; default: all")
     parser.add_argument("--epochs", type=int, help="at most; default: 1000")
@@ -177,6 +178,8 @@ def run(setting: Setting, arguments: argparse.Namespace, folder: Path) -> dict[s
     keys["output_dir"] = str(folder / "runs")
     if arguments.data_path:
         keys["data_path"] = arguments.data_path
+    if arguments.item_embedding and setting.model == "LDiffRec":
+        keys["pretrained_item_embedding"] = arguments.item_embedding
     return run_recbole_diffusion(setting.model, DATASET, config_dict=keys)
 
 
