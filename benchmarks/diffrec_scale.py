@@ -4,11 +4,12 @@
 
 Trains one epoch on a sample of the users and ranks all items for another, by the package's own
 loaders and trainer. Printed are seconds and peak memory beside the multiply-adds counted from the
-sizes, and the speed of one such product alone.
+sizes, and the time that they would take at the speed of one such product alone.
 """
 
 import argparse
 import itertools
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -83,21 +84,32 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
         f"train, {sum(p.numel() for p in network.parameters()) / 1e6:.0f} M parameters"
     )
     batch = config["train_batch_size"]
-    left, right = torch.randn(batch, n_items), torch.randn(n_items, HIDDEN[-1])
-    speed = left.numel() * HIDDEN[-1] / min(timed(lambda: left @ right)[1] for _ in range(3))
-    print(f"one product of a step alone: {speed / 1e9:.1f} G multiply-adds a second")
+    product = product_of_a_step(batch, n_items)
 
     loader = FirstBatches(split.train, arguments.train_users // batch)
-    seconds = timed(lambda: trainer._train_epoch(loader, 0))[1]
+    seconds, speed = beside(product, lambda: trainer._train_epoch(loader, 0))
     count = 5 * n_items * HIDDEN[-1] + 3 * inner_products(HIDDEN)
     tell("trained on", len(loader) * batch, count, seconds, speed)
 
     users = torch.arange(1, arguments.ranked_users + 1)
     size = users_per_batch(config, n_items)
-    seconds = timed(lambda: rank(network, network.rows, users, size))[1]
+    seconds, speed = beside(product, lambda: rank(network, network.rows, users, size))
     row = network.rows.lengths[users].double().mean().item()
     count = our_operations(n_items, HIDDEN, arguments.steps, row, len(users))
     tell(f"ranked, {size} a batch, for", len(users), count, seconds, speed)
+
+
+def product_of_a_step(batch: int, n_items: int) -> Callable[[], float]:
+    """Gives the multiply-adds a second of a product that training makes, by itself."""
+    left, right = torch.randn(batch, n_items), torch.randn(n_items, HIDDEN[-1])
+    return lambda: left.numel() * HIDDEN[-1] / timed(lambda: left @ right)[1]
+
+
+def beside(product: Callable[[], float], job: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of a job, and the speed of the product: a median of before and after."""
+    before = [product() for _ in range(3)]
+    seconds = timed(job)[1]
+    return seconds, statistics.median(before + [product() for _ in range(3)])
 
 
 def timed(job: Callable[[], Any]) -> tuple[Any, float]:
@@ -108,12 +120,12 @@ def timed(job: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def tell(what: str, n_users: int, operations: float, seconds: float, speed: float) -> None:
-    """One line: measured seconds beside those that the counted operations alone would take."""
+    """One line: seconds beside those that the counted operations would take at a speed."""
     alone = n_users * operations / speed
+    print(f"{what} {n_users} users: {seconds:.1f} s; peak memory {peak_mib():.0f} MiB")
     print(
-        f"{what} {n_users} users: {seconds:.1f} s; {n_users * operations / 1e9:.0f} G "
-        f"multiply-adds, {alone:.1f} s at that speed, ratio {seconds / alone:.2f}; "
-        f"peak memory {peak_mib():.0f} MiB"
+        f"  {n_users * operations / 1e9:.0f} G multiply-adds, {alone:.1f} s at "
+        f"{speed / 1e9:.1f} G a second; ratio {seconds / alone:.2f}"
     )
 
 

@@ -121,7 +121,7 @@ class MirroredMLP(nn.Module):
     @property
     def input_weight(self) -> Tensor:
         """W [h_first, n]: the first layer's columns of the row."""
-        return self.first_layer.weight[:, : self.n_inputs]
+        return self._first_weights()[0]
 
     @property
     def output_weight(self) -> Tensor:
@@ -137,15 +137,22 @@ class MirroredMLP(nn.Module):
         """Prediction [B, n] from noisy rows [B, n] and their steps [B]."""
         if self.normalize:
             x_t = functional.normalize(x_t)
-        projected = functional.linear(self.dropout(x_t), self.input_weight)
-        output: Tensor = self.last_layer(self.hidden(projected, timesteps))
+        row_weight, step_weight = self._first_weights()
+        projected = functional.linear(self.dropout(x_t), row_weight)
+        output: Tensor = self.last_layer(self._hidden(projected, timesteps, step_weight))
         return output
 
     def hidden(self, projected: Tensor, timesteps: Tensor) -> Tensor:
         """Last hidden layer [B, h_last] from W x [B, h_first] and the steps [B], or [1] for all."""
-        first = self.first_layer
+        return self._hidden(projected, timesteps, self._first_weights()[1])
+
+    def _first_weights(self) -> tuple[Tensor, ...]:
+        """Columns of the row and of the step; slices would each have a gradient of the whole."""
+        return self.first_layer.weight.split([self.n_inputs, self.step_embedding_size], dim=1)
+
+    def _hidden(self, projected: Tensor, timesteps: Tensor, step_weight: Tensor) -> Tensor:
         step = self.step_layer(sinusoidal_embedding(timesteps, self.step_embedding_size))
-        of_step = functional.linear(step, first.weight[:, self.n_inputs :], first.bias)
+        of_step = functional.linear(step, step_weight, self.first_layer.bias)
         hidden = torch.tanh_(projected + of_step)
         for layer in self.layers_between:
             hidden = torch.tanh_(layer(hidden))
