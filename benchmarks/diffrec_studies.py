@@ -116,7 +116,7 @@ STUDIES = {
     ),
     "parameters": Study(
         "Parameters (Table 6)",
-        "model",
+        "method",
         [
             Setting("MultiVAE", "MultiVAE", BASELINES["MultiVAE"]),
             Setting("DiffRec", "DiffRec", {}),
@@ -232,6 +232,7 @@ def draw(study: Study, found: list[tuple[Setting, dict]], path: Path) -> None:
             axes.plot(places, [value for _, value in points], marker="o", label=model)
         axes.set_xticks(range(len(labels)), [f"{label:g}" for label in labels])
         axes.set(xlabel=study.axis, ylabel=f"test {metric}")
+        axes.set_ylim(bottom=0)  # small differences look small
         axes.legend()
     figure.suptitle(study.title)
     figure.savefig(path)
