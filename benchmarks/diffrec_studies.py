@@ -26,7 +26,7 @@ METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # The same stopping rule for all: no better validation for 20 epochs, evaluated every 5.
 FIXED = {"eval_step": 5, "stopping_step": 3, "show_progress": False, "state": "warning"}
 BASELINES = {
-    "MultiVAE": {"mlp_hidden_dimension": [600], "latent_dimension": 200, "train_batch_size": 400},
+    "MultiVAE": {"mlp_hidden_size": [600], "latent_dimension": 200, "train_batch_size": 400},
     "LightGCN": {"train_batch_size": 16384},  # a step costs a pass over the whole graph
 }
 
