@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 class UserError(ValueError):
@@ -10,6 +11,16 @@ class UserError(ValueError):
 
     The command line prints it as one paragraph and exits with code 2.
     """
+
+
+def expect(is_met: Any, key: str, found: Any, expected: str) -> None:
+    """Refuse a key's value unless a condition is met.
+
+    Raises:
+        UserError: It is not.
+    """
+    if not is_met:
+        raise UserError(f"key `{key}`: found {found!r}, expected {expected}")
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from recbole.utils.argument_list import (
 )
 
 from recbole_diffusion import property_files
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.property_files import HOST_FOLDER, HOST_PROPERTIES, read_properties
 
 OUR_CACHE = (
@@ -268,19 +268,19 @@ def check_values(final: Mapping[str, Any]) -> None:
     for key, kinds in NULL_TYPES.items():
         value = final.get(key)
         names = " or ".join(kind.__name__ for kind in kinds)
-        _expect(value is None or isinstance(value, kinds), key, value, f"{names}, or null")
+        expect(value is None or isinstance(value, kinds), key, value, f"{names}, or null")
     for key, least in MINIMUM.items():
         value = final.get(key)
         if isinstance(value, (int, float)) and not value >= least:
             raise UserError(f"key `{key}`: found {value}, expected at least {least}")
     for key in ("seed", "split_seed"):
-        _expect(final[key] < 2**32, key, final[key], "below 2^32")
+        expect(final[key] < 2**32, key, final[key], "below 2^32")
     ratio = final["train_noise_ratio"]
-    _expect(0 <= ratio <= 1, "train_noise_ratio", ratio, "a number from 0 to 1")
+    expect(0 <= ratio <= 1, "train_noise_ratio", ratio, "a number from 0 to 1")
     for key, allowed in CHOICES.items():
-        _expect(str(final[key]).lower() in allowed, key, final[key], f"one of {allowed}")
+        expect(str(final[key]).lower() in allowed, key, final[key], f"one of {allowed}")
     for key in ("output_dir", "valid_metric"):
-        _expect(isinstance(final[key], str), key, final[key], "a text")
+        expect(isinstance(final[key], str), key, final[key], "a text")
     _check_training(final)
     _check_filters(final)
     _check_evaluation(final)
@@ -290,30 +290,28 @@ def _check_training(final: Mapping[str, Any]) -> None:
     """Settings of a step that RecBole takes, and fails or goes wrong with."""
     clip = final["clip_grad_norm"]
     is_clip = clip is None or ("max_norm" in clip and set(clip) <= CLIP_ARGS)
-    _expect(is_clip, "clip_grad_norm", clip, "{max_norm: 5.0}")
+    expect(is_clip, "clip_grad_norm", clip, "{max_norm: 5.0}")
     # RecBole would clip gradients that the scaler has multiplied.
-    _expect(
-        not (clip and final["enable_scaler"]), "clip_grad_norm", clip, "null with enable_scaler"
-    )
+    expect(not (clip and final["enable_scaler"]), "clip_grad_norm", clip, "null with enable_scaler")
     negatives = final["train_neg_sample_args"] or {}
     is_fed = not negatives.get("dynamic") or negatives.get("candidate_num", 0) > 0
-    _expect(is_fed, "train_neg_sample_args", negatives, "candidate_num above 0 with dynamic")
+    expect(is_fed, "train_neg_sample_args", negatives, "candidate_num above 0 with dynamic")
 
 
 def _check_filters(final: Mapping[str, Any]) -> None:
     """What RecBole reads with a printed warning, or not at all beside a given split."""
     separator = final["field_separator"]
     is_one = isinstance(separator, str) and len(separator) == 1 and separator.isascii()
-    _expect(is_one and separator not in "\r\n", "field_separator", separator, "one ASCII character")
+    expect(is_one and separator not in "\r\n", "field_separator", separator, "one ASCII character")
     keep = final["rm_dup_inter"]
-    _expect(keep in (None, "first", "last"), "rm_dup_inter", keep, "null, first or last")
+    expect(keep in (None, "first", "last"), "rm_dup_inter", keep, "null, first or last")
     for key in COUNT_FILTERS:
-        _expect(is_interval(final[key]), key, final[key], INTERVAL_FORM)
+        expect(is_interval(final[key]), key, final[key], INTERVAL_FORM)
     by_value = final["val_interval"]
-    _expect(by_value is None or isinstance(by_value, dict), "val_interval", by_value, "a dict")
+    expect(by_value is None or isinstance(by_value, dict), "val_interval", by_value, "a dict")
     for value in (by_value or {}).values():
         is_sound = isinstance(value, list) or is_interval(value)
-        _expect(is_sound, "val_interval", by_value, f"{INTERVAL_FORM}, or a list of tokens")
+        expect(is_sound, "val_interval", by_value, f"{INTERVAL_FORM}, or a list of tokens")
     if final["benchmark_filename"] is not None:
         _check_given_split(final)
 
@@ -358,34 +356,29 @@ def _check_evaluation(final: Mapping[str, Any]) -> None:
     metrics, topk, rules = final["metrics"], final["topk"], final["eval_args"]
     metrics = [metrics] if isinstance(metrics, str) else metrics
     is_known = metrics and all(str(metric).lower() in metric_types for metric in metrics)
-    _expect(is_known, "metrics", metrics, f"one or more of {', '.join(sorted(metric_types))}")
-    _expect(isinstance(rules, dict), "eval_args", rules, "a dict")
+    expect(is_known, "metrics", metrics, f"one or more of {', '.join(sorted(metric_types))}")
+    expect(isinstance(rules, dict), "eval_args", rules, "a dict")
     topk = [topk] if isinstance(topk, int) else topk
     is_cut = topk and all(type(k) is int and k > 0 for k in topk)
-    _expect(is_cut, "topk", topk, "positive whole numbers")
+    expect(is_cut, "topk", topk, "positive whole numbers")
     unknown = set(rules) - set(EVAL_ARGS)
-    _expect(not unknown, "eval_args", rules, f"no other keys than {', '.join(EVAL_ARGS)}")
+    expect(not unknown, "eval_args", rules, f"no other keys than {', '.join(EVAL_ARGS)}")
     mode = rules.get("mode", "full")
     modes = mode.values() if isinstance(mode, dict) else [mode]
     is_mode = all(EVAL_MODE.fullmatch(str(m)) for m in modes)
-    _expect(is_mode, "eval_args", rules, "mode full, or uniN or popN with N > 0")
+    expect(is_mode, "eval_args", rules, "mode full, or uniN or popN with N > 0")
     # Of a dict with one of them, RecBole takes that one for both.
     is_whole = not isinstance(mode, dict) or set(mode) == {"valid", "test"}
-    _expect(is_whole, "eval_args", rules, "a mode for both valid and test")
+    expect(is_whole, "eval_args", rules, "a mode for both valid and test")
     # RecBole 1.2.1 splits rows at a time by their places in that order.
     is_ordered = "TS" not in (rules.get("split") or ()) or rules.get("order") == "TO"
-    _expect(is_ordered, "eval_args", rules, "order TO beside a split TS")
+    expect(is_ordered, "eval_args", rules, "order TO beside a split TS")
     is_plain = {m for m in metrics if issubclass(metrics_dict[m.lower()], (LossMetric, GAUC))}
     names = {m if m in is_plain else f"{m}@{k}" for m in metrics for k in topk}
     is_measured = final["valid_metric"].lower() in {name.lower() for name in names}
-    _expect(
+    expect(
         is_measured,
         "valid_metric",
         final["valid_metric"],
         f"`metrics` at `topk`: {sorted(names)}",
     )
-
-
-def _expect(is_met: Any, key: str, found: Any, expected: str) -> None:
-    if not is_met:
-        raise UserError(f"key `{key}`: found {found!r}, expected {expected}")

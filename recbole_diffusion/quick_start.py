@@ -42,7 +42,8 @@ def run_recbole_diffusion(
         split hash, times in seconds, peak memory in MiB, number of parameters, the folder.
 
     Raises:
-        UserError: Bad settings or data; raised before training, nothing written.
+        UserError: Bad settings or data; raised before training, nothing written but, where a file
+            of embeddings is at fault, the run's folder.
         KeyboardInterrupt: After saying how to go on.
     """
     files = [config_files] if isinstance(config_files, str) else config_files
@@ -70,7 +71,7 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
         UserError: No run that began training, other keys, or data that have changed.
         KeyboardInterrupt: After saying how to go on.
     """
-    config = _saved_config("resume", folder, "last.pth", config_dict)
+    config = _saved_config("--resume", folder, "last.pth", config_dict)
     path = Path(folder).resolve()
     if (path / "result.json").is_file():
         result: dict[str, Any] = json.loads((path / "result.json").read_text(encoding="utf-8"))
@@ -96,7 +97,7 @@ def evaluate_run(
     Raises:
         UserError: No run with a best epoch, other keys, or data that have changed.
     """
-    config = _saved_config("evaluate", folder, "best.pth", config_dict)
+    config = _saved_config("--evaluate", folder, "best.pth", config_dict)
     device_operations = repeatable_operations(config["device"])
     with device_operations, report.run_logger(None, config["state"]) as logger:
         run = _Run(config)
@@ -105,20 +106,41 @@ def evaluate_run(
     return result
 
 
+def load_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
+    """The model of a saved run's best epoch, to score with, and the data it was trained on.
+
+    Args:
+        folder: The run's folder.
+        config_dict: New values for ``KEYS_OF_PLACE``.
+
+    Returns:
+        The model, in evaluation mode, and RecBole's dataset of the train split, whose ``token2id``
+        and ``id2token`` map original ids and internal ones.
+
+    Raises:
+        UserError: No run with a best epoch, other keys, or data that have changed.
+    """
+    run = _Run(_saved_config("load_run", folder, "best.pth", config_dict))
+    with report.run_logger(None, run.config["state"]):
+        trainer = run.make_trainer(Path(folder).resolve())
+        trainer.load_checkpoint(trainer.saved_model_file)
+    return run.network.eval(), run.split.train._dataset
+
+
 def _saved_config(
-    key: str, folder: str | Path, file: str, changes: Mapping[str, Any] | None
+    caller: str, folder: str | Path, file: str, changes: Mapping[str, Any] | None
 ) -> Config:
     """The settings of a run, from one of its checkpoints."""
     other = sorted(set(changes or ()) - set(KEYS_OF_PLACE))
     if other:
         raise UserError(
-            f"--{key} takes its settings from the run: found {', '.join(other)} beside it, "
+            f"{caller} takes its settings from the run: found {', '.join(other)} beside it, "
             f"expected at most {', '.join(KEYS_OF_PLACE)}"
         )
     if not Path(folder).is_dir():
-        raise UserError(f"--{key}: found {str(folder)!r}, expected the folder of a run")
+        raise UserError(f"{caller}: found {str(folder)!r}, expected the folder of a run")
     if not (Path(folder) / file).is_file():
-        raise UserError(f"--{key}: {folder} holds no {file}: the run stopped before it had one")
+        raise UserError(f"{caller}: {folder} holds no {file}: the run stopped before it had one")
     saved = read_checkpoint(Path(folder) / file)
     with refusals_of(f"checkpoint {Path(folder) / file}: not of a run", LookupError):
         model, dataset, settings = saved["registered_as"], saved["dataset"], saved["settings"]

@@ -558,7 +558,7 @@ def test_plain_host_cannot_score_a_loaded_model_by_counts(
     """Its collector is filled in ``fit`` alone; here by whoever makes the trainer."""
     keys = settings("BPR", "run", metrics=COUNTS)
     start("BPR", keys)
-    config = quick_start._saved_config("evaluate", folder_of(keys), "best.pth", None)
+    config = quick_start._saved_config("--evaluate", folder_of(keys), "best.pth", None)
     run = quick_start._Run(config)
     config["checkpoint_dir"] = str(tmp_path)
     host = Trainer(config, run.network)

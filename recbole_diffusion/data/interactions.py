@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_diffusion.errors import UserError
+
 
 def interaction_matrix(dataset: Any) -> sp.csr_matrix:
     """Training interactions as a binary matrix; repeated pairs count once.
@@ -37,6 +39,10 @@ class RowBatch(NamedTuple):
     items: Tensor
     offsets: Tensor
     values: Tensor
+
+    def to(self, device: torch.device) -> "RowBatch":
+        """The same rows on a device."""
+        return RowBatch(*(tensor.to(device) for tensor in self))
 
     @property
     def lengths(self) -> Tensor:
@@ -160,20 +166,33 @@ def weighted_rows(
 
 def history_rows(
     histories: Sequence[Sequence[int] | Tensor],
+    n_items: int,
     w_min: float = 1.0,
     w_max: float = 1.0,
-    device: torch.device | str = "cpu",
 ) -> RowBatch:
     """Rows of users outside the data, from their items.
 
     Args:
         histories: Internal item ids of each user, in the order of time.
+        n_items: Number of internal ids, of which 0 is the padding.
         w_min: Value of a history's first item.
         w_max: Value of its last.
-        device: Where the rows are wanted.
+
+    Raises:
+        UserError: An item that is not in 1..n_items-1, or is in a history twice.
     """
-    parts = [torch.as_tensor(history, dtype=torch.int64) for history in histories]
+    parts = [torch.as_tensor(history, dtype=torch.int64, device="cpu") for history in histories]
     lengths = torch.tensor([len(part) for part in parts], dtype=torch.int64)
     offsets = functional.pad(lengths.cumsum(0), (1, 0))
     items = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
-    return weighted_rows(items.to(device), offsets.to(device), w_min, w_max)
+    unknown = items[(items < 1) | (items >= n_items)]
+    if len(unknown):
+        raise UserError(
+            f"histories: found item {unknown[0].item()}, expected internal ids 1..{n_items - 1}"
+        )
+    rows = weighted_rows(items, offsets, w_min, w_max)
+    pairs, counts = torch.stack([rows.rows, items]).unique(dim=1, return_counts=True)
+    if (counts > 1).any():
+        row, item = pairs[:, counts > 1][:, 0].tolist()
+        raise UserError(f"histories: found item {item} twice in the one at place {row}")
+    return rows

@@ -4,6 +4,7 @@ Wang et al. 2023, "Diffusion Recommender Model", https://doi.org/10.1145/3539618
 from the paper, and from RecBole's model of this name, stand in ``docs/models/diffrec.md``.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from recbole_diffusion.diffusion.inference import (
 from recbole_diffusion.diffusion.process import GaussianDiffusion
 from recbole_diffusion.diffusion.schedule import make_betas, respaced_betas
 from recbole_diffusion.diffusion.timesteps import ImportanceSampler, UniformSampler
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.errors import UserError, expect, refusals_of
 from recbole_diffusion.model.layers import MirroredMLP
 
 
@@ -45,7 +46,7 @@ class DiffRec(GeneralRecommender):
         self.noise_scale = config["noise_scale"]
         self.sampling_steps = config["sampling_steps"]
         self.sampling_noise = config["sampling_noise"]
-        self._check_settings()
+        self._check_settings(config)
         self.rows = self._make_rows(config, dataset)
         self._build_diffusion(config)
         self.denoiser = MirroredMLP(
@@ -56,20 +57,27 @@ class DiffRec(GeneralRecommender):
             config["norm"],
         )
         self._chain: HiddenChain | None = None
+        self._weights_of_chain: list[Any] = []
 
-    def _check_settings(self) -> None:
-        if self.mean_type not in ("x0", "eps"):
-            raise UserError(f"key `mean_type`: found {self.mean_type!r}, expected x0 or eps")
-        if not 0 <= self.sampling_steps <= self.steps:
-            raise UserError(
-                f"key `sampling_steps`: found {self.sampling_steps}, expected 0..{self.steps} "
-                "(`steps`)"
-            )
-        if self.noise_scale == 0 and (self.reweight or self.mean_type == "eps"):
+    def _check_settings(self, config: Any) -> None:
+        steps, noise_scale, respaced = self.steps, self.noise_scale, config["respaced_steps"]
+        expect(self.mean_type in ("x0", "eps"), "mean_type", self.mean_type, "x0 or eps")
+        is_step = 0 <= self.sampling_steps <= steps
+        expect(is_step, "sampling_steps", self.sampling_steps, f"0..{steps} (`steps`)")
+        is_noise = 0 <= noise_scale < math.inf
+        expect(is_noise, "noise_scale", noise_scale, "0 or a positive number")
+        if noise_scale == 0 and (self.reweight or self.mean_type == "eps"):
             raise UserError(
                 "key `noise_scale`: found 0, which is no noise at all: expected `reweight: false` "
                 "and `mean_type: x0` beside it"
             )
+        is_respaced = type(respaced) is int and (1 if noise_scale else steps) <= respaced <= steps
+        expected = f"null or 1..{steps} (`steps`); null without noise"
+        expect(respaced is None or is_respaced, "respaced_steps", respaced, expected)
+        check_sizes("hidden_sizes", config["hidden_sizes"])
+        size, dropout = config["step_embedding_size"], config["dropout"]
+        expect(size >= 2, "step_embedding_size", size, "2 or more")
+        expect(0 <= dropout < 1, "dropout", dropout, "a share from 0 to below 1")
 
     def _diffused_size(self, config: Any) -> int:
         """Width of what is noised and generated."""
@@ -174,17 +182,26 @@ class DiffRec(GeneralRecommender):
 
         Returns:
             [len(histories), n_items]; items of the history are not masked.
+
+        Raises:
+            UserError: An item that is not in the data, or is in a history twice.
         """
-        device = self.kept_steps.device
-        return self._scores(history_rows(histories, self.w_min, self.w_max, device))
+        rows = history_rows(histories, self.n_items, self.w_min, self.w_max)
+        return self._scores(rows.to(self.kept_steps.device))
 
     def _scores(self, rows: RowBatch) -> Tensor:
         """Algorithm 2: forward steps, then the reverse chain, by the shortcut where it is exact."""
         if self.sampling_noise or self.denoiser.normalize:
             return self.scores_step_by_step(rows)
-        if self._chain is None:
+        return self._chain_scores(rows, self._present_chain())
+
+    def _present_chain(self) -> HiddenChain:
+        """The chain of the weights as they are, made anew when they have changed."""
+        weights = [(p.data_ptr(), p._version, p.dtype) for p in self.denoiser.parameters()]
+        if self._chain is None or weights != self._weights_of_chain:
             self._chain = HiddenChain(self.denoiser, self._coefficients())
-        return self._chain_scores(rows, self._chain)
+            self._weights_of_chain = weights
+        return self._chain
 
     def _chain_scores(self, rows: RowBatch, chain: HiddenChain) -> Tensor:
         """Sparse rows need no dense copy where the chain starts from them and forgets them."""
@@ -231,8 +248,8 @@ class DiffRec(GeneralRecommender):
         return ReverseCoefficients(ones, 0 * ones, self.kept_steps)
 
     def train(self, mode: bool = True) -> "DiffRec":
-        """Switch mode as PyTorch does, and forget what was made from the last weights."""
-        self._chain = None
+        """Switch mode as PyTorch does, and forget the chain."""
+        self._chain = None  # fused updates do not count as changes of the weights
         super().train(mode)
         return self
 
@@ -240,6 +257,17 @@ class DiffRec(GeneralRecommender):
 def _mean_square(output: Tensor, target: Tensor) -> Tensor:
     """Mean over items of the square error [B]; keeps no third array for the gradient."""
     return functional.mse_loss(output, target, reduction="none").mean(dim=1)
+
+
+def check_sizes(key: str, sizes: Any, least: int = 1, at_least_one: bool = True) -> None:
+    """Refuse widths of layers that are none.
+
+    Raises:
+        UserError: Something else than whole numbers of at least ``least``, or too few of them.
+    """
+    is_right = all(type(size) is int and size >= least for size in sizes or ())
+    expected = f"whole numbers of at least {least}" + (", one or more" if at_least_one else "")
+    expect(is_right and (sizes or not at_least_one), key, sizes, expected)
 
 
 class TDiffRec(DiffRec):
@@ -250,6 +278,8 @@ class TDiffRec(DiffRec):
 
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
         self.w_min, self.w_max = config["w_min"], config["w_max"]
+        expect(0 < self.w_max < math.inf, "w_max", self.w_max, "a positive number")
+        expect(0 <= self.w_min <= self.w_max, "w_min", self.w_min, f"0..{self.w_max} (`w_max`)")
         return timed_rows(dataset, config["TIME_FIELD"], self.w_min, self.w_max)
 
 

@@ -4,6 +4,7 @@ Wang et al. 2023, "Diffusion Recommender Model", https://doi.org/10.1145/3539618
 from the paper, and from RecBole's model of this name, stand in ``docs/models/diffrec.md``.
 """
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +18,9 @@ from torch import Tensor
 
 from recbole_diffusion.data.interactions import RowBatch
 from recbole_diffusion.diffusion.inference import HiddenChain
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.model.autoencoder import ClusteredAutoencoder, gaussian_kl
-from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
+from recbole_diffusion.model.diffrec import DiffRec, TDiffRec, check_sizes
 
 # Starts of k-means, of which the best counts.
 KMEANS_STARTS = 10
@@ -50,7 +51,6 @@ class LDiffRec(DiffRec):
         self.kl_anneal_updates = config["kl_anneal_updates"]
         self.learning_rates = config["learning_rate"], config["denoiser_learning_rate"]
         self.seed = config["seed"]
-        self._check_sizes()
         # Epochs and updates before the next update; the trainer sets the first.
         self.epoch = self.n_updates = 0
         self.autoencoder: ClusteredAutoencoder | None = None
@@ -60,25 +60,20 @@ class LDiffRec(DiffRec):
 
     def _diffused_size(self, config: Any) -> int:
         """Width of the latent."""
-        sizes = config["encoder_sizes"]
-        if not sizes:
-            raise UserError(f"key `encoder_sizes`: found {sizes}, expected one width or more")
-        return int(sizes[0])
+        size: int = config["encoder_sizes"][0]
+        return size
 
-    def _check_sizes(self) -> None:
-        if self.n_clusters >= self.n_items:
-            raise UserError(
-                f"key `n_clusters`: found {self.n_clusters}, expected 1..{self.n_items - 1} "
-                "(the items)"
-            )
-        split = {"encoder_sizes": self.encoder_sizes, "decoder_sizes": self.decoder_sizes}
-        for key, sizes in split.items():
-            least = self.n_clusters if key == "encoder_sizes" or self.split_decoder else 1
-            if not all(type(size) is int and size >= least for size in sizes or ()):
-                raise UserError(
-                    f"key `{key}`: found {sizes}, expected whole numbers of at least {least} "
-                    f"(with `n_clusters` {self.n_clusters})"
-                )
+    def _check_settings(self, config: Any) -> None:
+        super()._check_settings(config)
+        n_clusters, dropout = config["n_clusters"], config["encoder_dropout"]
+        last = self.n_items - 1
+        expect(1 <= n_clusters <= last, "n_clusters", n_clusters, f"1..{last} (the items)")
+        check_sizes("encoder_sizes", config["encoder_sizes"], n_clusters)
+        least = n_clusters if config["split_decoder"] else 1
+        check_sizes("decoder_sizes", config["decoder_sizes"], least, at_least_one=False)
+        expect(0 <= dropout < 1, "encoder_dropout", dropout, "a share from 0 to below 1")
+        for key in ("lamda", "lamda_min", "kl_weight"):
+            expect(0 <= config[key] < math.inf, key, config[key], "0 or a positive number")
 
     @property
     def is_clustered(self) -> bool:

@@ -76,10 +76,10 @@ def test_values_are_spaced_as_numpy_spaces_them() -> None:
 
 
 def test_histories_are_rows() -> None:
-    batch = history_rows([[3, 1], [], torch.tensor([2])], 0.5, 1.0)
+    batch = history_rows([[3, 1], [], torch.tensor([2])], 4, 0.5, 1.0)
     dense = batch.dense(4)
     assert dense.tolist() == [[0, 1.0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0.5, 0]]
-    assert history_rows([]).dense(4).shape == (0, 4)
+    assert history_rows([], 4).dense(4).shape == (0, 4)
 
 
 def test_rows_follow_the_module_and_stay_out_of_checkpoints() -> None:

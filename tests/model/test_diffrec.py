@@ -10,8 +10,10 @@ import torch
 from diffrec_tools import drift, drift_recall, same_ranking, share_denoiser
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion import run_recbole_diffusion
+from recbole_diffusion import load_run, run_recbole_diffusion
+from recbole_diffusion.checkpoint import read_checkpoint
 from recbole_diffusion.config import Config
+from recbole_diffusion.data.interactions import RowBatch
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.quick_start import _Run
 
@@ -37,6 +39,10 @@ def make_host(planted: dict[str, Any], **keys: Any) -> _Run:
 
 def users_of(run: _Run, n: int = 40) -> Interaction:
     return Interaction({"user_id": torch.arange(1, n + 1)})
+
+
+def rows_of(network: Any, n: int = 40) -> RowBatch:
+    return network.rows.batch(torch.arange(1, n + 1))
 
 
 # Parity with RecBole's DiffRec
@@ -234,12 +240,27 @@ def test_pairs_have_the_scores_of_the_rows(planted: dict[str, Any]) -> None:
 
 @torch.no_grad()
 def test_scores_follow_the_weights(planted: dict[str, Any]) -> None:
-    network = make(planted).network
+    """However the weights change between two calls."""
+    network = make(planted).network.eval()
     before = network.full_sort_predict(users_of(network))
-    network.train()
+    saved = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     network.denoiser.last_layer.weight.mul_(2.0)
+    doubled = network.full_sort_predict(users_of(network))
+    torch.testing.assert_close(doubled, network.scores_step_by_step(rows_of(network)))
+    assert not torch.allclose(before, doubled)
+    network.load_state_dict(saved)
+    torch.testing.assert_close(network.full_sort_predict(users_of(network)), before)
+    network.denoiser.double()
+    network.denoiser.float()
+    torch.testing.assert_close(network.full_sort_predict(users_of(network)), before)
+    network.train()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.1, fused=True)
+    with torch.enable_grad():
+        network.calculate_loss(users_of(network)).backward()
+    optimizer.step()
     network.eval()
-    assert not torch.allclose(before, network.full_sort_predict(users_of(network)))
+    stepped = network.full_sort_predict(users_of(network))
+    torch.testing.assert_close(stepped, network.scores_step_by_step(rows_of(network)))
 
 
 # Fold-in
@@ -261,6 +282,37 @@ def test_history_scores_as_the_same_user_in_the_data(planted: dict[str, Any], mo
     assert torch.allclose(turned, expected, atol=1e-6) == (model == "DiffRec")
 
 
+@pytest.mark.parametrize(
+    ("history", "told"),
+    [
+        ([3, 0], "item 0, expected"),
+        ([-1], "item -1"),
+        ([9999], "item 9999"),
+        ([2, 5, 2], "item 2 twice"),
+    ],
+)
+def test_history_that_is_none(planted: dict[str, Any], history: list[int], told: str) -> None:
+    with pytest.raises(UserError, match=f"histories: found {told}"):
+        make(planted).network.score_histories([[1, 2], history])
+
+
+def test_loaded_run_scores_users_outside_the_data(planted: dict[str, Any]) -> None:
+    """By original ids; what comes out is the best epoch's."""
+    keys = {**planted, "epochs": 4, "eval_step": 1, "metrics": ["Recall"], "topk": [20]}
+    result = run_recbole_diffusion("DiffRec", "planted", config_dict=keys)
+    folder = Path(result["run_folder"])
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    model, data = load_run(folder)
+    assert not model.training
+    best = read_checkpoint(folder / "best.pth")["state_dict"]
+    assert all(torch.equal(tensor, best[name]) for name, tensor in model.state_dict().items())
+    own = data.inter_feat["item_id"][data.inter_feat["user_id"] == 3]
+    history = data.token2id("item_id", list(data.id2token("item_id", own)))
+    expected = model.full_sort_predict(Interaction({"user_id": torch.tensor([3])}))
+    torch.testing.assert_close(model.score_histories([history]), expected)
+    assert {p.name: p.read_bytes() for p in folder.iterdir() if p.is_file()} == before
+
+
 # Settings
 
 
@@ -269,8 +321,19 @@ def test_history_scores_as_the_same_user_in_the_data(planted: dict[str, Any], mo
     [
         ({"mean_type": "x1"}, "`mean_type`: found 'x1'"),
         ({"sampling_steps": 7}, "`sampling_steps`: found 7, expected 0..6"),
-        ({"respaced_steps": 7}, "`respaced_steps`: found 7, expected 1..6"),
+        ({"respaced_steps": 7}, "`respaced_steps`: found 7, expected null or 1..6"),
+        ({"respaced_steps": 0}, "`respaced_steps`: found 0, expected null or 1..6"),
+        ({"respaced_steps": True}, "`respaced_steps`: found True"),
         ({"noise_scale": 0.0}, "`noise_scale`: found 0"),
+        ({"noise_scale": -0.1}, "`noise_scale`: found -0.1"),
+        ({"noise_scale": float("nan")}, "`noise_scale`: found nan"),
+        ({"noise_scale": 0.0, "reweight": False, "respaced_steps": 3}, "`respaced_steps`: found 3"),
+        ({"hidden_sizes": []}, r"`hidden_sizes`: found \[\], expected .*one or more"),
+        ({"hidden_sizes": None}, "`hidden_sizes`: found None"),
+        ({"hidden_sizes": [8, 0]}, r"`hidden_sizes`: found \[8, 0\], expected whole numbers"),
+        ({"hidden_sizes": ["a"]}, r"`hidden_sizes`: found \['a'\]"),
+        ({"step_embedding_size": 1}, "`step_embedding_size`: found 1, expected 2 or more"),
+        ({"dropout": 1.0}, "`dropout`: found 1.0"),
         ({"noise_schedule": "square"}, "`noise_schedule`: found 'square'"),
     ],
 )
@@ -286,6 +349,23 @@ def test_first_beta_can_be_left_to_the_schedule(planted: dict[str, Any]) -> None
     for keys in ({"first_beta": "no"}, {"respaced_steps": 2.5}):
         with pytest.raises(UserError, match=f"`{next(iter(keys))}`: found"):
             make(planted, **keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"w_min": -1.0}, "`w_min`: found -1.0, expected 0..1.0"),
+        ({"w_min": 2.0}, "`w_min`: found 2.0"),
+        ({"w_max": 0.0}, "`w_max`: found 0.0, expected a positive number"),
+        ({"w_min": float("nan")}, "`w_min`: found nan"),
+    ],
+)
+def test_weights_by_time_out_of_range(
+    planted: dict[str, Any], keys: dict[str, Any], told: str
+) -> None:
+    timed = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+    with pytest.raises(UserError, match=told):
+        make(planted, "TDiffRec", **timed, **keys)
 
 
 def test_temporal_model_needs_times(planted: dict[str, Any]) -> None:
