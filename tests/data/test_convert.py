@@ -10,11 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_diffusion.data.convert import (
-    ConversionReport,
-    convert_split,
-    main,
-)
+from recbole_diffusion.data.convert import main
+from recbole_diffusion.data.given import ConversionReport, convert_split
 from recbole_diffusion.data.released import write_files
 from recbole_diffusion.errors import UserError
 
@@ -301,7 +298,7 @@ def test_overwriting_does_not_leave_the_texts_of_other_items(
 
     message = refusal(tmp_path, source, output, overwrite=True)
 
-    assert message.startswith(f"{output / 'toy' / 'toy.item'}: found item texts of an earlier")
+    assert message.startswith(f"{output / 'toy' / 'toy.item'}: found features of an earlier")
 
 
 def test_folder_in_the_place_of_a_file_is_refused(
