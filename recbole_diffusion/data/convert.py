@@ -2,9 +2,9 @@
 
 ``python -m recbole_diffusion.data.convert text-split SOURCE --name=office`` reads the split that
 InfoDCL's authors released and writes ``dataset_atomic/office/office.{train,valid,test}.inter``;
-``--help`` lists the other forms. Given splits are in ``given``, interactions without a split in
-``logs`` and ``tables``, the splits that DiffRec's paper describes in ``rated``. Original ids become
-tokens unchanged, so that feature files can be joined by them.
+``--help`` lists the other forms. Released splits are in ``given``, released interactions without a
+split in ``logs``, tables of your own in ``own``, the splits that DiffRec's paper describes in
+``rated``. Original ids become tokens unchanged, so that feature files can be joined by them.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.data import given, rated
+from recbole_diffusion.data import given, logs, own, rated
 from recbole_diffusion.errors import UserError
 
 
@@ -48,17 +48,33 @@ def _convert_split(args: argparse.Namespace) -> str:
     return given.format_report(report)
 
 
+def _convert_csv(args: argparse.Namespace) -> str:
+    options = own.CsvOptions(**_fields_of(own.CsvOptions, args))
+    report = own.convert_csv(args.source, args.output, args.name, options, args.overwrite)
+    return logs.format_report(report)
+
+
+def _convert_log(args: argparse.Namespace) -> str:
+    sources = [args.source, args.meta] if args.format == "amazon" else [args.source]
+    log = logs.FORMATS[args.format].read(*sources)
+    return logs.format_report(logs.convert_log(log, args.output, args.name, args.overwrite))
+
+
 def _convert_rated(args: argparse.Namespace) -> str:
-    given = {k: v for k, v in vars(args).items() if k in rated.RatedRule.__dataclass_fields__}
-    rule = rated.RatedRule(**{**given, "ratio": tuple(args.ratio)})
+    rule = rated.RatedRule(**{**_fields_of(rated.RatedRule, args), "ratio": tuple(args.ratio)})
     report = rated.convert_rated(args.source, args.output, args.name, rule, args.overwrite)
     return rated.format_report(report, rule)
+
+
+def _fields_of(kind: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """Of the arguments, those that a dataclass takes."""
+    return {k: v for k, v in vars(args).items() if k in kind.__dataclass_fields__}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recbole_diffusion.data.convert",
-        description="Convert released data to RecBole's atomic files.",
+        description="Convert released data, or your own, to RecBole's atomic files.",
     )
     formats = parser.add_subparsers(title="formats", dest="format", required=True)
     for kind, form in given.FORMATS.items():
@@ -71,8 +87,38 @@ def _parser() -> argparse.ArgumentParser:
         )
         released.set_defaults(convert=_convert_split)
         _add_output(released)
+    _add_csv(formats)
+    _add_logs(formats)
     _add_rated(formats)
     return parser
+
+
+def _add_csv(formats: Any) -> None:
+    parser = formats.add_parser("csv", help="your own CSV or TSV of interactions, and of items")
+    parser.add_argument("source", type=Path, metavar="INTERACTIONS", help="CSV or TSV, with header")
+    for what, guesses in own.GUESSES.items():
+        text = f"column of the {what}s (default: the one of {', '.join(guesses)})"
+        parser.add_argument(f"--{what}", metavar="COLUMN", help=text)
+    parser.add_argument("--items", type=Path, help="CSV or TSV of items, with header")
+    parser.add_argument("--item-key", metavar="COLUMN", help="its column of the items")
+    text = "its columns to keep (default: all)"
+    parser.add_argument("--item-columns", metavar="COLUMN", nargs="+", type=str, help=text)
+    text = "those of them to keep as numbers, not as texts"
+    parser.add_argument("--float-columns", metavar="COLUMN", nargs="+", default=(), help=text)
+    text = r"one character, or \t (default: tab for .tsv and .tab, else a comma)"
+    parser.add_argument("--delimiter", type=lambda text: text.replace("\\t", "\t"), help=text)
+    parser.set_defaults(convert=_convert_csv)
+    _add_output(parser)
+
+
+def _add_logs(formats: Any) -> None:
+    for kind, form in logs.FORMATS.items():
+        parser = formats.add_parser(kind, help=form.help)
+        parser.add_argument("source", type=Path, metavar="SOURCE", help=form.source)
+        if kind == "amazon":
+            parser.add_argument("--meta", type=Path, help="products, with asin and texts")
+        parser.set_defaults(convert=_convert_log)
+        _add_output(parser)
 
 
 def _add_rated(formats: Any) -> None:

@@ -268,7 +268,7 @@ def convert_split(
     for modality, target in features.items():
         path = source / f"{modality}_feat.npy"
         if not path.exists():
-            check_stale(target, path)
+            check_stale(target, f"{path.parent} has no {path.name}")
             continue
         matrix = open_matrix(path)
         _check_rows(path, matrix, items[-1], given.n_items)
@@ -297,7 +297,7 @@ def _check_rows(path: Path, matrix: np.ndarray, last_item: int, n_items: int | N
 
 def _item_contents(path: Path, table: ItemTable, target: Path) -> dict[Path, Content]:
     if not path.exists():
-        check_stale(target, path)
+        check_stale(target, f"{path.parent} has no {path.name}")
         return {}
     return {target: _item_lines(table, read_item_texts(path, table))}
 

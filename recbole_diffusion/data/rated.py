@@ -309,7 +309,7 @@ def _read_features(folder: Path, targets: dict[str, Path]) -> dict[Path, bytes]:
             except OSError as error:
                 raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
         else:
-            check_stale(target, path)
+            check_stale(target, f"{path.parent} has no {path.name}")
     return copies
 
 

@@ -396,20 +396,20 @@ def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
             )
 
 
-def check_stale(target: Path, source: Path) -> None:
+def check_stale(target: Path, reason: str) -> None:
     """Refuses a file of features that an earlier conversion left, and this one does not write.
 
     Args:
         target: The file.
-        source: The missing file that it would be written from.
+        reason: Why it is not written.
 
     Raises:
         UserError: The file exists: the host would join the old features to the new ids.
     """
     if target.exists():
         raise UserError(
-            f"{target}: found features of an earlier conversion, expected none because "
-            f"{source.parent} has no {source.name}; delete the file or add the features."
+            f"{target}: found features of an earlier conversion, expected none because {reason}; "
+            "delete the file or add the features."
         )
 
 

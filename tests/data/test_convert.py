@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from conversion_tools import refused, snapshot
 
 from recbole_diffusion.data.convert import main
 from recbole_diffusion.data.given import ConversionReport, convert_split
@@ -41,21 +42,8 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "output"
 
 
-def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Every path below a folder with its content; None marks a folder."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
-
-
 def refusal(tmp_path: Path, source: Path, output: Path, **options: Any) -> str:
-    """The message of a refused conversion, which must not touch the disk."""
-    before = snapshot(tmp_path)
-    with pytest.raises(UserError) as caught:
-        convert_split(source, output, "toy", **options)
-    assert snapshot(tmp_path) == before
-    return str(caught.value)
+    return refused(tmp_path, convert_split, source, output, "toy", **options)
 
 
 def read_as_host(path: Path) -> pd.DataFrame:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from conversion_tools import lines_of, refused, snapshot
 
 from recbole_diffusion.data.convert import main
 from recbole_diffusion.data.given import convert_split
-from recbole_diffusion.errors import UserError
 
 TIKTOK = Path(__file__).resolve().parents[3] / "shared" / "data" / "diffmm_tiktok"
 ML_1M = TIKTOK.parent / "diffrec_ml-1m_clean"
@@ -26,17 +26,6 @@ MMREC = """userID\titemID\trating\ttimestamp\tx_label
 1\t2\t3.5\t1400000001\t0
 0\t3\t4.0\t1400000005\t1
 """
-
-
-def snapshot(folder: Path) -> dict[str, bytes | None]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
-
-
-def lines_of(output: Path, suffix: str) -> list[str]:
-    return (output / "toy" / f"toy.{suffix}").read_text(encoding="utf-8").splitlines()
 
 
 def features_of(output: Path, modality: str) -> tuple[list[str], np.ndarray]:
@@ -79,12 +68,7 @@ def mmrec(tmp_path: Path) -> Path:
 
 
 def refusal(tmp_path: Path, source: Path, output: Path, kind: str, **options: Any) -> str:
-    """The message of a refused conversion, which must not touch the disk."""
-    before = snapshot(tmp_path)
-    with pytest.raises(UserError) as caught:
-        convert_split(source, output, "toy", kind, **options)
-    assert snapshot(tmp_path) == before
-    return str(caught.value)
+    return refused(tmp_path, convert_split, source, output, "toy", kind, **options)
 
 
 def test_pickles_and_features(diffmm: Path, output: Path) -> None:
