@@ -262,7 +262,9 @@ def convert_split(
     contents: dict[Path, Content] = {
         targets[split]: given.lines(split, splits[split]) for split in SPLITS
     }
-    if form.items is not None:
+    if form.items is None:
+        check_stale(item_target, f"{kind} has no table of items")
+    else:
         contents |= _item_contents(source / form.items.file, form.items, item_target)
     widths = {}
     for modality, target in features.items():

@@ -188,6 +188,17 @@ def test_existing_files_are_refused_unless_overwritten(
     assert message.startswith(f"{output / 'toy' / 'toy.text.npz'}: found features of an earlier")
 
 
+def test_titles_of_an_earlier_conversion_are_refused(
+    tmp_path: Path, diffmm: Path, output: Path
+) -> None:
+    (output / "toy").mkdir(parents=True)
+    (output / "toy" / "toy.item").write_text("item_id:token\n2\n")
+
+    message = refusal(tmp_path, diffmm, output, "diffmm", overwrite=True)
+
+    assert message.startswith(f"{output / 'toy' / 'toy.item'}: found features of an earlier")
+
+
 def test_table_with_labels(mmrec: Path, output: Path) -> None:
     report = convert_split(mmrec, output, "toy", "mmrec")
 
