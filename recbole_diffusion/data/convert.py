@@ -1,224 +1,20 @@
-"""Turns released splits, and ratings, into RecBole's benchmark files.
+"""Turns released data, ratings, and data of your own into RecBole's atomic files.
 
 ``python -m recbole_diffusion.data.convert text-split SOURCE --name=office`` reads the split that
 InfoDCL's authors released and writes ``dataset_atomic/office/office.{train,valid,test}.inter``;
-``npy-split`` does the same for the arrays that DiffRec's authors released, and ``rated-split``
-makes the splits that DiffRec's paper describes from any data set with ratings and times.
-Original ids become tokens unchanged, so that feature files can be joined by them.
+``--help`` lists the other forms. Released splits are in ``given``, released interactions without a
+split in ``logs``, tables of your own in ``own``, the splits that DiffRec's paper describes in
+``rated``. Original ids become tokens unchanged, so that feature files can be joined by them.
 """
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.data import rated
-from recbole_diffusion.data.released import (
-    Pair,
-    check_name,
-    check_targets,
-    drop_duplicates,
-    inter_lines,
-    line_error,
-    parse_id,
-    read_array_pairs,
-    read_lines,
-    read_pairs,
-    separate_splits,
-    shown,
-    timed_inter_lines,
-    write_files,
-)
+from recbole_diffusion.data import given, logs, own, rated
 from recbole_diffusion.errors import UserError
-
-SPLITS = ("train", "valid", "test")
-ITEM_HEADER = "item_id:token\ttext:token_seq"
-ITEM_TEXT_FILE = "item_text.tsv"
-ITEM_TEXT_HEADER = "item\tasin\ttext"
-
-
-@dataclass(frozen=True)
-class ConversionReport:
-    """What a conversion wrote.
-
-    Attributes:
-        users: Number of distinct users in all splits together.
-        items: Number of distinct items in all splits together.
-        interactions: Pairs written, by split.
-        duplicates: Repeated pairs within a split that were removed, by split.
-        cross_duplicates: Pairs removed because an earlier split holds them, by split.
-    """
-
-    users: int
-    items: int
-    interactions: Mapping[str, int]
-    duplicates: Mapping[str, int]
-    cross_duplicates: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class SplitFormat:
-    """How a released split is stored, and what is written of it.
-
-    Attributes:
-        file: Name of a split's file, with ``{}`` for the split.
-        read: Gives the pairs of a file.
-        lines: Gives the lines of an ``.inter`` file from pairs.
-        help: What it is, for the command line.
-    """
-
-    file: str
-    read: Callable[[Path], Iterable[Pair]]
-    lines: Callable[[Iterable[Pair]], Iterator[str]]
-    help: str
-
-
-FORMATS = {
-    "text-split": SplitFormat(
-        "{}.txt",
-        read_pairs,
-        inter_lines,
-        "train.txt, valid.txt, test.txt with lines `user item` (InfoDCL)",
-    ),
-    "npy-split": SplitFormat(
-        "{}_list.npy",
-        read_array_pairs,
-        timed_inter_lines,
-        "train_list.npy, valid_list.npy, test_list.npy of integers [n, 2] (DiffRec); the order of "
-        "rows becomes the field timestamp",
-    ),
-}
-
-
-def convert_split(
-    source: Path,
-    output: Path,
-    name: str,
-    kind: str = "text-split",
-    overwrite: bool = False,
-    drop_cross_duplicates: bool = False,
-) -> ConversionReport:
-    """Converts a folder with the three files of a released split.
-
-    Writes ``<output>/<name>/<name>.{train,valid,test}.inter``, and ``<name>.item`` if the folder
-    has ``item_text.tsv``. A pair that a split repeats is kept once. All input is checked before
-    the first file is written.
-
-    Args:
-        source: Folder with the split.
-        output: Folder of data sets; created if missing.
-        name: Name of the data set.
-        kind: Name of its format in ``FORMATS``.
-        overwrite: Whether existing files may be replaced.
-        drop_cross_duplicates: Whether a pair of several splits stays in train, else in valid,
-            instead of being refused.
-
-    Returns:
-        The counts of what was written and left out.
-
-    Raises:
-        UserError: The name is no file name, an input file is missing, empty or malformed, splits
-            share pairs, or an output file exists.
-    """
-    form = FORMATS[kind]
-    check_name(name)
-    targets = {split: output / name / f"{name}.{split}.inter" for split in SPLITS}
-    item_target = output / name / f"{name}.item"
-    check_targets([*targets.values(), item_target], overwrite)
-
-    distinct, duplicates = {}, {}
-    for split in SPLITS:
-        pairs = form.read(source / form.file.format(split))
-        distinct[split], duplicates[split] = drop_duplicates(pairs)
-    splits, cross_duplicates = separate_splits(source, distinct, drop_cross_duplicates)
-    texts = _find_item_texts(source, item_target)
-
-    contents = {targets[split]: form.lines(splits[split]) for split in SPLITS}
-    if texts is not None:
-        contents[item_target] = _item_lines(texts)
-    write_files(contents)
-    return ConversionReport(
-        users=len({user for pairs in splits.values() for user, _ in pairs}),
-        items=len({item for pairs in splits.values() for _, item in pairs}),
-        interactions={split: len(pairs) for split, pairs in splits.items()},
-        duplicates=duplicates,
-        cross_duplicates=cross_duplicates,
-    )
-
-
-def _find_item_texts(source: Path, item_target: Path) -> dict[int, str] | None:
-    path = source / ITEM_TEXT_FILE
-    if path.exists():
-        return read_item_texts(path)
-    if item_target.exists():
-        # The host would join the old texts to the new items.
-        raise UserError(
-            f"{item_target}: found item texts of an earlier conversion, expected none because "
-            f"{source} has no {ITEM_TEXT_FILE}; delete the file or add the texts."
-        )
-    return None
-
-
-def read_item_texts(path: Path) -> dict[int, str]:
-    """Reads ``item_text.tsv`` of InfoDCL's data.
-
-    Args:
-        path: Tab-separated UTF-8 file with the header ``item``, ``asin``, ``text``.
-
-    Returns:
-        Text by item, in the order of the file.
-
-    Raises:
-        UserError: The file cannot be read, has another header, a malformed line, an item twice,
-            or a text that an atomic file cannot hold; the message names file and line.
-    """
-    lines = read_lines(path)
-    number, header = next(lines)
-    if header != ITEM_TEXT_HEADER:
-        raise line_error(path, number, shown(header), f"the header {ITEM_TEXT_HEADER!r}")
-    texts: dict[int, str] = {}
-    for number, line in lines:
-        fields = line.split("\t", maxsplit=2)
-        if len(fields) != 3:
-            found = f"{len(fields)} fields in {shown(line)}"
-            raise line_error(path, number, found, "three, separated by tabs: `item asin text`")
-        item = parse_id(path, number, fields[0])
-        if item in texts:
-            raise line_error(path, number, f"item {item} again", "one line per item")
-        _check_text(path, number, fields[2])
-        texts[item] = fields[2]
-    if not texts:
-        raise UserError(f"{path}: found a header only, expected at least one item.")
-    return texts
-
-
-def _check_text(path: Path, number: int, text: str) -> None:
-    for character, called in (("\t", "a tab"), ("\r", "a carriage return")):
-        if character in text:
-            found = f"{called} inside the text {shown(text)}"
-            raise line_error(path, number, found, "text without tabs and line breaks")
-
-
-def _item_lines(texts: Mapping[int, str]) -> Iterator[str]:
-    yield ITEM_HEADER
-    for item, text in texts.items():
-        yield f"{item}\t{text}"
-
-
-def format_report(report: ConversionReport) -> str:
-    """Formats a report as a short table, one line per split."""
-    row = "{:<6}{:>14}{:>20}{:>27}".format
-    lines = [
-        f"{report.users} users, {report.items} items",
-        row("split", "interactions", "duplicates removed", "also in an earlier split"),
-    ]
-    lines += [
-        row(split, count, report.duplicates[split], report.cross_duplicates[split])
-        for split, count in report.interactions.items()
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -241,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _convert_split(args: argparse.Namespace) -> str:
-    report = convert_split(
+    report = given.convert_split(
         args.source,
         args.output,
         args.name,
@@ -249,23 +45,39 @@ def _convert_split(args: argparse.Namespace) -> str:
         args.overwrite,
         args.drop_cross_duplicates,
     )
-    return format_report(report)
+    return given.format_report(report)
+
+
+def _convert_csv(args: argparse.Namespace) -> str:
+    options = own.CsvOptions(**_fields_of(own.CsvOptions, args))
+    report = own.convert_csv(args.source, args.output, args.name, options, args.overwrite)
+    return logs.format_report(report)
+
+
+def _convert_log(args: argparse.Namespace) -> str:
+    sources = [args.source, args.meta] if args.format == "amazon" else [args.source]
+    log = logs.FORMATS[args.format].read(*sources)
+    return logs.format_report(logs.convert_log(log, args.output, args.name, args.overwrite))
 
 
 def _convert_rated(args: argparse.Namespace) -> str:
-    given = {k: v for k, v in vars(args).items() if k in rated.RatedRule.__dataclass_fields__}
-    rule = rated.RatedRule(**{**given, "ratio": tuple(args.ratio)})
+    rule = rated.RatedRule(**{**_fields_of(rated.RatedRule, args), "ratio": tuple(args.ratio)})
     report = rated.convert_rated(args.source, args.output, args.name, rule, args.overwrite)
     return rated.format_report(report, rule)
+
+
+def _fields_of(kind: Any, args: argparse.Namespace) -> dict[str, Any]:
+    """Of the arguments, those that a dataclass takes."""
+    return {k: v for k, v in vars(args).items() if k in kind.__dataclass_fields__}
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recbole_diffusion.data.convert",
-        description="Convert released data to RecBole's atomic files.",
+        description="Convert released data, or your own, to RecBole's atomic files.",
     )
     formats = parser.add_subparsers(title="formats", dest="format", required=True)
-    for kind, form in FORMATS.items():
+    for kind, form in given.FORMATS.items():
         released = formats.add_parser(kind, help=form.help)
         released.add_argument("source", type=Path, metavar="SOURCE", help="folder with the split")
         released.add_argument(
@@ -275,8 +87,38 @@ def _parser() -> argparse.ArgumentParser:
         )
         released.set_defaults(convert=_convert_split)
         _add_output(released)
+    _add_csv(formats)
+    _add_logs(formats)
     _add_rated(formats)
     return parser
+
+
+def _add_csv(formats: Any) -> None:
+    parser = formats.add_parser("csv", help="your own CSV or TSV of interactions, and of items")
+    parser.add_argument("source", type=Path, metavar="INTERACTIONS", help="CSV or TSV, with header")
+    for what, guesses in own.GUESSES.items():
+        text = f"column of the {what}s (default: the one of {', '.join(guesses)})"
+        parser.add_argument(f"--{what}", metavar="COLUMN", help=text)
+    parser.add_argument("--items", type=Path, help="CSV or TSV of items, with header")
+    parser.add_argument("--item-key", metavar="COLUMN", help="its column of the items")
+    text = "its columns to keep (default: all)"
+    parser.add_argument("--item-columns", metavar="COLUMN", nargs="+", type=str, help=text)
+    text = "those of them to keep as numbers, not as texts"
+    parser.add_argument("--float-columns", metavar="COLUMN", nargs="+", default=(), help=text)
+    text = r"one character, or \t (default: tab for .tsv and .tab, else a comma)"
+    parser.add_argument("--delimiter", type=lambda text: text.replace("\\t", "\t"), help=text)
+    parser.set_defaults(convert=_convert_csv)
+    _add_output(parser)
+
+
+def _add_logs(formats: Any) -> None:
+    for kind, form in logs.FORMATS.items():
+        parser = formats.add_parser(kind, help=form.help)
+        parser.add_argument("source", type=Path, metavar="SOURCE", help=form.source)
+        if kind == "amazon":
+            parser.add_argument("--meta", type=Path, help="products, with asin and texts")
+        parser.set_defaults(convert=_convert_log)
+        _add_output(parser)
 
 
 def _add_rated(formats: Any) -> None:

@@ -18,6 +18,7 @@ from recbole_diffusion.data.folders import find_dataset
 from recbole_diffusion.data.released import (
     TIMED_HEADER,
     check_name,
+    check_stale,
     check_targets,
     read_lines,
     write_files,
@@ -307,12 +308,8 @@ def _read_features(folder: Path, targets: dict[str, Path]) -> dict[Path, bytes]:
                 copies[target] = path.read_bytes()
             except OSError as error:
                 raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
-        elif target.exists():
-            # The host would join the old features to the new ids.
-            raise UserError(
-                f"{target}: found features of an earlier conversion, expected none because "
-                f"{folder} has no {path.name}; delete the file or add the features."
-            )
+        else:
+            check_stale(target, f"{path.parent} has no {path.name}")
     return copies
 
 

@@ -1,20 +1,29 @@
 """What all converters share: reading pairs of ids, their duplicates, writing atomic files."""
 
+import gzip
+import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from recbole_diffusion.errors import UserError
 
 Pair = tuple[int, int]
+# Lines without their ends, all bytes, or what writes to a stream.
+Content = Iterable[str] | bytes | Callable[[BinaryIO], None]
 
 INTER_HEADER = "user_id:token\titem_id:token"
 TIMED_HEADER = f"{INTER_HEADER}\ttimestamp:float"
 MAX_ID_DIGITS = 18  # the longest ids that always fit int64
 MAX_SHOWN = 60
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+BREAKS = re.compile(r"\r\n|[\t\r\n]")  # what no atomic file holds inside a text
 
 
 def read_pairs(path: Path) -> Iterator[Pair]:
@@ -52,15 +61,8 @@ def read_array_pairs(path: Path) -> Iterator[Pair]:
             negative id; the message names the file and, for an id, the row, counted from 0.
     """
     expected = "a .npy file of integers [n, 2], rows `user item`"
-    try:
-        with path.open("rb") as file:
-            pairs = np.lib.format.read_array(file, allow_pickle=False)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}), expected {expected}."
-        ) from error
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: found {error}, expected {expected}.") from error
+    with _array_refusals(path, expected), path.open("rb") as file:
+        pairs = np.lib.format.read_array(file, allow_pickle=False)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
         found = f"{pairs.dtype} of shape {pairs.shape}"
         raise UserError(f"{path}: found {found}, expected {expected}.")
@@ -72,6 +74,66 @@ def read_array_pairs(path: Path) -> Iterator[Pair]:
         found = f"{pairs[row].tolist()} ({len(negative)} such rows)"
         raise UserError(f"{path}, row {row}: found {found}, expected non-negative integers.")
     yield from map(tuple, pairs.tolist())
+
+
+@contextmanager
+def _array_refusals(path: Path, expected: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}), expected {expected}."
+        ) from error
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: found {error}, expected {expected}.") from error
+
+
+def open_matrix(path: Path) -> np.ndarray:
+    """Opens a matrix of numbers without loading it.
+
+    Args:
+        path: ``.npy`` file of floats [n, d]; nothing in it is unpickled.
+
+    Returns:
+        The matrix, mapped into memory; read-only.
+
+    Raises:
+        UserError: The file cannot be read, or is of another kind or shape.
+    """
+    expected = "a .npy file of floats [n, d]"
+    with _array_refusals(path, expected):
+        matrix = np.lib.format.open_memmap(path, mode="r")
+    is_matrix = matrix.ndim == 2 and matrix.size > 0
+    if not is_matrix or not np.issubdtype(matrix.dtype, np.floating):
+        found = f"{matrix.dtype} of shape {matrix.shape}"
+        raise UserError(f"{path}: found {found}, expected {expected}.")
+    return matrix
+
+
+def feature_writer(path: Path, matrix: np.ndarray, rows: np.ndarray) -> Callable[[BinaryIO], None]:
+    """Gives what writes rows of a matrix as an ``.npz`` of features.
+
+    Args:
+        path: Where the matrix comes from, for messages.
+        matrix: Floats [n, d].
+        rows: Rows to write [m]; their numbers are the ids.
+
+    Returns:
+        Writes the arrays ``ids`` (texts) [m] and ``matrix`` (float32) [m, d] to a stream, and
+        raises ``UserError`` at values that are not finite in float32.
+    """
+
+    def write(stream: BinaryIO) -> None:
+        with np.errstate(over="ignore"):  # infinity is refused below
+            kept = matrix[rows].astype(np.float32, copy=False)
+        is_bad = ~np.isfinite(kept).all(axis=1)
+        if is_bad.any():
+            row = rows[is_bad][0]
+            found = f"NaN or infinite values ({is_bad.sum()} such rows)"
+            raise UserError(f"{path}, row {row}: found {found}, expected finite numbers.")
+        np.savez(stream, ids=rows.astype(str), matrix=kept)
+
+    return write
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -88,31 +150,48 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
             before its last line.
     """
     last = 0
-    try:
-        # Binary lines end at \n alone, so the numbers are those of an editor, whatever the text.
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                line = _decode(path, number, raw)
-                if not line:
-                    continue
-                if number > last + 1:
-                    raise line_error(path, last + 1, "an empty line", "empty lines only at the end")
-                last = number
-                yield number, line
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}), expected a text file."
-        ) from error
+    for number, text in text_lines(path):
+        line = text.removesuffix("\n").removesuffix("\r")
+        if not line:
+            continue
+        if number > last + 1:
+            raise line_error(path, last + 1, "an empty line", "empty lines only at the end")
+        last = number
+        yield number, line
     if not last:
         raise UserError(f"{path}: found no line, expected at least one.")
 
 
-def _decode(path: Path, number: int, raw: bytes) -> str:
+def text_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Streams the lines of a text file, plain or compressed.
+
+    Args:
+        path: Text file; it is read as gzip if its name ends in ``.gz``.
+        encoding: How its texts are stored.
+
+    Yields:
+        Line number, counted from 1, and the line with its end.
+
+    Raises:
+        UserError: The file cannot be read or is not of this encoding.
+    """
     try:
-        return raw.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        # Binary lines end at \n alone, so the numbers are those of an editor, whatever the text.
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                yield number, _decode(path, number, raw, encoding)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        expected = "a gzip file of text" if path.suffix == ".gz" else "a text file"
+        raise UserError(f"{path}: cannot be read ({reason}), expected {expected}.") from error
+
+
+def _decode(path: Path, number: int, raw: bytes, encoding: str) -> str:
+    try:
+        return raw.decode(encoding)
     except UnicodeDecodeError as error:
         found = f"the byte 0x{raw[error.start]:02x} at column {error.start + 1}"
-        raise line_error(path, number, found, "UTF-8 text") from error
+        raise line_error(path, number, found, f"{encoding.upper()} text") from error
 
 
 def parse_id(path: Path, number: int, text: str) -> int:
@@ -126,6 +205,29 @@ def parse_id(path: Path, number: int, text: str) -> int:
         expected = f"a non-negative integer of at most {MAX_ID_DIGITS} digits"
         raise line_error(path, number, shown(text), expected)
     return int(text)
+
+
+def parse_number(path: Path, number: int, text: str) -> str:
+    """The text of a finite decimal number, without white space around it.
+
+    Raises:
+        UserError: Another text; the message names file and line.
+    """
+    text = text.strip()
+    # float() alone would also take "nan", "1_0" and digits of other scripts.
+    if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+        raise line_error(path, number, shown(text), "a finite number")
+    return text
+
+
+def on_one_line(text: str) -> str:
+    """A text with a space for each tab and line break, which no atomic file holds."""
+    return BREAKS.sub(" ", text)
+
+
+def spaced_genres(text: str) -> str:
+    """MovieLens' genres, ``A|B``, as a sequence of tokens."""
+    return text.replace("|", " ")
 
 
 def shown(text: str) -> str:
@@ -153,6 +255,36 @@ def drop_duplicates(pairs: Iterable[Pair]) -> tuple[list[Pair], int]:
         distinct[pair] = None
         total += 1
     return list(distinct), total - len(distinct)
+
+
+class DistinctPairs:
+    """Keeps the first of equal pairs of a stream, in a few dozen bytes a pair.
+
+    Attributes:
+        users: Number of each user, in the order of their first pairs.
+        items: Number of each item, likewise.
+        repeated: Pairs that were seen before.
+    """
+
+    def __init__(self) -> None:
+        self.users: dict[str, int] = {}
+        self.items: dict[str, int] = {}
+        self.repeated = 0
+        self._codes: set[int] = set()
+
+    def __len__(self) -> int:
+        """Number of distinct pairs."""
+        return len(self._codes)
+
+    def add(self, user: str, item: str) -> bool:
+        """Takes the next pair of the stream; True if it is new."""
+        row = self.users.setdefault(user, len(self.users))
+        code = row << 32 | self.items.setdefault(item, len(self.items))
+        if code in self._codes:
+            self.repeated += 1
+            return False
+        self._codes.add(code)
+        return True
 
 
 def separate_splits(
@@ -264,30 +396,52 @@ def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
             )
 
 
-def write_files(contents: Mapping[Path, Iterable[str] | bytes]) -> None:
-    """Writes files so that a failure while writing leaves all old files as they were.
-
-    Everything goes to temporary files beside the targets first; only then is each one moved into
-    its place.
+def check_stale(target: Path, reason: str) -> None:
+    """Refuses a file of features that an earlier conversion left, and this one does not write.
 
     Args:
-        contents: Lines without their ends, or all bytes, by target path.
+        target: The file.
+        reason: Why it is not written.
+
+    Raises:
+        UserError: The file exists: the host would join the old features to the new ids.
+    """
+    if target.exists():
+        raise UserError(
+            f"{target}: found features of an earlier conversion, expected none because {reason}; "
+            "delete the file or add the features."
+        )
+
+
+def write_files(contents: Mapping[Path, Content]) -> None:
+    """Writes files so that a failure while writing leaves all old files as they were.
+
+    Everything goes to temporary files beside the targets first, in the order given; only then is
+    each one moved into its place.
+
+    Args:
+        contents: What to write by target path.
 
     Raises:
         UserError: A folder or file cannot be written.
     """
     parts = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    made: list[Path] = []
     try:
-        for folder in {path.parent for path in contents}:
-            folder.mkdir(parents=True, exist_ok=True)
         try:
+            for folder in {path.parent for path in contents}:
+                made += _make_folder(folder)
             for path, content in contents.items():
                 _write(parts[path], content)
             for path, part in parts.items():
                 os.replace(part, path)
-        finally:
+        except BaseException:
             for part in parts.values():
                 part.unlink(missing_ok=True)
+            with suppress(OSError):  # no longer empty
+                for folder in reversed(made):
+                    folder.rmdir()
+            raise
     except OSError as error:
         # The whole error: it names no file when the disk is full.
         raise UserError(
@@ -295,9 +449,19 @@ def write_files(contents: Mapping[Path, Iterable[str] | bytes]) -> None:
         ) from error
 
 
-def _write(path: Path, content: Iterable[str] | bytes) -> None:
-    if isinstance(content, bytes):
+def _make_folder(folder: Path) -> list[Path]:
+    """Folders that were missing, the outermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def _write(path: Path, content: Content) -> None:
+    if callable(content):
+        with path.open("wb") as stream:
+            content(stream)
+    elif isinstance(content, bytes):
         path.write_bytes(content)
-        return
-    with path.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(f"{line}\n" for line in content)
+    else:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in content)

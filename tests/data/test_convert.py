@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from conversion_tools import refused, snapshot
 
-from recbole_diffusion.data.convert import (
-    ConversionReport,
-    convert_split,
-    main,
-)
+from recbole_diffusion.data.convert import main
+from recbole_diffusion.data.given import ConversionReport, convert_split
 from recbole_diffusion.data.released import write_files
 from recbole_diffusion.errors import UserError
 
@@ -44,21 +42,8 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "output"
 
 
-def snapshot(folder: Path) -> dict[str, bytes | None]:
-    """Every path below a folder with its content; None marks a folder."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
-
-
 def refusal(tmp_path: Path, source: Path, output: Path, **options: Any) -> str:
-    """The message of a refused conversion, which must not touch the disk."""
-    before = snapshot(tmp_path)
-    with pytest.raises(UserError) as caught:
-        convert_split(source, output, "toy", **options)
-    assert snapshot(tmp_path) == before
-    return str(caught.value)
+    return refused(tmp_path, convert_split, source, output, "toy", **options)
 
 
 def read_as_host(path: Path) -> pd.DataFrame:
@@ -301,7 +286,7 @@ def test_overwriting_does_not_leave_the_texts_of_other_items(
 
     message = refusal(tmp_path, source, output, overwrite=True)
 
-    assert message.startswith(f"{output / 'toy' / 'toy.item'}: found item texts of an earlier")
+    assert message.startswith(f"{output / 'toy' / 'toy.item'}: found features of an earlier")
 
 
 def test_folder_in_the_place_of_a_file_is_refused(

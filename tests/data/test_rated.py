@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from conversion_tools import snapshot
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.convert import main
@@ -32,13 +33,6 @@ def read(path: Path) -> list[tuple[str, ...]]:
 
 def parts_of(output: Path, name: str = "new") -> dict[str, list[tuple[str, ...]]]:
     return {part: read(output / name / f"{name}.{part}.inter") for part in SPLITS}
-
-
-def snapshot(folder: Path) -> dict[str, bytes | None]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
 
 
 @pytest.fixture

@@ -1,0 +1,92 @@
+"""Streaming a CSV or TSV file, with the line of each row."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from recbole_diffusion.data.released import line_error, shown, text_lines
+from recbole_diffusion.errors import UserError
+
+TAB_SUFFIXES = (".tsv", ".tab")
+ID_BREAKS = ("\t", "\r", "\n")
+
+
+@dataclass(frozen=True)
+class CsvTable:
+    """A table whose rows are read when they are iterated, once.
+
+    Attributes:
+        path: Where it lies.
+        columns: Names in the header.
+        rows: Number of each row's first line, counted from 1, and its fields by column.
+    """
+
+    path: Path
+    columns: list[str]
+    rows: Iterator[tuple[int, dict[str, str]]]
+
+
+def read_csv(path: Path, delimiter: str | None = None) -> CsvTable:
+    """Opens a table with a header; fields may stand in double quotes and then hold anything.
+
+    Args:
+        path: UTF-8 text, with or without a byte order mark; gzip if its name ends in ``.gz``.
+        delimiter: One character; by default a tab for ``.tsv`` and ``.tab``, else a comma.
+
+    Returns:
+        The table. Its rows raise ``UserError``, with file and line, where a row is malformed or
+        has another number of fields than the header.
+
+    Raises:
+        UserError: The file cannot be read or is empty, or a column occurs twice.
+    """
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    records = _records(path, delimiter or ("\t" if suffix in TAB_SUFFIXES else ","))
+    number, header = next(records, (1, []))
+    if not header:
+        raise UserError(f"{path}: found no line, expected a header and at least one row.")
+    columns = [column.strip() for column in header]
+    repeated = [column for n, column in enumerate(columns) if column and column in columns[:n]]
+    if repeated:
+        raise line_error(path, number, f"the column {shown(repeated[0])} again", "each once")
+    return CsvTable(path, columns, _rows(path, columns, records))
+
+
+def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Number of the first line, and fields, of each record that is not blank."""
+    lines = (
+        text.removeprefix("\ufeff") if number == 1 else text for number, text in text_lines(path)
+    )
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        number = reader.line_num + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise line_error(path, number, str(error), "fields as in CSV") from error
+        if fields:
+            yield number, fields
+
+
+def _rows(
+    path: Path, columns: list[str], records: Iterator[tuple[int, list[str]]]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    for number, fields in records:
+        if len(fields) != len(columns):
+            found = f"{len(fields)} fields in {shown(' '.join(fields))}"
+            raise line_error(path, number, found, f"{len(columns)} as in the header")
+        yield number, dict(zip(columns, fields, strict=True))
+
+
+def parse_token(path: Path, number: int, text: str) -> str:
+    """An id as it stands.
+
+    Raises:
+        UserError: It is blank or holds a tab or line break; the message names file and line.
+    """
+    if not text.strip() or any(character in text for character in ID_BREAKS):
+        raise line_error(path, number, f"the id {shown(text)}", "one without tabs and line breaks")
+    return text
