@@ -125,7 +125,7 @@ def test_missing_file_of_ids(tmp_path, dataset, matrix):
 def test_wrong_suffix(tmp_path, dataset, name, found):
     (tmp_path / name).write_text("ids")
     message = refusal(tmp_path / name, dataset)
-    assert message == f"found a {found} file, expected .npz or .npy"
+    assert message == f"found a {found} file, expected .npz, .npy or .parquet"
 
 
 @pytest.mark.parametrize("present", ["ids", "matrix"])

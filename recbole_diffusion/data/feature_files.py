@@ -1,0 +1,335 @@
+"""Files of feature vectors: their readers, block by block, and the writer of our own format."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.files import written_whole
+
+UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, pa.ArrowException)
+SUFFIXES = (".npz", ".npy", ".parquet")
+BLOCK_VALUES = 2**21  # some 8 MB, so that a matrix is never in memory twice
+
+# Rows and columns of the whole matrix, and the values there.
+Block = tuple[slice, slice, np.ndarray]
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Vectors by original id, whose values are still to be read.
+
+    Attributes:
+        source: The file, for messages.
+        ids: Original ids as texts [n], as the file orders them.
+        width: Length of a vector.
+        dtype: Type of the values in the file.
+        blocks: Parts of the matrix [n, width] that cover it once; can be read once.
+        remark: What else a message about absent ids has to say.
+    """
+
+    source: str
+    ids: np.ndarray
+    width: int
+    dtype: str
+    blocks: Iterator[Block]
+    remark: str = ""
+
+
+def read_table(
+    path: str | Path,
+    id_column: str = "item_id",
+    ids: str | Path | None = None,
+    columns: Sequence[str] = (),
+) -> FeatureTable:
+    """Open a file of feature vectors; its values are read as they are asked for.
+
+    Args:
+        path: ``.npz`` with arrays ``ids`` and ``matrix`` [n, width], ``.npy`` [n, width] beside a
+            text file with one id a line, or ``.parquet`` with a column of ids and either one
+            column of lists or columns of numbers.
+        id_column: Column of the ids in a ``.parquet``.
+        ids: File of the ids of a ``.npy``; default: the same name ending in ``.ids``.
+        columns: Columns of a ``.parquet`` to take; default: the only one of lists, else all of
+            numbers.
+
+    Raises:
+        UserError: File missing or of another kind, or wrong shape; for what only the values
+            tell, while they are read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    if path.suffix not in SUFFIXES:
+        raise UserError(
+            f"{path}: found a {path.suffix or 'suffixless'} file, expected .npz, .npy or .parquet"
+        )
+    with _readable(path):
+        if path.suffix == ".parquet":
+            return _open_parquet(path, id_column, columns)
+        if path.suffix == ".npz":
+            return _open_array(path, _ids_of_archive(path), "matrix.npy")
+        return _open_array(path, _ids_beside(path, ids), None)
+
+
+def write_features(path: str | Path, ids: Any, matrix: Any) -> None:
+    """Write a ``.npz`` that ``item_features`` reads; the file is whole or absent.
+
+    Args:
+        path: Target, ending in ``.npz``; its folder is made if it is missing.
+        ids: Original item ids [n], texts or whole numbers, each once.
+        matrix: Numbers [n, width]; anything but float16 and float32 is stored as float32.
+
+    Raises:
+        UserError: Another suffix or shape, repeated ids, NaN or infinite values.
+    """
+    path, ids, matrix = Path(path), np.asarray(ids), np.asarray(matrix)
+    if path.suffix != ".npz":
+        raise UserError(f"{path}: found a {path.suffix or 'suffixless'} file, expected .npz")
+    if matrix.dtype not in (np.float16, np.float32):
+        with (
+            np.errstate(over="ignore"),
+            refusals_of(f"{path}: not a matrix of numbers", ValueError),
+        ):
+            matrix = matrix.astype(np.float32)  # infinity is refused below
+    ids = ids.astype(str)
+    _check_shape(path, ids, matrix.shape, matrix.dtype)
+    check_unique(str(path), ids)
+    check_finite(str(path), ids, matrix)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as stream:
+        np.savez(stream, ids=ids, matrix=matrix)
+
+
+def check_unique(source: str, ids: np.ndarray) -> None:
+    """Refuse ids that are given more than once.
+
+    Raises:
+        UserError: Some are; the message shows the first of them.
+    """
+    unique, counts = np.unique(ids, return_counts=True)
+    if len(unique) < len(ids):
+        raise UserError(f"{source}: ids given more than once: {examples(unique[counts > 1])}")
+
+
+def check_finite(source: str, ids: np.ndarray, matrix: np.ndarray) -> None:
+    """Refuse NaN and infinity, in blocks of rows.
+
+    Args:
+        source: The file, for the message.
+        ids: Original id of each row [n].
+        matrix: [n, width].
+
+    Raises:
+        UserError: Some value is one; the message shows the first ids of such rows.
+    """
+    step = max(1, BLOCK_VALUES // max(1, matrix.shape[1]))
+    starts = range(0, len(matrix), step)
+    is_bad = [~np.isfinite(matrix[start : start + step]).all(axis=1) for start in starts]
+    bad = np.concatenate(is_bad) if is_bad else np.zeros(0, dtype=bool)
+    if bad.any():
+        raise UserError(f"{source}: NaN or infinite values in {examples(ids[bad])}")
+
+
+def examples(ids: np.ndarray) -> str:
+    """Number of some ids, and the first three."""
+    shown = ", ".join(repr(i) for i in ids[:3].tolist())
+    return (
+        f"{len(ids)} {'id' if len(ids) == 1 else 'ids'} ({shown}{', ...' if len(ids) > 3 else ''})"
+    )
+
+
+def _check_shape(path: Path, ids: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if ids.ndim != 1:
+        raise UserError(f"{path}: found ids of shape {ids.shape}, expected one dimension")
+    fits = len(shape) == 2 and len(ids) == shape[0] and shape[1] > 0
+    if not fits or not np.issubdtype(dtype, np.floating):
+        raise UserError(
+            f"{path}: found {len(ids)} ids and a {dtype} matrix of shape {shape}, "
+            "expected floats of shape (number of ids, width)"
+        )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    with refusals_of(f"{path}: not a readable array file", *UNREADABLE):
+        yield
+
+
+def _ids_of_archive(path: Path) -> np.ndarray:
+    with zipfile.ZipFile(path) as archive:
+        missing = {"ids.npy", "matrix.npy"} - set(archive.namelist())
+        if missing:
+            name = missing.pop().removesuffix(".npy")
+            raise UserError(f"{path}: expected the arrays `ids` and `matrix`: no {name}")
+        with archive.open("ids.npy") as stream:
+            ids: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+    return ids.astype(str)
+
+
+def _ids_beside(path: Path, given: str | Path | None) -> np.ndarray:
+    ids_path = Path(given) if given is not None else path.with_suffix(".ids")
+    if not ids_path.is_file():
+        raise UserError(f"{path}: expected the file {ids_path} beside it, one id a line")
+    with ids_path.open(encoding="utf-8-sig") as lines:
+        return np.array([line.removesuffix("\n") for line in lines], dtype=str)
+
+
+def _open_array(path: Path, ids: np.ndarray, member: str | None) -> FeatureTable:
+    with _array_stream(path, member) as (stream, size):
+        shape, _, dtype = _array_header(stream, size)
+    _check_shape(path, ids, shape, dtype)
+    return FeatureTable(str(path), ids, shape[1], str(dtype), _array_blocks(path, member))
+
+
+@contextmanager
+def _array_stream(path: Path, member: str | None) -> Iterator[tuple[Any, int]]:
+    """The bytes of an array, in a file of its own or in an archive, and their number."""
+    if member is None:
+        with path.open("rb") as stream:
+            yield stream, path.stat().st_size
+    else:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as part:
+            yield part, archive.getinfo(member).file_size
+
+
+def _array_header(stream: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and type of an array, which must have its size."""
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(stream)
+    else:
+        raise ValueError(f"found version {version} of the format, expected 1.0 or 2.0")
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded, expected numbers")
+    found, expected = size - stream.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if found != expected:
+        raise ValueError(f"found {found} bytes of values, expected {expected} for shape {shape}")
+    return shape, is_fortran, dtype
+
+
+def _array_blocks(path: Path, member: str | None) -> Iterator[Block]:
+    with _readable(path), _array_stream(path, member) as (stream, size):
+        (n_rows, width), is_fortran, dtype = _array_header(stream, size)
+        outer, inner = (width, n_rows) if is_fortran else (n_rows, width)
+        step = max(1, BLOCK_VALUES // max(1, inner))
+        for start in range(0, outer, step):
+            part = slice(start, min(start + step, outer))
+            shape = (part.stop - part.start, inner)
+            content = stream.read(shape[0] * shape[1] * dtype.itemsize)
+            values = np.frombuffer(content, dtype).reshape(shape)
+            yield (
+                (slice(0, n_rows), part, values.T)
+                if is_fortran
+                else (
+                    part,
+                    slice(0, width),
+                    values,
+                )
+            )
+        stream.read(1)  # at its end an archive compares its checksum
+
+
+def _open_parquet(path: Path, id_column: str, columns: Sequence[str]) -> FeatureTable:
+    # No buffers of whole row groups.
+    file = pq.ParquetFile(path, memory_map=True, pre_buffer=False, buffer_size=2**20)
+    schema = file.schema_arrow
+    for name in (id_column, *columns):
+        if name not in schema.names:
+            raise UserError(
+                f"{path}: found the columns {', '.join(schema.names)}, expected {name} among them"
+            )
+    chosen = list(columns) or _vector_columns(path, schema, id_column)
+    kinds = [schema.field(name).type for name in chosen]
+    is_list = len(chosen) == 1 and _is_list(kinds[0])
+    if not is_list and not all(_is_number(kind) for kind in kinds):
+        described = ", ".join(f"{n} ({k})" for n, k in zip(chosen, kinds, strict=True))
+        raise UserError(
+            f"{path}: found {described}, expected one column of lists, or columns of numbers"
+        )
+    ids = file.read([id_column]).column(id_column)
+    if ids.null_count:
+        raise UserError(f"{path}: column {id_column}: found {ids.null_count} rows without an id")
+    names = np.array(ids.cast(pa.string()).to_pylist(), dtype=str)
+    if not len(names):
+        raise UserError(f"{path}: found no row, expected at least one")
+    width = _list_width(file, chosen[0]) if is_list else len(chosen)
+    kind = str(kinds[0].value_type if is_list else kinds[0])
+    blocks = _parquet_blocks(path, file, names, chosen, width, is_list)
+    return FeatureTable(str(path), names, width, kind, blocks)
+
+
+def _vector_columns(path: Path, schema: pa.Schema, id_column: str) -> list[str]:
+    others = [field for field in schema if field.name != id_column]
+    lists = [field.name for field in others if _is_list(field.type)]
+    if len(lists) > 1:
+        raise UserError(
+            f"{path}: found several columns of lists ({', '.join(lists)}), expected one named by "
+            "the option `columns`"
+        )
+    found = lists or [field.name for field in others if _is_number(field.type)]
+    if not found:
+        raise UserError(
+            f"{path}: found the columns {', '.join(schema.names)}, expected beside {id_column} a "
+            "column of lists of numbers, or columns of numbers"
+        )
+    return found
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(check(kind) for check in is_list) and _is_number(kind.value_type)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _list_width(file: pq.ParquetFile, column: str) -> int:
+    first = next(file.iter_batches(batch_size=1, columns=[column])).column(0)[0].as_py()
+    return len(first or ())
+
+
+def _parquet_blocks(
+    path: Path,
+    file: pq.ParquetFile,
+    ids: np.ndarray,
+    columns: list[str],
+    width: int,
+    is_list: bool,
+) -> Iterator[Block]:
+    start, step = 0, max(1, BLOCK_VALUES // max(1, width))
+    with _readable(path), file:
+        for batch in file.iter_batches(batch_size=step, columns=columns):
+            rows = slice(start, start + len(batch))
+            if is_list:
+                lists = batch.column(0)
+                _check_lengths(path, ids[rows], lists, width)
+                values = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+            else:
+                # In the order asked for; a missing number becomes NaN.
+                parts = [batch.column(name).to_numpy(zero_copy_only=False) for name in columns]
+                values = np.column_stack(parts)
+            yield rows, slice(0, width), values
+            start = rows.stop
+
+
+def _check_lengths(path: Path, ids: np.ndarray, lists: pa.Array, width: int) -> None:
+    lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
+    other = np.flatnonzero((lengths != width) | (lengths == 0))
+    if len(other):
+        raise UserError(
+            f"{path}: found a vector of {lengths[other[0]]} numbers for {str(ids[other[0]])!r}, "
+            f"expected {width or 'at least one'}, as for the first id"
+        )
