@@ -231,8 +231,15 @@ def _open(config: Any, declared: _Declaration) -> FeatureTable:
     if declared.field:
         return _item_column(config, declared.field)
     path = _find_file(config, declared.file)
-    ids = _find_file(config, declared.ids) if declared.ids else None
-    return read_table(path, config["ITEM_ID_FIELD"], ids, declared.columns)
+    for option, suffixes in (("ids", (".npy", ".parquet")), ("columns", (".parquet",))):
+        if getattr(declared, option) and path.suffix not in suffixes:
+            raise UserError(
+                f"key `item_features`: {path}: found the option `{option}`, expected it with "
+                f"{' or '.join(suffixes)} only"
+            )
+    if path.suffix == ".parquet":
+        return read_table(path, declared.ids or config["ITEM_ID_FIELD"], None, declared.columns)
+    return read_table(path, ids=_find_file(config, declared.ids) if declared.ids else None)
 
 
 def _find_file(config: Any, name: str | None) -> Path:
