@@ -19,7 +19,7 @@ from recbole_diffusion.files import written_whole
 UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, pa.ArrowException)
 INDEX = "__index_level_"
 SUFFIXES = (".npz", ".npy", ".parquet")
-BLOCK_VALUES = 2**21  # some 8 MB, so that a matrix is never in memory twice
+BLOCK_VALUES = 2**19  # some 2 MB, so that a matrix is never in memory twice
 
 # Rows and columns of the whole matrix, and the values there.
 Block = tuple[slice, slice, np.ndarray]
@@ -316,7 +316,8 @@ def _parquet_blocks(
 ) -> Iterator[Block]:
     start, step = 0, max(1, BLOCK_VALUES // max(1, width))
     with _readable(path), file:
-        for batch in file.iter_batches(batch_size=step, columns=columns):
+        # Threads would each hold a block.
+        for batch in file.iter_batches(batch_size=step, columns=columns, use_threads=False):
             rows = slice(start, start + len(batch))
             if is_list:
                 lists = batch.column(0)

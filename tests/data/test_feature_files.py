@@ -83,7 +83,7 @@ def refusal(path, **options):
     return message.removeprefix(f"{path}: ")
 
 
-@pytest.mark.parametrize("block_values", [1, 2 * WIDTH + 1, 2**21])
+@pytest.mark.parametrize("block_values", [1, 2 * WIDTH + 1, 2**19])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same(tmp_path, monkeypatch, matrix, form, block_values):
     monkeypatch.setattr(feature_files, "BLOCK_VALUES", block_values)
