@@ -1,7 +1,9 @@
 """Files of feature vectors: each format against what was written, refusals, and memory."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -83,6 +85,7 @@ def refusal(path, **options):
     return message.removeprefix(f"{path}: ")
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize("block_values", [1, 2 * WIDTH + 1, 2**19])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same(tmp_path, monkeypatch, matrix, form, block_values):
@@ -140,6 +143,16 @@ def test_whole_numbers_and_half_precision_are_written(tmp_path):
     assert [table.dtype for table in tables] == ["float32", "float16"]
     for table in tables:
         np.testing.assert_array_equal(filled(table), np.eye(2))
+
+
+def test_the_example_of_the_docs_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).resolve().parents[2] / "docs" / "features.md").read_text("utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(code, {})
+    table = read_table(tmp_path / "mydata.image.npz")
+    assert table.ids.tolist() == ["book-7", "book-9"]
+    assert filled(table).shape == (2, 128)
 
 
 @pytest.mark.parametrize(

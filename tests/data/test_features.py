@@ -345,6 +345,7 @@ def refused(path, **features):
 ALL = [f"i{i}" for i in range(N_ITEMS)]
 
 
+@pytest.mark.compat
 @pytest.mark.parametrize("kept", ["[0,inf)", "[3,inf)"])
 def test_every_vector_is_its_items_after_filters_and_renumbering(mine, rng, kept):
     ids = [*ALL, "rare-1", "rare-2"]
