@@ -9,15 +9,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.files import written_whole
 
-UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, pa.ArrowException)
-INDEX = "__index_level_"
+UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
 SUFFIXES = (".npz", ".npy", ".parquet")
 BLOCK_VALUES = 2**19  # some 2 MB, so that a matrix is never in memory twice
 
@@ -74,9 +70,12 @@ def read_table(
         raise UserError(
             f"{path}: found a {path.suffix or 'suffixless'} file, expected .npz, .npy or .parquet"
         )
+    if path.suffix == ".parquet":
+        # Late: pyarrow is slow to load, and nothing else needs it.
+        from recbole_diffusion.data.parquet import open_parquet
+
+        return open_parquet(path, id_column, columns)
     with _readable(path):
-        if path.suffix == ".parquet":
-            return _open_parquet(path, id_column, columns)
         if path.suffix == ".npz":
             return _open_array(path, _ids_of_archive(path), "matrix.npy")
         return _open_array(path, _ids_beside(path, ids), None)
@@ -135,12 +134,17 @@ def check_finite(source: str, ids: np.ndarray, matrix: np.ndarray) -> None:
     Raises:
         UserError: Some value is one; the message shows the first ids of such rows.
     """
-    step = max(1, BLOCK_VALUES // max(1, matrix.shape[1]))
+    step = block_length(matrix.shape[1])
     starts = range(0, len(matrix), step)
     is_bad = [~np.isfinite(matrix[start : start + step]).all(axis=1) for start in starts]
     bad = np.concatenate(is_bad) if is_bad else np.zeros(0, dtype=bool)
     if bad.any():
         raise UserError(f"{source}: NaN or infinite values in {examples(ids[bad])}")
+
+
+def block_length(inner: int) -> int:
+    """Rows (or columns) of one block, each of ``inner`` values."""
+    return max(1, BLOCK_VALUES // max(1, inner))
 
 
 def examples(ids: np.ndarray) -> str:
@@ -226,7 +230,7 @@ def _array_blocks(path: Path, member: str | None) -> Iterator[Block]:
     with _readable(path), _array_stream(path, member) as (stream, size):
         (n_rows, width), is_fortran, dtype = _array_header(stream, size)
         outer, inner = (width, n_rows) if is_fortran else (n_rows, width)
-        step = max(1, BLOCK_VALUES // max(1, inner))
+        step = block_length(inner)
         for start in range(0, outer, step):
             part = slice(start, min(start + step, outer))
             shape = (part.stop - part.start, inner)
@@ -242,100 +246,3 @@ def _array_blocks(path: Path, member: str | None) -> Iterator[Block]:
                 )
             )
         stream.read(1)  # at its end an archive compares its checksum
-
-
-def _open_parquet(path: Path, id_column: str, columns: Sequence[str]) -> FeatureTable:
-    # No buffers of whole row groups.
-    file = pq.ParquetFile(path, pre_buffer=False, buffer_size=2**20)
-    schema = file.schema_arrow
-    for name in (id_column, *columns):
-        if name not in schema.names:
-            raise UserError(
-                f"{path}: found the columns {', '.join(schema.names)}, expected {name} among them"
-            )
-    chosen = list(columns) or _vector_columns(path, schema, id_column)
-    kinds = [schema.field(name).type for name in chosen]
-    is_list = len(chosen) == 1 and _is_list(kinds[0])
-    if not is_list and not all(_is_number(kind) for kind in kinds):
-        described = ", ".join(f"{n} ({k})" for n, k in zip(chosen, kinds, strict=True))
-        raise UserError(
-            f"{path}: found {described}, expected one column of lists, or columns of numbers"
-        )
-    ids = file.read([id_column]).column(id_column)
-    if ids.null_count:
-        raise UserError(f"{path}: column {id_column}: found {ids.null_count} rows without an id")
-    names = np.array(ids.cast(pa.string()).to_pylist(), dtype=str)
-    if not len(names):
-        raise UserError(f"{path}: found no row, expected at least one")
-    width = _list_width(file, chosen[0]) if is_list else len(chosen)
-    kind = str(kinds[0].value_type if is_list else kinds[0])
-    blocks = _parquet_blocks(path, file, names, chosen, width, is_list)
-    return FeatureTable(str(path), names, width, kind, blocks)
-
-
-def _vector_columns(path: Path, schema: pa.Schema, id_column: str) -> list[str]:
-    # Row numbers that pandas has written.
-    others = [f for f in schema if f.name != id_column and not f.name.startswith(INDEX)]
-    lists = [field.name for field in others if _is_list(field.type)]
-    if len(lists) > 1:
-        raise UserError(
-            f"{path}: found several columns of lists ({', '.join(lists)}), expected one named by "
-            "the option `columns`"
-        )
-    found = lists or [field.name for field in others if _is_number(field.type)]
-    if not found:
-        raise UserError(
-            f"{path}: found the columns {', '.join(schema.names)}, expected beside {id_column} a "
-            "column of lists of numbers, or columns of numbers"
-        )
-    return found
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    is_list = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(check(kind) for check in is_list) and _is_number(kind.value_type)
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    kinds = (pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean)
-    return any(check(kind) for check in kinds)
-
-
-def _list_width(file: pq.ParquetFile, column: str) -> int:
-    first = next(file.iter_batches(batch_size=1, columns=[column])).column(0)[0].as_py()
-    return len(first or ())
-
-
-def _parquet_blocks(
-    path: Path,
-    file: pq.ParquetFile,
-    ids: np.ndarray,
-    columns: list[str],
-    width: int,
-    is_list: bool,
-) -> Iterator[Block]:
-    start, step = 0, max(1, BLOCK_VALUES // max(1, width))
-    with _readable(path), file:
-        # Threads would each hold a block.
-        for batch in file.iter_batches(batch_size=step, columns=columns, use_threads=False):
-            rows = slice(start, start + len(batch))
-            if is_list:
-                lists = batch.column(0)
-                _check_lengths(path, ids[rows], lists, width)
-                values = lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-            else:
-                # In the order asked for; a missing number becomes NaN.
-                parts = [batch.column(name).to_numpy(zero_copy_only=False) for name in columns]
-                values = np.column_stack(parts)
-            yield rows, slice(0, width), values
-            start = rows.stop
-
-
-def _check_lengths(path: Path, ids: np.ndarray, lists: pa.Array, width: int) -> None:
-    lengths = pc.list_value_length(lists).fill_null(0).to_numpy()
-    other = np.flatnonzero((lengths != width) | (lengths == 0))
-    if len(other):
-        raise UserError(
-            f"{path}: found a vector of {lengths[other[0]]} numbers for {str(ids[other[0]])!r}, "
-            f"expected {width or 'at least one'}, as for the first id"
-        )

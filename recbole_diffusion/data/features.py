@@ -15,9 +15,9 @@ from torch import nn
 
 from recbole_diffusion.data.atomic import read_item_texts
 from recbole_diffusion.data.feature_files import (
-    BLOCK_VALUES,
     Block,
     FeatureTable,
+    block_length,
     check_finite,
     check_unique,
     examples,
@@ -274,7 +274,7 @@ def _column_blocks(source: str, ids: np.ndarray, rows: pd.Series, width: int) ->
             f"{source}: found a vector of {lengths[other[0]]} numbers for "
             f"{str(ids[other[0]])!r}, expected {width}, as for the first id"
         )
-    step = max(1, BLOCK_VALUES // width)
+    step = block_length(width)
     for start in range(0, len(rows), step):
         part = slice(start, min(start + step, len(rows)))
         with refusals_of(f"{source}: not numbers", ValueError):
