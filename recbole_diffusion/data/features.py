@@ -116,7 +116,7 @@ def load_item_features(config: Any, dataset: Any, name: str) -> np.ndarray:
         f"item_features.{name}: {np.count_nonzero(places)} items with features, "
         f"{is_absent.sum()} without ({declared.missing}), {np.count_nonzero(places == 0)} further "
         f"rows left out; width {table.width}, {table.dtype} read as {declared.dtype}, "
-        f"{table.source}"
+        f"{table.source}{table.remark}"
     )
     return joined
 

@@ -154,14 +154,17 @@ def test_empty_fields_are_left_out_of_a_text(mine, fake):
     np.testing.assert_array_equal(found[place["i5"]], vector("title number 5"))
 
 
-def test_items_without_a_text_are_items_without_features(mine, fake):
+def test_items_without_a_text_are_items_without_features(mine, fake, caplog):
     change_item(mine, "i4", 1, "")
     with pytest.raises(UserError) as caught:
         load(mine)
     message = str(caught.value)
     assert "no features for 1 id ('i4') of 12 items (8.3%), expected at most 5.0%" in message
     assert f"title of {mine / 'mine' / 'mine.item'} are empty for 1 id ('i4')" in message
+    caplog.set_level("INFO")
     dataset, found = load(mine, options={"max_missing": 0.1, "missing": "zero"})
+    assert "11 items with features, 1 without (zero), 1 further rows left out" in caplog.text
+    assert "are empty for 1 id ('i4')" in caplog.text
     assert not found[dataset.field2token_id["item_id"]["i4"]].any()
     assert [len(texts) for texts in fake.calls] == [12]
 
