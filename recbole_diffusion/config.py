@@ -9,6 +9,7 @@ import torch
 from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
+from recbole_diffusion.data.features import feature_names
 from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.keys import REFUSED, check_layer, check_values
@@ -76,6 +77,7 @@ class Config(HostConfig):
         if self.registration.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
             raise UserError(f"key `model`: {self.model} is not a general recommender")
         check_values(final)
+        feature_names(final)
         check_packages(self.registration, final)
         data_path = final["data_path"]
         final["data_path"] = ""

@@ -98,11 +98,11 @@ def evaluate_run(
         UserError: No run with a best epoch, other keys, or data that have changed.
     """
     config = _saved_config("--evaluate", folder, "best.pth", config_dict)
-    device_operations = repeatable_operations(config["device"])
-    with device_operations, report.run_logger(None, config["state"]) as logger:
+    with repeatable_operations(config["device"]):
         run = _Run(config)
-        result = run.evaluate(run.make_trainer(Path(folder).resolve()))
-        report.log_table(logger, config, result)
+        with report.run_logger(None, config["state"]) as logger:
+            result = run.evaluate(run.make_trainer(Path(folder).resolve()))
+            report.log_table(logger, config, result)
     return result
 
 
@@ -154,6 +154,7 @@ class _Run:
         config: The settings.
         split: The data.
         network: The model, fresh, on its device.
+        messages: What was told while it was made, for the run's log.
     """
 
     def __init__(self, config: Config) -> None:
@@ -163,7 +164,8 @@ class _Run:
         config["split_hash"] = self.split.digest
         config["data_hash"] = self.split.data_digest
         seed_everything(config["seed"])
-        self.network = _make_model(config, self.split.train._dataset)
+        with report.kept_messages(config["state"]) as self.messages:
+            self.network = _make_model(config, self.split.train._dataset)
 
     def make_trainer(self, folder: Path) -> Any:
         """The trainer whose checkpoints lie in ``folder``."""
@@ -194,7 +196,8 @@ class _Run:
 
 def _train(run: _Run, folder: Path, is_resumed: bool) -> dict[str, Any]:
     log_level = run.config["state"]
-    with sole_writer(folder / "run.log"), report.run_logger(folder, log_level) as logger:
+    own_log = report.run_logger(folder, log_level, run.messages)
+    with sole_writer(folder / "run.log"), own_log as logger:
         remove_unfinished(folder)
         try:
             with refusals_of(f"model {run.config.model}", ImportError):

@@ -6,7 +6,7 @@ import platform
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,8 +79,37 @@ class _PlainFormatter(logging.Formatter):
         return _COLOUR.sub("", super().format(record))
 
 
+class _Kept(logging.Handler):
+    """Keeps messages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 @contextmanager
-def run_logger(folder: Path | None, level: str) -> Iterator[logging.Logger]:
+def kept_messages(level: str) -> Iterator[list[logging.LogRecord]]:
+    """Messages of a stage before the run's folder is made: told now, and kept for its log.
+
+    Args:
+        level: Of the messages that are told.
+    """
+    kept = _Kept()
+    with run_logger(None, level) as logger:
+        logger.addHandler(kept)
+        try:
+            yield kept.records
+        finally:
+            logger.removeHandler(kept)
+
+
+@contextmanager
+def run_logger(
+    folder: Path | None, level: str, earlier: Sequence[logging.LogRecord] = ()
+) -> Iterator[logging.Logger]:
     """The root logger, which RecBole uses, writing to the console and to ``folder/run.log``.
 
     Handlers are removed at the end, so that a second run in the process has a log of its own.
@@ -88,6 +117,7 @@ def run_logger(folder: Path | None, level: str) -> Iterator[logging.Logger]:
     Args:
         folder: The run's; None writes no file.
         level: Of the messages that are told.
+        earlier: Messages that only the file still lacks.
     """
     logger = logging.getLogger()
     before = logger.level
@@ -97,6 +127,8 @@ def run_logger(folder: Path | None, level: str) -> Iterator[logging.Logger]:
     logger.setLevel(level.upper())
     for handler in handlers:
         logger.addHandler(handler)
+    for record in earlier if folder is not None else ():
+        handlers[0].handle(record)
     try:
         yield logger
     finally:

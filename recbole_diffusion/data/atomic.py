@@ -1,13 +1,14 @@
 """Reading one atomic file: every text as it stands, every row as long as the header."""
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, refusals_of
 
 # An empty field alone is missing; `NA`, `None` and quotation marks are texts like any other.
 AS_IT_STANDS: dict[str, Any] = {
@@ -42,6 +43,45 @@ def read_atomic_file(path: str | Path, **options: Any) -> pd.DataFrame:
     for column in table.columns[table.columns.str.endswith("_seq")]:
         table[column] = table[column].fillna("")
     return table
+
+
+def read_item_texts(
+    config: Any, fields: Sequence[str], kind: str | None = None
+) -> tuple[Path, pd.DataFrame]:
+    """Columns of the ``.item`` file as they stand there, whatever ``load_col`` says.
+
+    Args:
+        config: Settings, which name the data set, its folder and its separator.
+        fields: Columns beside the ids.
+        kind: RecBole's type that these must have; None takes any.
+
+    Returns:
+        The file, and its texts: the column of the ids first, an empty text where a field is empty.
+
+    Raises:
+        UserError: File or column missing, a column of another type, or a malformed row.
+    """
+    path = Path(config["data_path"]) / f"{config['dataset']}.item"
+    separator, encoding = config["field_separator"], config["encoding"] or "utf-8"
+    if not path.is_file():
+        raise UserError(f"{path}: no such file, expected it for its columns {', '.join(fields)}")
+    with refusals_of(f"{path}", UnicodeDecodeError), path.open(encoding=encoding) as lines:
+        header = next(lines, "").rstrip("\n").split(separator)
+    columns = {column.partition(":")[0]: column for column in header}
+    wanted = [config["ITEM_ID_FIELD"], *fields]
+    for field in wanted:
+        if field not in columns:
+            raise UserError(
+                f"{path}: found the columns {', '.join(header)}, expected {field} among them"
+            )
+    for field in fields:
+        if kind is not None and columns[field] != f"{field}:{kind}":
+            raise UserError(f"{path}: found the column {columns[field]}, expected {field}:{kind}")
+    named = [columns[field] for field in wanted]
+    table = read_atomic_file(
+        path, delimiter=separator, encoding=encoding, usecols=named, dtype=dict.fromkeys(named, str)
+    )
+    return path, table[named].fillna("").set_axis(wanted, axis=1)
 
 
 def check_rows(path: str | Path, separator: str, encoding: str) -> None:

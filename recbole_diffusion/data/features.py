@@ -1,98 +1,323 @@
-"""Matrices of a user's own, one row an item or a user, joined by original id."""
+"""Feature vectors of a user's own, joined to items (or users) by original id.
 
-import zipfile
-import zlib
+Files are read by ``data.feature_files``, texts encoded by ``data.encode``.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from torch import nn
 
+from recbole_diffusion.data.atomic import read_item_texts
+from recbole_diffusion.data.feature_files import (
+    Block,
+    FeatureTable,
+    block_length,
+    check_finite,
+    check_unique,
+    examples,
+    read_table,
+)
 from recbole_diffusion.errors import UserError, refusals_of
 
-UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+# Channels that models make from the interactions.
+RESERVED = ("social", "knowledge")
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+SOURCES = ("file", "field", "fields")
+ONLY_WITH = {"ids": "file", "columns": "file", "encoder": "fields"}
+
+
+@dataclass(frozen=True)
+class _Declaration:
+    """What the key ``item_features`` says of one name; docs/features.md describes the options."""
+
+    file: str | None = None
+    field: str | None = None
+    fields: Sequence[str] = ()
+    ids: str | None = None
+    columns: Sequence[str] = ()
+    encoder: str = DEFAULT_ENCODER
+    dtype: str = "float32"
+    width: int | None = None
+    missing: str = "mean"
+    max_missing: float = 0.05
+
+
+EXPECTED = {
+    **dict.fromkeys(("file", "field", "ids", "encoder"), "a text"),
+    **dict.fromkeys(("fields", "columns"), "a list of column names, each once"),
+    "dtype": "float32 or float16",
+    "width": "a whole number above 0",
+    "missing": "mean, zero or error",
+    "max_missing": "a number from 0 to 1",
+}
+
+
+def feature_names(config: Any) -> list[str]:
+    """Check all that the key ``item_features`` declares.
+
+    Args:
+        config: Settings, of which this reads that key alone.
+
+    Returns:
+        The names declared, in their order.
+
+    Raises:
+        UserError: A name that is taken or cannot name a module, or an option that is unknown, of
+            another type, or beside one that it does not go with.
+    """
+    return list(_declarations(config))
+
+
+def load_item_features(config: Any, dataset: Any, name: str) -> np.ndarray:
+    """Read, or encode, the vectors of one name, and tell in the log how many items have one.
+
+    Args:
+        config: Settings.
+        dataset: RecBole's dataset, whose items are used.
+        name: Of those declared under ``item_features``.
+
+    Returns:
+        [n_items, width], float32 or as the option ``dtype`` says, on the CPU; rows in the order of
+        internal ids, row 0 (padding) zero. An item without a vector has what ``missing`` says.
+
+    Raises:
+        UserError: A malformed declaration or file, NaN or infinite values, repeated ids, no id of
+            the data set, another width than ``width``, or more than ``max_missing`` of all items
+            without a vector.
+    """
+    declared, field = _declarations(config)[name], config["ITEM_ID_FIELD"]
+    table = _open(config, declared)
+    if declared.width not in (None, table.width):
+        raise UserError(
+            f"{table.source}: found width {table.width}, expected {declared.width} "
+            f"(item_features.{name}.width)"
+        )
+    tokens = dataset.field2id_token[field].astype(str)
+    places = _places(table, tokens)
+    if not places.any():
+        raise UserError(
+            f"{table.source}: none of its {examples(table.ids)} is a `{field}` of the data set, "
+            f"whose ids look like {_some(tokens)}"
+        )
+    is_absent = np.ones(len(tokens), dtype=bool)
+    is_absent[0] = is_absent[places] = False
+    _refuse_gaps(name, declared, table, tokens, is_absent)
+    joined = _joined(table, places, tokens, declared.dtype)
+    if declared.missing == "mean" and is_absent.any():
+        n_present = len(tokens) - 1 - is_absent.sum()
+        joined[is_absent] = joined.sum(axis=0, dtype=np.float64) / n_present
+    getLogger().info(
+        f"item_features.{name}: {np.count_nonzero(places)} items with features, "
+        f"{is_absent.sum()} without ({declared.missing}), {np.count_nonzero(places == 0)} further "
+        f"rows left out; width {table.width}, {table.dtype} read as {declared.dtype}, "
+        f"{table.source}{table.remark}"
+    )
+    return joined
+
+
+def declared_texts(config: Any, name: str) -> tuple[list[str], str]:
+    """Columns and encoder of a name whose texts are encoded.
+
+    Args:
+        config: Settings.
+        name: Of those declared under ``item_features``.
+
+    Raises:
+        UserError: It is not declared, or not by ``fields``.
+    """
+    declared = _declarations(config).get(name)
+    if declared is None or not declared.fields:
+        raise UserError(
+            f"key `item_features`: found {config['item_features']!r}, expected {name}: "
+            "{fields: [column, ...]} there, or the columns by --fields"
+        )
+    return list(declared.fields), declared.encoder
 
 
 def load_matrix(path: str | Path, dataset: Any, field: str) -> np.ndarray:
-    """Read a feature matrix and put its rows in the order of the data set's internal ids.
+    """Read vectors of all ids of a field, none missing and none more.
 
     Args:
-        path: ``.npz`` with arrays ``ids`` (texts) and ``matrix`` [n, d], or ``.npy`` [n, d] beside
-            a text file of the same name ending in ``.ids``, one original id a line.
+        path: A file that ``feature_files.read_table`` reads.
         dataset: RecBole's dataset, whose ids are used.
         field: Name of the id field, such as ``item_id``.
 
     Returns:
-        float32 [n_ids, d]; row 0 (padding) is zero.
+        float32 [n_ids, d]; rows in the order of internal ids, row 0 (padding) zero.
 
     Raises:
         UserError: File missing or of another kind, wrong shape, NaN or infinite values, repeated
             ids, ids that the data set lacks, or ids of the data set without a row.
     """
-    path = Path(path)
-    ids, matrix = _read(path)
-    if ids.ndim != 1:
-        raise UserError(f"{path}: found ids of shape {ids.shape}, expected one dimension")
-    fits = matrix.ndim == 2 and len(ids) == len(matrix) and matrix.shape[1] > 0
-    if not fits or not np.issubdtype(matrix.dtype, np.floating):
-        raise UserError(
-            f"{path}: found {len(ids)} ids and a {matrix.dtype} matrix of shape {matrix.shape}, "
-            "expected floats of shape (number of ids, width)"
-        )
-    with np.errstate(over="ignore"):  # infinity is refused below
-        matrix = matrix.astype(np.float32, copy=False)
-    bad = ~np.isfinite(matrix).all(axis=1)
-    if bad.any():
-        raise UserError(f"{path}: NaN or infinite values in {_examples(ids[bad])}")
-    unique, counts = np.unique(ids, return_counts=True)
-    if len(unique) < len(ids):
-        raise UserError(f"{path}: ids given more than once: {_examples(unique[counts > 1])}")
-
+    table = read_table(path, id_column=field)
     tokens = dataset.field2id_token[field].astype(str)
-    position = {token: row for row, token in enumerate(tokens) if row > 0}
-    unknown = np.array([i for i in ids if i not in position])
+    places = _places(table, tokens)
+    unknown = table.ids[places == 0]
     if len(unknown):
         raise UserError(
-            f"{path}: {_examples(unknown)} match no `{field}` of the data set, "
-            f"whose ids look like {', '.join(map(repr, tokens[1:4].tolist()))}"
+            f"{path}: {examples(unknown)} match no `{field}` of the data set, "
+            f"whose ids look like {_some(tokens)}"
         )
-    if len(ids) < len(position):
-        missing = np.array(sorted(position.keys() - set(ids)))
-        raise UserError(f"{path}: no row for {_examples(missing)} of field `{field}`")
-    joined = np.zeros((len(tokens), matrix.shape[1]), dtype=np.float32)
-    joined[[position[i] for i in ids]] = matrix
+    if len(places) < len(tokens) - 1:
+        missing = np.sort(np.delete(tokens, [0, *places]))
+        raise UserError(f"{path}: no row for {examples(missing)} of field `{field}`")
+    return _joined(table, places, tokens, "float32")
+
+
+def _declarations(config: Any) -> dict[str, _Declaration]:
+    declared = config["item_features"] or {}
+    if not isinstance(declared, Mapping):
+        raise UserError(f"key `item_features`: found {declared!r}, expected name: {{file: path}}")
+    for name in declared:
+        is_free = name not in RESERVED and not hasattr(nn.ModuleDict(), str(name))
+        if not (is_free and isinstance(name, str) and name.isidentifier()):
+            raise UserError(
+                f"key `item_features`: found the name {name!r}, expected one of letters, digits "
+                f"and _ that is not taken (as {', '.join(RESERVED)} are)"
+            )
+    return {name: _declaration(name, options) for name, options in declared.items()}
+
+
+def _declaration(name: str, options: Any) -> _Declaration:
+    key = f"key `item_features`: {name}"
+    given = [s for s in SOURCES if s in options] if isinstance(options, Mapping) else []
+    if len(given) != 1:
+        raise UserError(
+            f"{key}: found {options!r}, expected one of {{file: path}}, {{field: column}} and "
+            "{fields: [column, ...]}"
+        )
+    known = [option.name for option in fields(_Declaration)]
+    for option, value in options.items():
+        if option not in known:
+            raise UserError(
+                f"{key}: unknown option {option!r}, expected some of {', '.join(known)}"
+            )
+        if ONLY_WITH.get(option, given[0]) != given[0]:
+            raise UserError(
+                f"{key}: found {option!r} beside {given[0]!r}, expected it beside "
+                f"{ONLY_WITH[option]!r} only"
+            )
+        if not _fits(option, value):
+            raise UserError(f"{key}: {option}: found {value!r}, expected {EXPECTED[option]}")
+    checked: dict[str, Any] = dict(options)
+    return _Declaration(**checked)
+
+
+def _fits(option: str, value: Any) -> bool:
+    """Whether an option has a value of its kind."""
+    if option in ("fields", "columns"):
+        is_list = isinstance(value, list) and value and all(isinstance(v, str) for v in value)
+        return bool(is_list) and len(set(value)) == len(value)
+    if option == "width":
+        return type(value) is int and value > 0
+    if option == "max_missing":
+        return type(value) in (int, float) and 0 <= value <= 1
+    choices = {"dtype": ("float32", "float16"), "missing": ("mean", "zero", "error")}
+    return isinstance(value, str) and value != "" and value in choices.get(option, (value,))
+
+
+def _open(config: Any, declared: _Declaration) -> FeatureTable:
+    if declared.fields:
+        # Late, as it is a command too, which must not be loaded before it is run.
+        from recbole_diffusion.data.encode import encoded_table
+
+        return encoded_table(config, declared.fields, declared.encoder)
+    if declared.field:
+        return _item_column(config, declared.field)
+    path = _find_file(config, declared.file)
+    for option, suffixes in (("ids", (".npy", ".parquet")), ("columns", (".parquet",))):
+        if getattr(declared, option) and path.suffix not in suffixes:
+            raise UserError(
+                f"key `item_features`: {path}: found the option `{option}`, expected it with "
+                f"{' or '.join(suffixes)} only"
+            )
+    if path.suffix == ".parquet":
+        return read_table(path, declared.ids or config["ITEM_ID_FIELD"], None, declared.columns)
+    return read_table(path, ids=_find_file(config, declared.ids) if declared.ids else None)
+
+
+def _find_file(config: Any, name: str | None) -> Path:
+    """A path from the data set's folder, else from the working directory."""
+    places = [Path(folder or "", str(name)).resolve() for folder in (config["data_path"], ".")]
+    for path in places:
+        if path.is_file():
+            return path
+    found = " and ".join(str(path) for path in dict.fromkeys(places))
+    raise UserError(f"key `item_features`: file {name!r}: found no {found}, expected one of them")
+
+
+def _item_column(config: Any, column: str) -> FeatureTable:
+    """A column of numbers of the ``.item`` file, whatever the run loads of it."""
+    path, table = read_item_texts(config, [column], "float_seq")
+    texts = table[column].str.strip()
+    is_given = (texts != "").to_numpy()
+    if not is_given.any():
+        raise UserError(f"{path}: column {column}: found no numbers, expected some")
+    ids = table[config["ITEM_ID_FIELD"]].to_numpy(dtype=str)[is_given]
+    rows = texts[is_given].str.split(config["seq_separator"])
+    width = len(rows.iloc[0])
+    blocks = _column_blocks(f"{path}: column {column}", ids, rows, width)
+    return FeatureTable(f"{path}: column {column}", ids, width, "float_seq", blocks)
+
+
+def _column_blocks(source: str, ids: np.ndarray, rows: pd.Series, width: int) -> Iterator[Block]:
+    lengths = rows.str.len().to_numpy()
+    other = np.flatnonzero(lengths != width)
+    if len(other):
+        raise UserError(
+            f"{source}: found a vector of {lengths[other[0]]} numbers for "
+            f"{str(ids[other[0]])!r}, expected {width}, as for the first id"
+        )
+    step = block_length(width)
+    for start in range(0, len(rows), step):
+        part = slice(start, min(start + step, len(rows)))
+        with refusals_of(f"{source}: not numbers", ValueError):
+            values = np.array(rows.iloc[part].tolist(), dtype=str).astype(np.float64)
+        yield part, slice(0, width), values
+
+
+def _places(table: FeatureTable, tokens: np.ndarray) -> np.ndarray:
+    """Internal id of each row of a table; 0 for an id that the data set lacks."""
+    check_unique(table.source, table.ids)
+    known = pd.Index(tokens[1:].astype(object))
+    return np.asarray(known.get_indexer(table.ids.astype(object))) + 1
+
+
+def _joined(table: FeatureTable, places: np.ndarray, tokens: np.ndarray, dtype: str) -> np.ndarray:
+    """The matrix in the order of internal ids, filled block by block."""
+    joined = np.zeros((len(tokens), table.width), dtype)
+    for rows, columns, values in table.blocks:
+        is_known = places[rows] > 0
+        with np.errstate(over="ignore"):  # infinity is refused below
+            joined[places[rows][is_known], columns] = values[is_known]
+    check_finite(table.source, tokens, joined)
     return joined
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if path.suffix not in (".npz", ".npy"):
-        raise UserError(
-            f"{path}: found a {path.suffix or 'suffixless'} file, expected .npz or .npy"
-        )
-    with refusals_of(f"{path}: not a readable array file", *UNREADABLE):
-        return _read_archive(path) if path.suffix == ".npz" else _read_plain(path)
-
-
-def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    with path.open("rb") as stream, np.lib.npyio.NpzFile(stream, allow_pickle=False) as content:
-        missing = {"ids", "matrix"} - set(content.files)
-        if missing:
-            raise UserError(f"{path}: expected the arrays `ids` and `matrix`: no {missing.pop()}")
-        return content["ids"].astype(str), content["matrix"]
-
-
-def _read_plain(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    ids_path = path.with_suffix(".ids")
-    if not ids_path.is_file():
-        raise UserError(f"{path}: expected the file {ids_path} beside it, one id a line")
-    ids = ids_path.read_text(encoding="utf-8-sig").splitlines()
-    with path.open("rb") as stream:
-        return np.array(ids, dtype=str), np.lib.format.read_array(stream, allow_pickle=False)
-
-
-def _examples(ids: np.ndarray) -> str:
-    shown = ", ".join(repr(i) for i in ids[:3].tolist())
-    return (
-        f"{len(ids)} {'id' if len(ids) == 1 else 'ids'} ({shown}{', ...' if len(ids) > 3 else ''})"
+def _refuse_gaps(
+    name: str,
+    declared: _Declaration,
+    table: FeatureTable,
+    tokens: np.ndarray,
+    is_absent: np.ndarray,
+) -> None:
+    """Refuse more items without features than are allowed."""
+    n_items, absent = len(tokens) - 1, tokens[is_absent]
+    allowed = 0.0 if declared.missing == "error" else declared.max_missing
+    if len(absent) <= allowed * n_items:
+        return
+    raise UserError(
+        f"{table.source}: no features for {examples(absent)} of {n_items} items "
+        f"({len(absent) / n_items:.1%}), expected at most {allowed:.1%} "
+        f"(item_features.{name}: options `missing` and `max_missing`){table.remark}"
     )
+
+
+def _some(tokens: np.ndarray) -> str:
+    return ", ".join(map(repr, tokens[1:4].tolist()))

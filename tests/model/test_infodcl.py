@@ -64,7 +64,8 @@ class TinyDataset:
 
 def settings(**changes):
     """The defaults of the property file, small, with some keys changed."""
-    defaults = read_properties(properties_folder() / "model" / "InfoDCL.yaml")
+    own = read_properties(properties_folder() / "model" / "InfoDCL.yaml")
+    defaults = {"item_features": None, **own}
     fields = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "NEG_PREFIX": "neg_"}
     small = {"embedding_size": SIZE, "steps": STEPS, "device": torch.device("cpu")}
     assert set(changes) <= set(defaults)
