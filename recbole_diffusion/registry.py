@@ -16,7 +16,7 @@ from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
 from recbole_diffusion.model.infodcl import InfoDCL
 from recbole_diffusion.model.ldiffrec import LDiffRec, LTDiffRec
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
-from recbole_diffusion.trainer.infodcl import InfoDCLTrainer
+from recbole_diffusion.trainer.channels import ChannelTrainer
 from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
 from recbole_diffusion.trainer.rows import RowTrainer
 
@@ -129,7 +129,7 @@ def register(
     return model_class
 
 
-register(InfoDCL, InfoDCLTrainer)
+register(InfoDCL, ChannelTrainer)
 register(DiffRec, RowTrainer)
 register(TDiffRec, RowTrainer)
 register(LDiffRec, LDiffRecTrainer)

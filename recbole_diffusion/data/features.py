@@ -96,3 +96,11 @@ def _examples(ids: np.ndarray) -> str:
     return (
         f"{len(ids)} {'id' if len(ids) == 1 else 'ids'} ({shown}{', ...' if len(ids) > 3 else ''})"
     )
+
+
+def feature_names(config: Any) -> list[str]:
+    return list(config["item_features"] or {})
+
+
+def load_item_features(config: Any, dataset: Any, name: str) -> np.ndarray:
+    return load_matrix(config["item_features"][name]["file"], dataset, config["ITEM_ID_FIELD"])

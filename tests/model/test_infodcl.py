@@ -186,7 +186,7 @@ def paper_generate(model, channel, items, noise, timesteps, use_embedded=False, 
     if use_psnet:
         metadata = model.get_buffer(f"metadata_{channel}").double().numpy()[items]
         noise = paper_psnet(noise, metadata, w, f"psnet.{channel}.", use_embedded=use_embedded)
-    steps = len(model.denoiser[channel].step_table)
+    steps = len(model.denoiser[channel].embed_step.step_table)
     level = paper_alphas_cumprod(steps)[timesteps][:, None]
     x_t = np.sqrt(level) * w["item_embedding.weight"][items] + np.sqrt(1 - level) * noise  # Eq. 9
     return paper_denoiser(x_t, timesteps, w, f"denoiser.{channel}.")
