@@ -41,6 +41,7 @@ class ChannelRecommender(EmbeddingRecommender):
         self.user_embedding = nn.Embedding(self.n_users, self.embedding_size)
         self.item_embedding = nn.Embedding(self.n_items, self.embedding_size)
         self._initialize_embeddings(config["embedding_std"])
+        self.register_buffer("has_metadata", torch.tensor(False))
         self.graph_channels: list[str] = []
         self._is_ready = False
 
@@ -55,7 +56,6 @@ class ChannelRecommender(EmbeddingRecommender):
         """Read features, and make room for graph channels; gives the width of each channel."""
         self.graph_channels = [name for name in channels if name in GRAPH_CHANNELS]
         self.n_neighbors = config["n_neighbors"]
-        self.register_buffer("has_metadata", torch.tensor(False))
         digests = {}
         for name in channels:
             if name in GRAPH_CHANNELS:
@@ -78,10 +78,10 @@ class ChannelRecommender(EmbeddingRecommender):
 
     @property
     def needs_base_embeddings(self) -> bool:
-        """Whether a channel is still to be made from pre-trained embeddings."""
-        if self.graph_channels and not self._is_ready:
+        """Whether ``set_base_embeddings`` is still to be called."""
+        if self.base_embedding_keys and not self._is_ready:
             self._is_ready = bool(self.has_metadata)  # once: reading a buffer waits for the GPU
-        return bool(self.graph_channels) and not self._is_ready
+        return bool(self.base_embedding_keys) and not self._is_ready
 
     @property
     def base_embedding_keys(self) -> set[str]:
@@ -110,8 +110,7 @@ class ChannelRecommender(EmbeddingRecommender):
             else:
                 metadata = knowledge_metadata(self.interactions, base[name], self.n_neighbors)
             self.get_buffer(f"metadata_{name}").copy_(torch.from_numpy(metadata))
-        if self.graph_channels:
-            self.has_metadata.fill_(True)
+        self.has_metadata.fill_(True)
 
     def propagated(self, item_embedding: Tensor) -> tuple[Tensor, Tensor]:
         """The users' and these item embeddings [n_items, d] after ``n_layers`` convolutions."""
