@@ -41,7 +41,6 @@ class ChannelRecommender(EmbeddingRecommender):
         self.user_embedding = nn.Embedding(self.n_users, self.embedding_size)
         self.item_embedding = nn.Embedding(self.n_items, self.embedding_size)
         self._initialize_embeddings(config["embedding_std"])
-        self.register_buffer("has_metadata", torch.tensor(False))
         self.graph_channels: list[str] = []
         self._is_ready = False
 
@@ -54,12 +53,13 @@ class ChannelRecommender(EmbeddingRecommender):
 
     def _load_channels(self, config: Any, dataset: Any, channels: list[str]) -> dict[str, int]:
         """Read features, and make room for graph channels; gives the width of each channel."""
+        self.register_buffer("has_metadata", torch.tensor(False))
         self.graph_channels = [name for name in channels if name in GRAPH_CHANNELS]
         self.n_neighbors = config["n_neighbors"]
         digests = {}
         for name in channels:
             if name in GRAPH_CHANNELS:
-                metadata = torch.zeros(self.n_items, _base_size(config, dataset, name))
+                metadata = torch.zeros(self.n_items, base_size(config, dataset, name))
             else:
                 features = load_item_features(config, dataset, name)
                 digests[name] = _digest(features)
@@ -110,7 +110,8 @@ class ChannelRecommender(EmbeddingRecommender):
             else:
                 metadata = knowledge_metadata(self.interactions, base[name], self.n_neighbors)
             self.get_buffer(f"metadata_{name}").copy_(torch.from_numpy(metadata))
-        self.has_metadata.fill_(True)
+        if self.base_embedding_keys:
+            self.has_metadata.fill_(True)
 
     def propagated(self, item_embedding: Tensor) -> tuple[Tensor, Tensor]:
         """The users' and these item embeddings [n_items, d] after ``n_layers`` convolutions."""
@@ -150,13 +151,27 @@ def check_channels(config: Any, names: list[str]) -> list[str]:
             "once (further ones are the names under key `item_features`)"
         )
     needed = [GRAPH_CHANNELS[name] for name in names if name in GRAPH_CHANNELS]
+    check_base_files(config, needed, f"channels {names} need")
+    return list(names)
+
+
+def check_base_files(config: Any, needed: list[str], reason: str) -> None:
+    """Files of base embeddings are given for all that are needed, or for none.
+
+    Args:
+        config: Settings.
+        needed: Keys of files.
+        reason: What needs them, with its verb.
+
+    Raises:
+        UserError: For some only; LightGCN would serve, and a file be read for nothing.
+    """
     absent = [key for key in needed if config[key] is None]
     if absent and len(absent) < len(needed):
         raise UserError(
-            f"keys `{needed[0]}` and `{needed[1]}`: only one is set, but channels {names} need "
+            f"keys `{needed[0]}` and `{needed[1]}`: only one is set, but {reason} "
             "both (or none, for LightGCN's embeddings)"
         )
-    return list(names)
 
 
 def choice(config: Any, key: str, *allowed: str) -> str:
@@ -171,8 +186,12 @@ def choice(config: Any, key: str, *allowed: str) -> str:
     return value
 
 
-def _base_size(config: Any, dataset: Any, channel: str) -> int:
-    """Width of a graph channel: of the user's file, else of the pre-training stage."""
+def base_size(config: Any, dataset: Any, channel: str) -> int:
+    """Width of a graph channel: of the user's file, else of the pre-training stage.
+
+    Raises:
+        UserError: A file that ``data.features.load_matrix`` refuses.
+    """
     path = config[GRAPH_CHANNELS[channel]]
     if path is None:
         return int(config["embedding_size"])

@@ -76,10 +76,10 @@ class StepEmbedding(nn.Sequential):
 
     Args:
         steps: T.
-        size: Width d, even.
+        size: Width d.
 
     Raises:
-        ValueError: An odd width.
+        ValueError: A width below 2.
     """
 
     def __init__(self, steps: int, size: int) -> None:

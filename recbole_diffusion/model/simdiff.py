@@ -26,7 +26,14 @@ from recbole_diffusion.diffusion.inference import (
 )
 from recbole_diffusion.diffusion.schedule import respaced_betas
 from recbole_diffusion.errors import expect, refusals_of
-from recbole_diffusion.model.channels import ChannelRecommender, check_channels, choice
+from recbole_diffusion.model.channels import (
+    GRAPH_CHANNELS,
+    ChannelRecommender,
+    base_size,
+    check_base_files,
+    check_channels,
+    choice,
+)
 from recbole_diffusion.model.layers import StepEmbedding
 from recbole_diffusion.model.loss import bpr_loss
 
@@ -65,9 +72,12 @@ class SimDiff(ChannelRecommender):
         self.sampling_noise = config["sampling_noise"]
         self._check_generation()
         size = self.embedding_size
+        if self.target == "pretrained":
+            self._check_pretrained(config, dataset)
         if self.latent != "noise":
             self.channels = check_channels(config, _channel_names(config))
-            widths = self._load_channels(config, dataset, self.channels)
+        widths = self._load_channels(config, dataset, self.channels)
+        if self.channels:
             self.alignment = SignalAlignment(
                 list(widths.values()), size, config["alignment_hidden_size"], config["guide_fusion"]
             )
@@ -87,8 +97,18 @@ class SimDiff(ChannelRecommender):
         is_learned = self.guidance_scale == 0 or (dropout > 0 and self.latent != "noise")
         expected = "0 without a guide, and with guide_dropout: 0, which trains nothing to guide by"
         expect(is_learned, "guidance_scale", self.guidance_scale, expected)
+        has_guide = self.target != "mixed" or self.latent != "noise"
+        expect(has_guide, "target", self.target, "another with latent: noise, which has no guide")
         has_variance = not self.sampling_noise or self.reverse_step == "posterior"
         expect(has_variance, "sampling_noise", True, "false with reverse_step: direct")
+
+    def _check_pretrained(self, config: Any, dataset: Any) -> None:
+        """Files of base embeddings, where given, are both there and of the embeddings' width."""
+        check_base_files(config, list(GRAPH_CHANNELS.values()), "target: pretrained needs")
+        for channel, key in GRAPH_CHANNELS.items():
+            width = base_size(config, dataset, channel)
+            expected = f"a file of width {self.embedding_size} (key `embedding_size`), not {width}"
+            expect(width == self.embedding_size, key, config[key], expected)
 
     def _build_process(self, config: Any) -> None:
         with refusals_of("SimDiff", ValueError):
@@ -101,7 +121,8 @@ class SimDiff(ChannelRecommender):
                 beta_start=config["beta_start"],
                 beta_end=config["beta_end"],
             )
-            respaced, kept = respaced_betas(betas, config["respaced_steps"] or len(betas))
+            n_taken = config["respaced_steps"]
+            respaced, kept = respaced_betas(betas, len(betas) if n_taken is None else n_taken)
         self.diffusion, self.respaced = GaussianDiffusion(betas), GaussianDiffusion(respaced)
         self.register_buffer("kept_steps", kept, persistent=False)
 
@@ -120,7 +141,7 @@ class SimDiff(ChannelRecommender):
             item_embedding: [n_items, d].
 
         Raises:
-            ValueError: Embeddings of another width.
+            ValueError: Embeddings of another shape.
         """
         if self.target == "pretrained":
             tables = {self.user_embedding: user_embedding, self.item_embedding: item_embedding}
@@ -159,13 +180,9 @@ class SimDiff(ChannelRecommender):
         """One step of generation from a random step, and its target; both [B, d]."""
         if not self.use_diffusion:
             return embedding, embedding
-        if self.needs_base_embeddings:
-            raise RuntimeError("SimDiff: set_base_embeddings (done by its trainer) comes first")
         timesteps = torch.randint(self.diffusion.num_timesteps, items.shape, device=items.device)
         guide = self.guide(items)
-        latent, condition = self._latent(embedding, guide)
-        if self.latent == "noise":
-            latent = self.diffusion.q_sample(latent, timesteps)
+        latent, condition = self._latent(embedding, guide, timesteps)
         if self.guidance_scale > 0:
             is_dropped = torch.rand(len(items), 1, device=items.device) < self.guide_dropout
             condition = torch.where(is_dropped, self.unconditional, condition)
@@ -175,15 +192,25 @@ class SimDiff(ChannelRecommender):
 
     def guide(self, items: Tensor | None = None) -> Tensor | None:
         """Guide signal G of Eq. 2 [B, d] of items int64 [B], or of all; None without channels."""
+        if self.needs_base_embeddings:
+            raise RuntimeError("SimDiff: set_base_embeddings (done by its trainer) comes first")
         if not self.channels:
             return None
         signal: Tensor = self.alignment([self.metadata(name, items) for name in self.channels])
         return signal
 
-    def _latent(self, embedding: Tensor, guide: Tensor | None) -> tuple[Tensor, Tensor]:
-        """X_T (Eq. 3, or a variant of Table IV) and the denoiser's condition, both [B, d]."""
+    def _latent(
+        self, embedding: Tensor, guide: Tensor | None, timesteps: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """X_T (Eq. 3, or a variant of Table IV) and the denoiser's condition, both [B, d].
+
+        Without a guide, Gaussian noise of the steps int64 [B] takes its place, or nothing does.
+        """
         if guide is None:
-            return embedding, self.unconditional.expand_as(embedding)
+            noisy = (
+                embedding if timesteps is None else self.diffusion.q_sample(embedding, timesteps)
+            )
+            return noisy, self.unconditional.expand_as(embedding)
         if self.latent == "guide":
             return guide, embedding
         if self.latent == "item":
@@ -199,8 +226,9 @@ class SimDiff(ChannelRecommender):
 
     def _balance(self, generated: Tensor) -> Tensor:
         """Dual-objective collaboration of Eq. 8."""
-        squares = generated.square().sum()
-        return (squares if self.balance_form == "squared" else squares.sqrt()) / len(generated)
+        # A norm, and not the root of a sum, has a gradient at 0.
+        norm = torch.linalg.vector_norm(generated)
+        return (norm.square() if self.balance_form == "squared" else norm) / len(generated)
 
     def _regularization(self, user: Tensor, items: Tensor) -> Tensor:
         """Eq. 9 for embeddings [B, d] and [2, B, d], as a mean over the batch."""
@@ -222,9 +250,15 @@ class SimDiff(ChannelRecommender):
         return self._generate_step_by_step(latent, condition)
 
     @torch.no_grad()
-    def latent_variable(self) -> tuple[Tensor, Tensor]:
-        """X_T of all items and the denoiser's condition, both [n_items, d]."""
-        return self._latent(self.item_embedding.weight, self.guide())
+    def latent_variable(self, is_noisy: bool = False) -> tuple[Tensor, Tensor]:
+        """X_T of all items and the denoiser's condition, both [n_items, d].
+
+        Args:
+            is_noisy: With ``latent: noise``, after all forward steps instead of none.
+        """
+        embedding = self.item_embedding.weight
+        last = torch.full((self.n_items,), self.diffusion.num_timesteps - 1).to(embedding.device)
+        return self._latent(embedding, self.guide(), last if is_noisy else None)
 
     def _generate_step_by_step(self, latent: Tensor, condition: Tensor) -> Tensor:
         """The chain as Eq. 4 writes it; O(steps * n_items * d * h)."""
@@ -295,7 +329,7 @@ class SignalAlignment(nn.Module):
 class GuidedDenoiser(nn.Module):
     """MLP of Eq. 4 on [x_t, guide, step embedding], with one layer or two.
 
-    The parts of the first layer are apart: the step has its part computed for T steps, not for rows.
+    The parts of the first layer are apart: the step's is computed for the T steps, not for rows.
 
     Args:
         steps: T.

@@ -5,19 +5,16 @@ from typing import Any
 import torch
 
 from recbole_diffusion.model.simdiff import log_snr, relative_change
+from recbole_diffusion.randomness import own_randomness
 from recbole_diffusion.trainer.channels import ChannelTrainer
 
 
 class SimDiffTrainer(ChannelTrainer):
     """Logs how generation goes on: Eq. 1 (Figure 3) and Eq. 22 of the paper (Figure 5)."""
 
-    _before: torch.Tensor | None = None
-
-    def resume(self, train_data: Any) -> None:
-        """As every run's; the embeddings generated last are made again, to compare with."""
-        super().resume(train_data)
-        if self.model.use_diffusion and self.epochs_trained:
-            self._before = self.model.eval().generate()
+    progress = (*ChannelTrainer.progress, "_generated_before")
+    # Item embeddings [n_items, d] of the validation before, on the CPU.
+    _generated_before: torch.Tensor | None = None
 
     def _valid_epoch(
         self, valid_data: Any, show_progress: bool = False
@@ -28,11 +25,13 @@ class SimDiffTrainer(ChannelTrainer):
         return result
 
     def _log_generation(self) -> None:
-        epoch, latent = self.epochs_trained - 1, self.model.latent_variable()[0]
+        with own_randomness(self.config["seed"], self.device):
+            latent, _ = self.model.latent_variable(is_noisy=True)
         figures = {"log_snr": log_snr(latent[1:])}  # row 0 is the padding
-        if self._before is not None:
-            figures["change"] = relative_change(self.model.generated[1:], self._before[1:])
-        self._before = self.model.generated
+        generated = self.model.generated.cpu()
+        if self._generated_before is not None:
+            figures["change"] = relative_change(generated[1:], self._generated_before[1:])
+        self._generated_before = generated
         for name, value in figures.items():
-            self.tensorboard.add_scalar(f"Generation/{name}", value, epoch)
+            self.tensorboard.add_scalar(f"Generation/{name}", value, self.epochs_trained - 1)
         self._log("generation: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
