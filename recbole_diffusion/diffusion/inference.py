@@ -2,8 +2,8 @@
 
 ``HiddenChain`` is for a denoiser whose first and last layers are linear, ``out = V h(W x, t) + b``.
 A reverse mean is ``x_{t-1} = A_t out + B_t x_t``, so ``u_t = W x_t`` obeys
-``u_{t-1} = A_t (M h_t + W b) + B_t u_t`` with ``M = W V``: the chain needs one product with the wide
-dimension in and one out, whatever the number of steps.
+``u_{t-1} = A_t (M h_t + W b) + B_t u_t`` with ``M = W V``: the chain needs one product with the
+wide dimension in and one out, whatever the number of steps.
 
 ``compose_affine_chain`` is for a denoiser that is affine as a whole: then so is its chain.
 """
