@@ -67,6 +67,7 @@ ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
     "use_gpu": (bool,),
     "gpu_id": (int, str),
     "first_beta": (type(None),),
+    "alignment_hidden_size": (type(None),),
 }
 MINIMUM = {
     "epochs": 0,
@@ -88,6 +89,9 @@ MINIMUM = {
     "n_clusters": 1,
     "steps": 1,
     "temperature": 1e-6,
+    "alignment_hidden_size": 1,
+    "denoiser_hidden_size": 1,
+    "guidance_scale": 0.0,
     "embedding_std": 1e-6,
     "reconstruction_weight": 0.0,
     "bpr_weight": 0.0,
@@ -116,6 +120,9 @@ NULL_TYPES: dict[str, tuple[type, ...]] = {
     "eval_batch_users": (int,),
     "first_beta": (float, int),
     "respaced_steps": (int,),
+    "alignment_hidden_size": (int,),
+    "denoiser_hidden_size": (int,),
+    "channels": (list,),
     "gpu_id": (int, str),
     "data_path": (str,),
     "pretrained_user_embedding": (str,),

@@ -15,10 +15,12 @@ from recbole_diffusion.errors import UserError
 from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
 from recbole_diffusion.model.infodcl import InfoDCL
 from recbole_diffusion.model.ldiffrec import LDiffRec, LTDiffRec
+from recbole_diffusion.model.simdiff import SimDiff
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
-from recbole_diffusion.trainer.infodcl import InfoDCLTrainer
+from recbole_diffusion.trainer.channels import ChannelTrainer
 from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
 from recbole_diffusion.trainer.rows import RowTrainer
+from recbole_diffusion.trainer.simdiff import SimDiffTrainer
 
 HOST_PREFIX = "recbole."
 
@@ -129,11 +131,12 @@ def register(
     return model_class
 
 
-register(InfoDCL, InfoDCLTrainer)
+register(InfoDCL, ChannelTrainer)
 register(DiffRec, RowTrainer)
 register(TDiffRec, RowTrainer)
 register(LDiffRec, LDiffRecTrainer)
 register(LTDiffRec, LDiffRecTrainer)
+register(SimDiff, SimDiffTrainer)
 
 
 def find_model(model: str | type) -> Registration:

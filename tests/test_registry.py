@@ -16,7 +16,7 @@ from recbole_diffusion.model.infodcl import InfoDCL
 from recbole_diffusion.quick_start import run_recbole_diffusion
 from recbole_diffusion.registry import find_model, list_models, register
 from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
-from recbole_diffusion.trainer.infodcl import InfoDCLTrainer
+from recbole_diffusion.trainer.channels import ChannelTrainer
 
 
 class TinyFactors(GeneralRecommender):
@@ -63,7 +63,7 @@ def _fresh(own_registry: None) -> None:
 
 def test_plain_name_is_ours_first() -> None:
     found = find_model("InfoDCL")
-    assert (found.model_class, found.trainer_class) == (InfoDCL, InfoDCLTrainer)
+    assert (found.model_class, found.trainer_class) == (InfoDCL, ChannelTrainer)
     assert not found.is_host
     assert find_model("BPR").model_class is BPR
 
@@ -106,7 +106,7 @@ def test_unknown_names(name: str) -> None:
 
 def test_lists_hold_general_recommenders_only() -> None:
     models = list_models()
-    assert "InfoDCL" in models["recbole_diffusion"]
+    assert {"InfoDCL", "SimDiff"} <= set(models["recbole_diffusion"])
     assert {"BPR", "LightGCN", "EASE", "MultiVAE", "DiffRec"} <= {
         name.removeprefix("recbole.") for name in models["recbole"]
     }
@@ -134,7 +134,7 @@ def test_register_serves_as_a_decorator_and_the_last_one_counts() -> None:
 def test_class_can_be_given_in_place_of_a_name() -> None:
     assert find_model(TinyFactors).model_class is TinyFactors
     assert find_model(TinyFactors).trainer_class is DiffusionTrainer
-    assert find_model(InfoDCL).trainer_class is InfoDCLTrainer
+    assert find_model(InfoDCL).trainer_class is ChannelTrainer
 
 
 def test_class_of_the_host_stays_the_host_model(planted: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import pytest
 import torch
 from recbole.model.general_recommender import BPR
 from recbole.trainer import Trainer
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from recbole_diffusion import evaluate_run, quick_start, register, resume_run, run_recbole_diffusion
@@ -27,7 +28,7 @@ from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
 from recbole_diffusion.trainer.state import ModelAttributes, learners
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_and_resume.py"
-MODELS = ("InfoDCL", "LDiffRec", "LightGCN", "BPR", "MultiVAE")
+MODELS = ("InfoDCL", "SimDiff", "LDiffRec", "LightGCN", "BPR", "MultiVAE")
 # Three epochs; two of pre-training where there is one.
 KEYS = {
     "epochs": 3,
@@ -39,10 +40,10 @@ KEYS = {
 }
 # Keys of one model or two.
 OWN_KEYS = {
-    "steps": ["InfoDCL", "LDiffRec"],
-    "channels": ["InfoDCL"],
-    "pretrain_epochs": ["InfoDCL", "LDiffRec"],
-    "pretrain_batch_size": ["InfoDCL", "LDiffRec"],
+    "steps": ["InfoDCL", "SimDiff", "LDiffRec"],
+    "channels": ["InfoDCL", "SimDiff"],
+    "pretrain_epochs": ["InfoDCL", "SimDiff", "LDiffRec"],
+    "pretrain_batch_size": ["InfoDCL", "SimDiff", "LDiffRec"],
 }
 USER_MODELS = ("MultiVAE", "LDiffRec")
 
@@ -145,6 +146,34 @@ def test_annealing_goes_on(settings: Callable[..., dict[str, Any]]) -> None:
     assert_same_end(resume_run(folder_of(keys)), whole)
     last = read_checkpoint(folder_of(keys) / "last.pth")["attributes"]
     assert (last[".epoch"], last[".n_updates"]) == (2, 21)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"sampling_noise": True}, {"latent": "noise"}, {"target": "pretrained"}]
+)
+def test_log_of_generation_goes_on(
+    settings: Callable[..., dict[str, Any]], changes: dict[str, Any]
+) -> None:
+    """From a last epoch that was not validated, so that the change is from the one before it."""
+    changes = {**changes, "epochs": 6, "eval_step": 2}
+    whole = start("SimDiff", settings("SimDiff", "whole", **changes))
+    keys = settings("SimDiff", "stopped", **changes)
+    with interruption(7 * (2 + 3) + 4):
+        start("SimDiff", keys)
+    assert read_checkpoint(folder_of(keys) / "last.pth")["epoch"] in (2, 4)
+    resumed = resume_run(folder_of(keys))
+    assert_same_end(resumed, whole)
+    logs = [generation_log(Path(run["run_folder"])) for run in (resumed, whole)]
+    assert logs[0] == logs[1]
+    assert set(logs[0]["Generation/log_snr"]) == {1, 3, 5}
+    assert set(logs[0]["Generation/change"]) == {3, 5}
+
+
+def generation_log(folder: Path) -> dict[str, dict[int, float]]:
+    """What TensorBoard shows of a run's generation, by name and epoch."""
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    names = [name for name in events.Tags()["scalars"] if name.startswith("Generation/")]
+    return {name: {e.step: e.value for e in events.Scalars(name)} for name in names}
 
 
 def test_run_that_is_interrupted_in_every_epoch(settings: Callable[..., dict[str, Any]]) -> None:

@@ -1,8 +1,11 @@
-"""The reverse chain of a denoiser whose first and last layers are linear, in its hidden layer.
+"""Reverse chains by shortcuts that equal the chain step by step to rounding.
 
-Such a denoiser is ``out = V h(W x, t) + b``. A reverse mean is ``x_{t-1} = A_t out + B_t x_t``,
-so ``u_t = W x_t`` obeys ``u_{t-1} = A_t (M h_t + W b) + B_t u_t`` with ``M = W V``: the chain needs
-one product with the wide dimension in and one out, whatever the number of steps.
+``HiddenChain`` is for a denoiser whose first and last layers are linear, ``out = V h(W x, t) + b``.
+A reverse mean is ``x_{t-1} = A_t out + B_t x_t``, so ``u_t = W x_t`` obeys
+``u_{t-1} = A_t (M h_t + W b) + B_t u_t`` with ``M = W V``: the chain needs one product with the
+wide dimension in and one out, whatever the number of steps.
+
+``compose_affine_chain`` is for a denoiser that is affine as a whole: then so is its chain.
 """
 
 from typing import NamedTuple, Protocol
@@ -134,3 +137,45 @@ class HiddenChain:
     def needs_input(self) -> bool:
         """Whether x_0 holds a share of x_T, as a prediction of noise leaves it."""
         return all(b != 0 for b in self._carry)
+
+
+class AffineChain(NamedTuple):
+    """A chain as ``x_0 = input x_T + guide g + bias`` for each row.
+
+    Attributes:
+        input: [d, d].
+        guide: [d, d].
+        bias: [d].
+    """
+
+    input: Tensor
+    guide: Tensor
+    bias: Tensor
+
+
+def compose_affine_chain(
+    input_weight: Tensor, guide_weight: Tensor, step_bias: Tensor, coefficients: ReverseCoefficients
+) -> AffineChain:
+    """The reverse chain of the denoiser ``input_weight x_t + guide_weight g + step_bias[t]``.
+
+    O(k d^3) for k steps, whatever the number of rows; in double precision.
+
+    Args:
+        input_weight: [d, d].
+        guide_weight: [d, d].
+        step_bias: [T, d].
+        coefficients: Of the chain's k steps.
+
+    Returns:
+        The composed map, in the type of the weights.
+    """
+    size = len(input_weight)
+    weight, bias = input_weight.double(), step_bias.double()[coefficients.timesteps]
+    added = torch.cat([torch.zeros_like(weight), guide_weight.double(), bias.new_zeros(size, 1)], 1)
+    total = torch.cat([torch.eye(size).to(weight), torch.zeros_like(added[:, size:])], 1)
+    steps = zip(coefficients.output.tolist(), coefficients.carry.tolist(), bias, strict=True)
+    for output, carry, step in reversed(list(steps)):
+        added[:, -1] = step
+        total = output * (weight @ total + added) + carry * total
+    parts = total.to(input_weight.dtype).split([size, size, 1], dim=1)
+    return AffineChain(parts[0], parts[1], parts[2][:, 0])

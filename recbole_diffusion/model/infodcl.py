@@ -10,29 +10,18 @@ Departures from the paper and from the authors' code are listed in docs/models/i
 
 from typing import Any
 
-import numpy as np
 import torch
 from recbole.utils import InputType
 from torch import nn
 
-from recbole_diffusion.data.features import load_matrix
-from recbole_diffusion.data.graph import normalized_adjacency, propagate
-from recbole_diffusion.data.interactions import interaction_matrix
-from recbole_diffusion.data.metadata import knowledge_metadata, social_metadata
-from recbole_diffusion.diffusion import GaussianDiffusion, make_betas, sinusoidal_embedding
+from recbole_diffusion.diffusion import GaussianDiffusion, make_betas
 from recbole_diffusion.errors import UserError, refusals_of
-from recbole_diffusion.model.base import EmbeddingRecommender
-from recbole_diffusion.model.layers import thin_svd
+from recbole_diffusion.model.channels import ChannelRecommender, check_channels, choice
+from recbole_diffusion.model.layers import StepEmbedding, thin_svd
 from recbole_diffusion.model.loss import bpr_loss, info_nce
 
-# Channels made from the interactions, and the key of the embeddings that each is made of.
-GRAPH_CHANNELS = {
-    "social": "pretrained_user_embedding",
-    "knowledge": "pretrained_item_embedding",
-}
 
-
-class InfoDCL(EmbeddingRecommender):
+class InfoDCL(ChannelRecommender):
     """The model of section 3; keys and their meaning stand in properties/model/InfoDCL.yaml.
 
     Raises:
@@ -40,48 +29,27 @@ class InfoDCL(EmbeddingRecommender):
     """
 
     input_type = InputType.PAIRWISE
-    train_loader = "interactions"
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.embedding_size = config["embedding_size"]
-        self.n_layers = config["n_layers"]
-        self.n_neighbors = config["n_neighbors"]
         self.temperature = config["temperature"]
         self.reconstruction_weight = config["reconstruction_weight"]
         self.bpr_weight = config["bpr_weight"]
         self.contrastive_weight = config["contrastive_weight"]
         self.balance_weight = config["balance_weight"]
         self.reg_weight = config["reg_weight"]
-        self.reconstruction_reduction = _choice(
-            config, "reconstruction_reduction", "row", "element"
-        )
-        self.contrastive_reduction = _choice(config, "contrastive_reduction", "mean", "sum")
-        self.balance_form = _choice(config, "balance_form", "norm", "squared")
+        self.reconstruction_reduction = choice(config, "reconstruction_reduction", "row", "element")
+        self.contrastive_reduction = choice(config, "contrastive_reduction", "mean", "sum")
+        self.balance_form = choice(config, "balance_form", "norm", "squared")
         self.use_diffusion = config["use_diffusion"]
         self.use_psnet = config["use_psnet"]
 
-        self.interactions = interaction_matrix(dataset)
-        self.register_buffer("norm_adj", normalized_adjacency(self.interactions), persistent=False)
-        self.user_embedding = nn.Embedding(self.n_users, self.embedding_size)
-        self.item_embedding = nn.Embedding(self.n_items, self.embedding_size)
-        self._initialize_embeddings(config["embedding_std"])
-
         self.channels: list[str] = []
-        self.graph_channels: list[str] = []
-        self._is_ready = False
         if self.use_diffusion:
             self._build_diffusion(config, dataset)
 
-    def _initialize_embeddings(self, std: float | None) -> None:
-        for embedding in (self.user_embedding, self.item_embedding):
-            if std is None:
-                nn.init.xavier_normal_(embedding.weight)
-            else:
-                nn.init.normal_(embedding.weight, std=std)
-
     def _build_diffusion(self, config: Any, dataset: Any) -> None:
-        self.channels = _check_channels(config)
+        self.channels = check_channels(config, config["channels"])
         size, steps = self.embedding_size, config["steps"]
         with refusals_of(f"InfoDCL with key `embedding_size`: found {size}", ValueError):
             self.denoiser = nn.ModuleDict({name: Denoiser(steps, size) for name in self.channels})
@@ -97,7 +65,6 @@ class InfoDCL(EmbeddingRecommender):
             )
         self.diffusion = GaussianDiffusion(betas)
         if self.use_psnet:
-            self.graph_channels = [name for name in self.channels if name in GRAPH_CHANNELS]
             self._build_psnet(config, dataset)
 
     def _build_psnet(self, config: Any, dataset: Any) -> None:
@@ -107,54 +74,16 @@ class InfoDCL(EmbeddingRecommender):
                 "keys `use_spectral_rectification` and `use_contextual_reencoding`: both false "
                 "leave no noise in Eq. 8; set use_psnet: false for plain Gaussian noise"
             )
-        self.register_buffer("has_metadata", torch.tensor(False))
+        widths = self._load_channels(config, dataset, self.channels)
         self.psnet = nn.ModuleDict()
         for name in self.channels:
-            if name in GRAPH_CHANNELS:
-                metadata = torch.zeros(self.n_items, _base_size(config, dataset, name))
-            else:
-                path = config["item_features"][name]["file"]
-                metadata = torch.from_numpy(load_matrix(path, dataset, self.ITEM_ID))
-            self.register_buffer(f"metadata_{name}", metadata)
             self.psnet[name] = PSNet(
-                metadata.shape[1],
+                widths[name],
                 self.embedding_size,
                 use_spectral_rectification=config["use_spectral_rectification"],
                 use_contextual_reencoding=config["use_contextual_reencoding"],
                 use_embedded_metadata=config["use_embedded_metadata"],
             )
-
-    @property
-    def needs_base_embeddings(self) -> bool:
-        """Whether a channel is still to be made from pre-trained embeddings."""
-        if self.graph_channels and not self._is_ready:
-            self._is_ready = bool(self.has_metadata)  # once: reading a buffer waits for the GPU
-        return bool(self.graph_channels) and not self._is_ready
-
-    def set_base_embeddings(self, user_embedding: np.ndarray, item_embedding: np.ndarray) -> None:
-        """Make the graph channels' metadata (section 3.1.1) from pre-trained embeddings.
-
-        Args:
-            user_embedding: [n_users, width of the social channel], if there is one.
-            item_embedding: [n_items, width of the knowledge channel], if there is one.
-
-        Raises:
-            ValueError: Embeddings of another width than the channels were built for.
-        """
-        base = {"social": user_embedding, "knowledge": item_embedding}
-        for name in self.graph_channels:
-            expected = self.get_buffer(f"metadata_{name}").shape[1]
-            if base[name].shape[1] != expected:
-                found = base[name].shape[1]
-                raise ValueError(f"{name} channel: found width {found}, expected {expected}")
-        for name in self.graph_channels:
-            if name == "social":
-                metadata = social_metadata(self.interactions, base[name])
-            else:
-                metadata = knowledge_metadata(self.interactions, base[name], self.n_neighbors)
-            self.get_buffer(f"metadata_{name}").copy_(torch.from_numpy(metadata))
-        if self.graph_channels:
-            self.has_metadata.fill_(True)
 
     def calculate_loss(self, interaction: Any) -> tuple[torch.Tensor, ...]:
         """Weighted terms of Eq. 14 for a batch of (user, positive, negative).
@@ -199,7 +128,7 @@ class InfoDCL(EmbeddingRecommender):
             raise RuntimeError("InfoDCL: set_base_embeddings (done by its trainer) comes first")
         noise = torch.randn_like(x_start)
         if self.use_psnet:
-            noise = self.psnet[channel](noise, self.get_buffer(f"metadata_{channel}")[items])
+            noise = self.psnet[channel](noise, self.metadata(channel, items))
         timesteps = torch.randint(self.diffusion.num_timesteps, items.shape, device=items.device)
         x_t = self.diffusion.q_sample(x_start, timesteps, noise=noise)  # Eq. 9
         generated: torch.Tensor = self.denoiser[channel](x_t, timesteps)
@@ -229,9 +158,7 @@ class InfoDCL(EmbeddingRecommender):
 
     def scoring_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Eq. 16: ``n_layers`` graph convolutions of the learned embeddings, no diffusion."""
-        return propagate(
-            self.norm_adj, self.user_embedding.weight, self.item_embedding.weight, self.n_layers
-        )
+        return self.propagated(self.item_embedding.weight)
 
 
 class PSNet(nn.Module):
@@ -327,63 +254,12 @@ class Denoiser(nn.Module):
 
     def __init__(self, steps: int, size: int) -> None:
         super().__init__()
-        step_table = sinusoidal_embedding(torch.arange(steps), size)
-        self.register_buffer("step_table", step_table, persistent=False)
-        self.embed_step = nn.Sequential(
-            nn.Linear(size, 2 * size), nn.GELU(), nn.Linear(2 * size, size)
-        )
+        self.embed_step = StepEmbedding(steps, size)
         self.from_step = nn.Linear(size, size, bias=False)
         self.from_noised = nn.Linear(size, size)
 
     def forward(self, x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Noised embeddings [B, d] at steps int64 [B]; returns predicted embeddings [B, d]."""
-        step = self.from_step(self.embed_step(self.step_table))  # [T, d]
+        step = self.from_step(self.embed_step())  # [T, d]
         output: torch.Tensor = self.from_noised(x_t) + step[timesteps]
         return output
-
-
-def _check_channels(config: Any) -> list[str]:
-    """The channels, each a graph channel or a file of ``item_features``, none twice."""
-    features = config["item_features"] or {}
-    if not isinstance(features, dict):
-        raise UserError(f"key `item_features`: found {features!r}, expected name: {{file: path}}")
-    for name, feature in features.items():
-        path = feature.get("file") if isinstance(feature, dict) else None
-        is_free = name not in GRAPH_CHANNELS and not hasattr(nn.ModuleDict(), str(name))
-        if not (is_free and str(name).isidentifier() and isinstance(path, str)):
-            raise UserError(
-                f"key `item_features`: found {name!r}: {feature!r}, expected a name of letters, "
-                f"digits and _ that is not taken (as {', '.join(GRAPH_CHANNELS)} are), with "
-                "{file: path}"
-            )
-    channels, known = config["channels"] or [], [*GRAPH_CHANNELS, *features]
-    is_known = all(isinstance(name, str) and name in known for name in channels)
-    if not channels or not is_known or len(set(channels)) < len(channels):
-        raise UserError(
-            f"key `channels`: found {config['channels']}, expected one or more of {known}, each "
-            "once (further ones are the names under key `item_features`)"
-        )
-    needed = [GRAPH_CHANNELS[name] for name in channels if name in GRAPH_CHANNELS]
-    absent = [key for key in needed if config[key] is None]
-    if absent and len(absent) < len(needed):
-        raise UserError(
-            f"keys `{needed[0]}` and `{needed[1]}`: only one is set, but channels {channels} need "
-            "both (or none, for LightGCN's embeddings)"
-        )
-    return list(channels)
-
-
-def _base_size(config: Any, dataset: Any, channel: str) -> int:
-    """Width of a graph channel: of the user's file, else of the pre-training stage."""
-    path = config[GRAPH_CHANNELS[channel]]
-    if path is None:
-        return int(config["embedding_size"])
-    field = config["USER_ID_FIELD" if channel == "social" else "ITEM_ID_FIELD"]
-    return load_matrix(path, dataset, field).shape[1]
-
-
-def _choice(config: Any, key: str, *allowed: str) -> str:
-    value: str = config[key]
-    if value not in allowed:
-        raise UserError(f"key `{key}`: found {value!r}, expected one of {', '.join(allowed)}")
-    return value

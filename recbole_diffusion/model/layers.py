@@ -71,6 +71,28 @@ class _SymmetricEigen(torch.autograd.Function):
         return 0.5 * (grad + grad.T)
 
 
+class StepEmbedding(nn.Sequential):
+    """A learned map of the steps' sinusoidal embeddings, made for the T steps at once.
+
+    Args:
+        steps: T.
+        size: Width d.
+
+    Raises:
+        ValueError: A width below 2.
+    """
+
+    def __init__(self, steps: int, size: int) -> None:
+        super().__init__(nn.Linear(size, 2 * size), nn.GELU(), nn.Linear(2 * size, size))
+        step_table = sinusoidal_embedding(torch.arange(steps), size)
+        self.register_buffer("step_table", step_table, persistent=False)
+
+    def forward(self) -> Tensor:  # type: ignore[override]
+        """Embeddings [T, d] of all steps."""
+        embedded: Tensor = super().forward(self.step_table)
+        return embedded
+
+
 class RowDropout(nn.Dropout):
     """``nn.Dropout`` with a draw that costs a fifth on the CPU; for rows as wide as the items."""
 

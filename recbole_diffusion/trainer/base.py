@@ -16,18 +16,6 @@ from recbole_diffusion.errors import UserError
 from recbole_diffusion.randomness import generator_states, own_randomness, set_generator_states
 from recbole_diffusion.trainer.state import ModelAttributes, learners
 
-# Attributes of a trainer that change from epoch to epoch.
-PROGRESS = (
-    "best_epoch",
-    "best_valid_result",
-    "best_valid_score",
-    "cur_step",
-    "epochs_trained",
-    "pretrain_seconds",
-    "train_seconds",
-    "_is_prepared",
-)
-
 
 class RunTrainer:
     """Mixed in before one of RecBole's trainers; changes how it reports and saves, not how it fits.
@@ -38,6 +26,17 @@ class RunTrainer:
 
     # What an epoch is called in the log and on the bar.
     epoch_label = "epoch"
+    # Attributes that change from epoch to epoch; a resumed run goes on with them.
+    progress: tuple[str, ...] = (
+        "best_epoch",
+        "best_valid_result",
+        "best_valid_score",
+        "cur_step",
+        "epochs_trained",
+        "pretrain_seconds",
+        "train_seconds",
+        "_is_prepared",
+    )
 
     # RecBole's trainer, mixed in after this class, sets these.
     model: Any
@@ -216,7 +215,7 @@ class RunTrainer:
     def _training_state(self) -> dict[str, Any]:
         """Everything else that the next epoch, and the choice of the best one, hang on."""
         return {
-            **{name: getattr(self, name) for name in PROGRESS},
+            **{name: getattr(self, name) for name in self.progress},
             "learners": {name: part.state_dict() for name, part in learners(self).items()},
             "generators": generator_states(self.device),
             "batch_order": self._train_data.generator.get_state(),
@@ -262,7 +261,7 @@ class RunTrainer:
         """
         content = self.load_checkpoint(self.last_model_file)
         training = content["training"]
-        for name in PROGRESS:
+        for name in self.progress:
             setattr(self, name, training[name])
         for name, state in training["learners"].items():
             getattr(self, name).load_state_dict(state)

@@ -3,19 +3,43 @@
 Weights are drawn at random before each comparison, so that no scale is zero or one by chance.
 """
 
-from pathlib import Path
+from functools import partial
 
+import channel_tools
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
+from channel_tools import (
+    BATCH,
+    N_ITEMS,
+    N_USERS,
+    PAIRS,
+    REPOSITORY,
+    SIZE,
+    STEPS,
+    WIDTH,
+    TinyDataset,
+    assert_near,
+    base_embeddings,
+    batch,
+    dense_propagation,
+    feature_file,
+    floats,
+    gelu,
+    linear,
+    paper_alphas_cumprod,
+    paper_step_embedding,
+    randomize,
+    seeded_loss,
+    train_steps,
+    weights,
+)
 from recbole.data.interaction import Interaction
-from scipy.special import erf, expit, log_softmax
+from scipy.special import expit, log_softmax
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.diffusion import make_betas
-from recbole_diffusion.errors import UserError
 from recbole_diffusion.model.infodcl import (
     ContextualReencoding,
     Denoiser,
@@ -23,61 +47,12 @@ from recbole_diffusion.model.infodcl import (
     PSNet,
     SpectralRectification,
 )
-from recbole_diffusion.property_files import properties_folder, read_properties
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-N_USERS, N_ITEMS, SIZE, STEPS, WIDTH = 8, 11, 6, 9, 4  # users and items with padding
-PAIRS = [
-    *[(1, 1), (1, 2), (1, 4), (2, 1), (2, 3), (3, 4), (3, 5), (3, 6), (4, 7), (5, 8), (5, 1)],
-    *[(6, 9), (6, 2), (2, 3)],  # the last one again; user 7 and item 10 have none
-]
-BATCH = {
-    "user_id": [1, 1, 2, 3, 5, 3, 6, 5, 4],
-    "item_id": [2, 1, 1, 6, 8, 4, 2, 1, 10],  # 1 and 2 repeat; the last id is among them
-    "neg_item_id": [5, 10, 4, 1, 2, 3, 3, 7, 1],
-}
 UNIQUE_ITEMS = [1, 2, 4, 6, 8, 10]
 
 
-class TinyDataset:
-    """What the model asks of RecBole's train dataset."""
-
-    def __init__(self, pairs=PAIRS):
-        self.pairs = pairs
-
-    def num(self, field):
-        return {"user_id": N_USERS, "item_id": N_ITEMS}[field]
-
-    @property
-    def field2id_token(self):
-        return {
-            "user_id": np.array(["[PAD]", *(f"i{i}" for i in range(1, N_USERS))]),
-            "item_id": np.array(["[PAD]", *(f"i{i}" for i in range(1, N_ITEMS))]),
-        }
-
-    def inter_matrix(self, form):
-        user, item = np.array(self.pairs).T
-        ones = np.ones(len(self.pairs))
-        return sp.coo_matrix((ones, (user, item)), shape=(N_USERS, N_ITEMS)).asformat(form)
-
-
-def settings(**changes):
-    """The defaults of the property file, small, with some keys changed."""
-    own = read_properties(properties_folder() / "model" / "InfoDCL.yaml")
-    defaults = {"item_features": None, **own}
-    fields = {"USER_ID_FIELD": "user_id", "ITEM_ID_FIELD": "item_id", "NEG_PREFIX": "neg_"}
-    small = {"embedding_size": SIZE, "steps": STEPS, "device": torch.device("cpu")}
-    assert set(changes) <= set(defaults)
-    return {**defaults, **fields, **small, **changes}
-
-
-def base_embeddings(seed=5):
-    rng = np.random.default_rng(seed)
-    return (
-        rng.normal(size=(N_USERS, SIZE)).astype(np.float32),
-        rng.normal(size=(N_ITEMS, SIZE)).astype(np.float32),
-    )
+settings = partial(channel_tools.settings, "InfoDCL")
+refusal = partial(channel_tools.refusal, InfoDCL)
 
 
 def make_model(seed=0, with_metadata=True, **changes):
@@ -88,45 +63,7 @@ def make_model(seed=0, with_metadata=True, **changes):
     return model
 
 
-def randomize(module, seed=1):
-    """Give every weight a value far from its start."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(0.5 * torch.randn(parameter.shape, generator=generator))
-    return module
-
-
-def batch(**changes):
-    columns = {**BATCH, **changes}
-    return Interaction({name: torch.tensor(column) for name, column in columns.items()})
-
-
-def feature_file(folder, width=WIDTH, n_ids=N_ITEMS):
-    """Features in the reverse order of the data set; returns the path and the right order."""
-    matrix = np.random.default_rng(8).normal(size=(n_ids - 1, width)).astype(np.float32)
-    ids = np.array([f"i{i}" for i in range(1, n_ids)])
-    np.savez(folder / "text.npz", ids=ids[::-1], matrix=matrix[::-1])
-    return folder / "text.npz", np.concatenate([np.zeros((1, width), np.float32), matrix])
-
-
-def floats(*tensors):
-    return tuple(t.detach().double().numpy() for t in tensors)
-
-
-# The paper in float64. ``w`` holds a module's own weights, ``p`` is the prefix of their names.
-
-
-def weights(module):
-    return {name: value.detach().double().numpy() for name, value in module.state_dict().items()}
-
-
-def linear(x, w, p):
-    return x @ w[f"{p}.weight"].T + w[f"{p}.bias"]
-
-
-def gelu(x):
-    return x * 0.5 * (1 + erf(x / np.sqrt(2)))
+# The paper in float64; see ``channel_tools`` for names.
 
 
 def paper_spectral_rectification(signal, w, p=""):
@@ -163,12 +100,6 @@ def paper_psnet(noise, metadata, w, p="", rectify=True, reencode=True, use_embed
     return output
 
 
-def paper_step_embedding(t, size):
-    half = size // 2
-    angles = t * 10000.0 ** (-np.arange(half) / half)
-    return np.concatenate([np.cos(angles), np.sin(angles), np.zeros(size % 2)])
-
-
 def paper_denoiser(x_t, timesteps, w, p=""):
     size = x_t.shape[1]
     steps = np.array([paper_step_embedding(t, size) for t in timesteps])
@@ -177,17 +108,12 @@ def paper_denoiser(x_t, timesteps, w, p=""):
     return np.concatenate([x_t, steps], axis=1) @ joint.T + w[f"{p}from_noised.bias"]
 
 
-def paper_alphas_cumprod(steps):
-    x = np.linspace(1, 2 * steps + 1, steps)
-    return np.cumprod(np.exp(-0.1 / steps - x * 0.5 * 9.9 / steps**2))
-
-
 def paper_generate(model, channel, items, noise, timesteps, use_embedded=False, use_psnet=True):
     w = weights(model)
     if use_psnet:
         metadata = model.get_buffer(f"metadata_{channel}").double().numpy()[items]
         noise = paper_psnet(noise, metadata, w, f"psnet.{channel}.", use_embedded=use_embedded)
-    steps = len(model.denoiser[channel].step_table)
+    steps = len(model.denoiser[channel].embed_step.step_table)
     level = paper_alphas_cumprod(steps)[timesteps][:, None]
     x_t = np.sqrt(level) * w["item_embedding.weight"][items] + np.sqrt(1 - level) * noise  # Eq. 9
     return paper_denoiser(x_t, timesteps, w, f"denoiser.{channel}.")
@@ -244,10 +170,6 @@ def fix_draws(monkeypatch, n_channels, shape, steps=STEPS, seed=3):
     monkeypatch.setattr(torch, "randn_like", randn_like)
     monkeypatch.setattr(torch, "randint", randint)
     return noises, timesteps
-
-
-def assert_near(found, expected):
-    np.testing.assert_allclose(found.detach().numpy(), expected, rtol=2e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize("n_rows", [7, 40])
@@ -480,21 +402,6 @@ def test_reconstruction_moves_both_sides(monkeypatch):
     assert_near(model.item_embedding.weight.grad[UNIQUE_ITEMS], through_denoiser - error)
 
 
-def dense_propagation(model, pairs, n_layers):
-    """Eq. 16: mean over layers 0..K of D^-1/2 A D^-1/2 applied k times."""
-    w = weights(model)
-    start = np.concatenate([w["user_embedding.weight"], w["item_embedding.weight"]])
-    n_users = len(w["user_embedding.weight"])
-    adjacency = np.zeros((len(start), len(start)))
-    for user, item in pairs:
-        adjacency[user, n_users + item] = adjacency[n_users + item, user] = 1
-    degree = np.maximum(adjacency.sum(axis=1), 1)
-    adjacency = adjacency / np.sqrt(np.outer(degree, degree))
-    layers = [np.linalg.matrix_power(adjacency, k) @ start for k in range(n_layers + 1)]
-    mean = np.mean(layers, axis=0)
-    return mean[:n_users], mean[n_users:]
-
-
 @pytest.mark.parametrize("use_diffusion", [False, True])
 @pytest.mark.parametrize("n_layers", [0, 1, 2, 3])
 def test_scores_are_equation_16(n_layers, use_diffusion):
@@ -615,14 +522,6 @@ def test_a_weight_of_zero_silences_its_term_alone(monkeypatch, weight):
     assert full[place] > 0
     for other in set(range(5)) - {place}:
         assert torch.equal(terms[other], full[other])
-
-
-def refusal(**changes):
-    """The message for keys as a user gives them, wherever they are checked."""
-    overrides = {"data_path": str(REPOSITORY / "dataset_atomic"), "use_gpu": False, **changes}
-    with pytest.raises(UserError) as caught:
-        InfoDCL(Config("InfoDCL", "planted", overrides=overrides), TinyDataset())
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("channels", [["socail"], ["social", "text"], [], None])
@@ -781,19 +680,6 @@ def test_feature_channel_beside_a_graph_channel(tmp_path):
     assert torch.equal(
         model.get_buffer("metadata_knowledge"), make_model().get_buffer("metadata_knowledge")
     )
-
-
-def train_steps(model, n_steps, learning_rate=0.05):
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    for _ in range(n_steps):
-        optimizer.zero_grad()
-        sum(model.calculate_loss(batch())).backward()
-        optimizer.step()
-
-
-def seeded_loss(model, seed=77):
-    torch.manual_seed(seed)
-    return torch.stack(model.calculate_loss(batch()))
 
 
 def test_state_round_trip_gives_equal_scores_and_loss(tmp_path):

@@ -1,23 +1,22 @@
-"""InfoDCL's trainer: base embeddings first, then RecBole's loop."""
+"""The trainer of models with metadata by channel: base embeddings first, then RecBole's loop."""
 
 from typing import Any
 
 import numpy as np
 
-from recbole_diffusion.model.infodcl import GRAPH_CHANNELS
 from recbole_diffusion.trainer.base import DiffusionTrainer
 from recbole_diffusion.trainer.pretrain import FILE_KEYS, base_embeddings
 
-# In place of embeddings that no channel is made from.
+# In place of embeddings that nothing is made from.
 UNUSED = np.zeros((0, 0), dtype=np.float32)
 
 
-class InfoDCLTrainer(DiffusionTrainer):
-    """Gives the model its metadata before the first epoch (section 3.1.1)."""
+class ChannelTrainer(DiffusionTrainer):
+    """Gives the model its metadata before the first epoch (InfoDCL, section 3.1.1)."""
 
     def on_fit_start(self, train_data: Any, valid_data: Any) -> None:
         """Make the graph channels, from the user's embedding files or from LightGCN."""
         if self.model.needs_base_embeddings:
-            needed = {GRAPH_CHANNELS[name] for name in self.model.graph_channels}
+            needed = self.model.base_embedding_keys
             found = base_embeddings(self.config, train_data, valid_data, needed)
             self.model.set_base_embeddings(*(found.get(key, UNUSED) for key in FILE_KEYS))
