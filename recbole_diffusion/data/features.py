@@ -29,6 +29,8 @@ from recbole_diffusion.errors import UserError, refusals_of
 RESERVED = ("social", "knowledge")
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 SOURCES = ("file", "field", "fields")
+# Deviation of a column, in its largest value, up to which it tells nothing but rounding.
+CONSTANT = 1e-6
 ONLY_WITH = {"ids": "file", "columns": "file", "encoder": "fields"}
 
 
@@ -46,6 +48,7 @@ class _Declaration:
     width: int | None = None
     missing: str = "mean"
     max_missing: float = 0.05
+    scale: str = "none"
 
 
 EXPECTED = {
@@ -55,6 +58,7 @@ EXPECTED = {
     "width": "a whole number above 0",
     "missing": "mean, zero or error",
     "max_missing": "a number from 0 to 1",
+    "scale": "none, unit or standard",
 }
 
 
@@ -109,6 +113,7 @@ def load_item_features(config: Any, dataset: Any, name: str) -> np.ndarray:
     is_absent[0] = is_absent[places] = False
     _refuse_gaps(name, declared, table, tokens, is_absent)
     joined = _joined(table, places, tokens, declared.dtype)
+    _scale(joined, ~is_absent, declared.scale)
     if declared.missing == "mean" and is_absent.any():
         n_present = len(tokens) - 1 - is_absent.sum()
         joined[is_absent] = joined.sum(axis=0, dtype=np.float64) / n_present
@@ -218,7 +223,11 @@ def _fits(option: str, value: Any) -> bool:
         return type(value) is int and value > 0
     if option == "max_missing":
         return type(value) in (int, float) and 0 <= value <= 1
-    choices = {"dtype": ("float32", "float16"), "missing": ("mean", "zero", "error")}
+    choices = {
+        "dtype": ("float32", "float16"),
+        "missing": ("mean", "zero", "error"),
+        "scale": ("none", "unit", "standard"),
+    }
     return isinstance(value, str) and value != "" and value in choices.get(option, (value,))
 
 
@@ -298,6 +307,25 @@ def _joined(table: FeatureTable, places: np.ndarray, tokens: np.ndarray, dtype: 
             joined[places[rows][is_known], columns] = values[is_known]
     check_finite(table.source, tokens, joined)
     return joined
+
+
+def _scale(matrix: np.ndarray, is_present: np.ndarray, scale: str) -> None:
+    """Scale vectors in place, in double precision: each to length 1, or columns to N(0, 1)."""
+    is_present[0] = False  # the padding
+    rows = np.flatnonzero(is_present)
+    if scale == "standard":
+        for column in range(matrix.shape[1]):
+            values = matrix[rows, column].astype(np.float64)
+            deviation = values.std()
+            is_constant = deviation <= CONSTANT * np.abs(values).max()
+            matrix[rows, column] = 0 if is_constant else (values - values.mean()) / deviation
+    if scale == "unit":
+        step = block_length(matrix.shape[1])
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            values = matrix[part].astype(np.float64)
+            length = np.linalg.norm(values, axis=1, keepdims=True)
+            matrix[part] = values / np.where(length > 0, length, 1)
 
 
 def _refuse_gaps(

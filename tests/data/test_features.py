@@ -413,6 +413,30 @@ def test_items_without_a_vector_may_be_zero(mine, rng):
         np.testing.assert_array_equal(found[row], by_id.get(token, np.zeros(3)))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("scale", ["standard", "unit"])
+def test_vectors_may_be_scaled(mine, rng, scale, dtype):
+    # One item has none, further rows count for nothing, and one column is the same for all items.
+    by_id = {i: 30 + 5 * v for i, v in vectors(rng, [*ALL[1:], "x1", "x2"]).items()}
+    for vector in by_id.values():
+        vector[2] = 0.1
+    save(mine / "mine" / "a.npz", by_id)
+    dataset, found = load(mine, file="a.npz", scale=scale, dtype=dtype, max_missing=0.1)
+    plain = np.array([by_id[i] for i in ALL[1:]], dtype=dtype).astype(np.float64)
+    if scale == "unit":
+        expected = plain / np.sqrt((plain**2).sum(axis=1, keepdims=True))
+    else:
+        centred = plain - plain.mean(axis=0)
+        expected = centred / np.sqrt((centred**2).mean(axis=0))
+        expected[:, 2] = 0
+    rows = [dataset.field2token_id["item_id"][i] for i in ALL]
+    tolerance = {"float32": 1e-5, "float16": 2e-3}[dtype]
+    np.testing.assert_allclose(found[rows[1:]], expected, atol=tolerance)
+    np.testing.assert_allclose(found[rows[0]], expected.mean(axis=0), atol=tolerance)
+    assert found.dtype == dtype
+    assert not found[0].any()
+
+
 @pytest.mark.parametrize(
     ("n_absent", "options", "share", "allowed"),
     [
@@ -597,6 +621,7 @@ def test_names_that_cannot_be_used(name):
         ({"file": "a", "width": True}, "found True, expected a whole number above 0"),
         ({"file": "a", "width": 0}, "found 0, expected a whole number above 0"),
         ({"file": "a", "missing": "drop"}, "found 'drop', expected mean, zero or error"),
+        ({"file": "a", "scale": "log"}, "found 'log', expected none, unit or standard"),
         ({"file": "a", "max_missing": 1.5}, "found 1.5, expected a number from 0 to 1"),
         ({"file": "a", "max_missing": "5%"}, "found '5%', expected a number from 0 to 1"),
         ({"file": "a", "max_missing": float("nan")}, "expected a number from 0 to 1"),
