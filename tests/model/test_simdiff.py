@@ -428,6 +428,7 @@ def test_every_parameter_learns_but_pretrained_embeddings(variant):
 def test_both_sides_of_the_reconstruction_learn(monkeypatch):
     """Neither the embedding nor what is generated from it is held fixed (Eq. 6)."""
     keys = {"steps": 1, "bpr_weight": 0.0, "injection_ratio": 0.4}
+    keys["reconstruction_reduction"] = "row"
     model = randomize(make_model(**keys))
     fix_draws(monkeypatch, steps=1)
     model.calculate_loss(batch())[2].backward()
@@ -702,11 +703,11 @@ def test_changed_features_are_refused(tmp_path):
 # Settings
 
 
-def test_defaults_are_the_papers_forms():
+def test_defaults_are_the_papers_model_in_the_codes_reductions():
     model = make_model()
     assert (model.latent, model.target) == ("mixed", "item")
-    assert (model.reconstruction_reduction, model.balance_form) == ("row", "norm")
-    assert (model.balance_weight, model.guidance_scale) == (1.0, 0.0)
+    assert (model.reconstruction_reduction, model.balance_form) == ("element", "squared")
+    assert model.guidance_scale == 0.0
     assert model.reverse_step == "posterior"
     assert not model.sampling_noise
 
@@ -832,7 +833,7 @@ def test_real_data_and_settings():
     assert all(torch.isfinite(term) for term in terms)
     train = split.train._dataset.inter_feat
     pairs = list(zip(train["user_id"].tolist(), train["item_id"].tolist(), strict=True))
-    users, items = dense_propagation(model, pairs, 2, paper_chain(model, config))
+    users, items = dense_propagation(model, pairs, config["n_layers"], paper_chain(model, config))
     users_of_batch, _, _, _ = next(iter(split.valid))
     found = model.full_sort_predict(users_of_batch).numpy()
     expected = (users @ items.T)[users_of_batch["user_id"]]
