@@ -33,7 +33,6 @@ from recbole_diffusion.model.ld4mrec import (
     ConditionalNetwork,
     Conditions,
     LD4MRec,
-    PreferenceBlock,
     soft_labels,
 )
 
@@ -274,14 +273,14 @@ def test_gate_is_the_steps_alone():
 
 
 @torch.no_grad()
-def test_preference_blocks_start_at_identity_and_use_each_weight():
-    block = PreferenceBlock(WIDTH, SIZE)
-    block.start_at_identity()
+def test_preference_blocks_start_at_identity_and_work_channel_by_channel():
+    signals = {"text": WIDTH}
+    network = ConditionalNetwork(N_ITEMS, SIZE, STEP_SIZE, None, signals, "tanh")
+    block = network.preference_blocks["text"]
     hidden, preference = torch.randn(4, SIZE), torch.randn(4, WIDTH)
     assert torch.equal(block(hidden, preference), hidden)
     assert torch.equal(block(hidden, 9 * preference), hidden)
     randomize(block)
-    # Channel by channel: a change of one channel reaches no other.
     moved = hidden.clone()
     moved[:, 2] += 1
     changed = (block(moved, preference) - block(hidden, preference)).abs() > 1e-6
