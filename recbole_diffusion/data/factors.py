@@ -51,4 +51,5 @@ def item_factors(interactions: sp.csr_matrix, rank: int, seed: int) -> ItemFacto
     # Vectors of a value of zero would be any.
     n_found = np.count_nonzero(values > values[0] * max(interactions.shape) * np.finfo(float).eps)
     expect(n_found == rank, "svd_rank", rank, f"1..{n_found} (the rank of the train matrix)")
-    return ItemFactors(vectors.T.astype(np.float32), values.astype(np.float32))
+    vectors = np.ascontiguousarray(vectors.T, dtype=np.float32)
+    return ItemFactors(vectors, values.astype(np.float32))

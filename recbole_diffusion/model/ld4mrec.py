@@ -11,6 +11,7 @@ from logging import getLogger
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from recbole.model.init import xavier_normal_initialization
 from torch import Tensor, nn
@@ -85,19 +86,22 @@ class LD4MRec(RowRecommender):
         self.rows = InteractionRows(users, items, self.n_users)
         degrees = np.bincount(items, minlength=self.n_items).astype(np.float32)
         self.register_buffer("item_degrees", torch.from_numpy(degrees), persistent=False)
+        self._build_signals(config, dataset, interactions)
+        self._build_network(config)
+
+    def _build_signals(self, config: Any, dataset: Any, interactions: sp.csr_matrix) -> None:
+        """Section 5.1 for all users; checkpoints hold all but the features."""
         everyone = self.rows.batch(torch.arange(self.n_users))
         if self.use_collaboration:
             factors = item_factors(interactions, config["svd_rank"], config["seed"])
-            for name, values in factors._asdict().items():
-                key = "item_vectors" if name == "vectors" else name
-                self.register_buffer(key, torch.from_numpy(values))
+            self.register_buffer("item_vectors", torch.from_numpy(factors.vectors))
+            self.register_buffer("singular_values", torch.from_numpy(factors.singular_values))
             self.register_buffer("collaborative", self._collaborative(everyone))
         for name in self.modalities:
             features = load_item_features(config, dataset, name)
             self.register_buffer(f"digest_{name}", digest_of(features))
             self.register_buffer(f"features_{name}", torch.from_numpy(features), persistent=False)
             self.register_buffer(f"preference_{name}", self._preference(everyone, name))
-        self._build_network(config)
 
     def _check_settings(self, config: Any) -> None:
         steps, sampling_steps, scale = self.steps, self.sampling_steps, config["noise_scale"]
@@ -235,15 +239,12 @@ class LD4MRec(RowRecommender):
 
     def _scores(self, rows: RowBatch, conditions: Conditions) -> Tensor:
         """Algorithm 2; with ``sampling_steps`` on noised rows, as Figure 3 compares."""
-        last = self._last_step(rows.lengths)
+        last, weight = self._last_step(rows.lengths), self.denoiser.input_weight
         if last is None:
-            return self.denoiser.from_projected(
-                rows.product(self.denoiser.input_weight), conditions
-            )
-        scores: Tensor = self.denoiser(
-            self.diffusion.q_sample(rows.dense(self.n_items), last), conditions
-        )
-        return scores
+            projected = rows.product(weight)
+        else:
+            projected = self.diffusion.q_sample(rows.dense(self.n_items), last) @ weight
+        return self.denoiser.from_projected(projected, conditions)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As PyTorch's.
