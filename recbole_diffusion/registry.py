@@ -14,6 +14,7 @@ from recbole.utils import get_trainer
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
 from recbole_diffusion.model.infodcl import InfoDCL
+from recbole_diffusion.model.ld4mrec import LD4MRec
 from recbole_diffusion.model.ldiffrec import LDiffRec, LTDiffRec
 from recbole_diffusion.model.simdiff import SimDiff
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
@@ -137,6 +138,7 @@ register(TDiffRec, RowTrainer)
 register(LDiffRec, LDiffRecTrainer)
 register(LTDiffRec, LDiffRecTrainer)
 register(SimDiff, SimDiffTrainer)
+register(LD4MRec, RowTrainer)
 
 
 def find_model(model: str | type) -> Registration:

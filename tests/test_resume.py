@@ -28,7 +28,7 @@ from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
 from recbole_diffusion.trainer.state import ModelAttributes, learners
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_and_resume.py"
-MODELS = ("InfoDCL", "SimDiff", "LDiffRec", "LightGCN", "BPR", "MultiVAE")
+MODELS = ("InfoDCL", "SimDiff", "LDiffRec", "LD4MRec", "LightGCN", "BPR", "MultiVAE")
 # Three epochs; two of pre-training where there is one.
 KEYS = {
     "epochs": 3,
@@ -37,15 +37,17 @@ KEYS = {
     "channels": ["knowledge"],
     "pretrain_epochs": 2,
     "pretrain_batch_size": 512,
+    "hidden_size": 32,
 }
 # Keys of one model or two.
 OWN_KEYS = {
-    "steps": ["InfoDCL", "SimDiff", "LDiffRec"],
+    "steps": ["InfoDCL", "SimDiff", "LDiffRec", "LD4MRec"],
     "channels": ["InfoDCL", "SimDiff"],
     "pretrain_epochs": ["InfoDCL", "SimDiff", "LDiffRec"],
     "pretrain_batch_size": ["InfoDCL", "SimDiff", "LDiffRec"],
+    "hidden_size": ["LD4MRec"],
 }
-USER_MODELS = ("MultiVAE", "LDiffRec")
+USER_MODELS = ("MultiVAE", "LDiffRec", "LD4MRec")
 
 
 @pytest.fixture

@@ -72,6 +72,15 @@ class RowBatch(NamedTuple):
         n_before = functional.pad(is_kept.cumsum(0), (1, 0))
         return RowBatch(columns[is_kept], n_before[self.offsets], self.values[is_kept])
 
+    def normalized(self, item_degrees: Tensor) -> "RowBatch":
+        """The rows with 1 / sqrt(|N_u| |N_i|) for values.
+
+        Args:
+            item_degrees: |N_i| float32 [n_items]; an item of nobody counts as one of one user.
+        """
+        degrees = item_degrees[self.items].clamp_min(1) * self.lengths[self.rows]
+        return self._replace(values=degrees.rsqrt())
+
     def product(self, weight: Tensor) -> Tensor:
         """The rows times a matrix; O(nnz * d).
 

@@ -1,9 +1,10 @@
-"""What models that score by inner products of user and item embeddings share."""
+"""What models of one kind share: on embeddings, or on users' rows of interactions."""
 
 from typing import Any
 
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
 
 
 class EmbeddingRecommender(GeneralRecommender):
@@ -56,3 +57,23 @@ class EmbeddingRecommender(GeneralRecommender):
         """
         users, items = self._embeddings()
         return users[interaction[self.USER_ID]] @ items.T  # [B, d] @ [d, n_items]
+
+
+class RowRecommender(GeneralRecommender):
+    """Trains on batches of users, and scores a user's whole row of items at once.
+
+    A subclass gives ``full_sort_predict``, which reads nothing but the users.
+    """
+
+    input_type = InputType.LISTWISE
+    train_loader = "users"
+
+    def predict(self, interaction: Any) -> torch.Tensor:
+        """Scores [B] of given user-item pairs."""
+        users, places = interaction[self.USER_ID].unique(return_inverse=True)
+        rows: torch.Tensor = self.full_sort_predict({self.USER_ID: users})
+        return rows[places, interaction[self.ITEM_ID]]
+
+    def _no_loss(self) -> torch.Tensor:
+        """Zero, with a gradient of zeros."""
+        return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0

@@ -1,6 +1,7 @@
 """What models share that learn embeddings with metadata of items, and score after convolutions."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class ChannelRecommender(EmbeddingRecommender):
                 metadata = torch.zeros(self.n_items, base_size(config, dataset, name))
             else:
                 features = load_item_features(config, dataset, name)
-                digests[name] = _digest(features)
+                digests[name] = digest_of(features)
                 metadata = torch.from_numpy(features)
             is_made = name in GRAPH_CHANNELS
             self.register_buffer(f"metadata_{name}", metadata, persistent=is_made)
@@ -123,13 +124,7 @@ class ChannelRecommender(EmbeddingRecommender):
         Raises:
             UserError: Features have changed since the checkpoint was written.
         """
-        for name, digest in self.named_buffers():
-            saved = state_dict.get(name, digest)
-            if name.startswith("digest_") and not torch.equal(saved.cpu(), digest.cpu()):
-                raise UserError(
-                    f"key `item_features`: found other features under {name[7:]!r} than those "
-                    "that this run was trained with, expected the same"
-                )
+        check_digests(self, state_dict)
         return super().load_state_dict(state_dict, *args, **kwargs)
 
 
@@ -199,7 +194,22 @@ def base_size(config: Any, dataset: Any, channel: str) -> int:
     return load_matrix(path, dataset, field).shape[1]
 
 
-def _digest(features: np.ndarray) -> Tensor:
-    """SHA-256 of a matrix, uint8 [32]."""
+def digest_of(features: np.ndarray) -> Tensor:
+    """SHA-256 of a matrix, uint8 [32]; a model keeps it as a buffer ``digest_<name>``."""
     content = hashlib.sha256(np.ascontiguousarray(features).data.cast("B")).digest()
     return torch.tensor(list(content), dtype=torch.uint8)
+
+
+def check_digests(model: nn.Module, state_dict: Mapping[str, Any]) -> None:
+    """Compare a model's digests of features with those of a checkpoint.
+
+    Raises:
+        UserError: Features have changed since the checkpoint was written.
+    """
+    for name, digest in model.named_buffers():
+        saved = state_dict.get(name, digest)
+        if name.startswith("digest_") and not torch.equal(saved.cpu(), digest.cpu()):
+            raise UserError(
+                f"key `item_features`: found other features under {name[7:]!r} than those "
+                "that this run was trained with, expected the same"
+            )

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from recbole.model.abstract_recommender import GeneralRecommender
-from recbole.utils import InputType
 from torch import Tensor
 from torch.nn import functional
 
@@ -24,17 +22,16 @@ from recbole_diffusion.diffusion.process import GaussianDiffusion
 from recbole_diffusion.diffusion.schedule import make_betas, respaced_betas
 from recbole_diffusion.diffusion.timesteps import ImportanceSampler, UniformSampler
 from recbole_diffusion.errors import UserError, expect, refusals_of
+from recbole_diffusion.model.base import RowRecommender
 from recbole_diffusion.model.layers import MirroredMLP
 
 
-class DiffRec(GeneralRecommender):
+class DiffRec(RowRecommender):
     """A denoiser of users' interaction rows, trained at random steps of a diffusion process.
 
     Source: Wang et al. 2023, sections 3.1-3.3.
     """
 
-    input_type = InputType.LISTWISE
-    train_loader = "users"
     # Values of a row's first and last interaction.
     w_min = w_max = 1.0
 
@@ -117,10 +114,6 @@ class DiffRec(GeneralRecommender):
             return self._no_loss()
         return self._diffusion_loss(self.rows.batch(users).dense(self.n_items))[0]
 
-    def _no_loss(self) -> Tensor:
-        """Zero, with a gradient of zeros."""
-        return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
-
     def _diffusion_loss(self, x_start: Tensor) -> tuple[Tensor, Tensor]:
         """Mean weighted loss at drawn steps, and the predicted ``x_start`` (Algorithm 1)."""
         timesteps, weights = self.sampler.sample(len(x_start))
@@ -163,11 +156,6 @@ class DiffRec(GeneralRecommender):
             weighted = self.diffusion.noise_weight(timesteps) * losses
             losses = torch.where(timesteps == 0, likelihood, weighted)
         return losses, pred_x_start
-
-    def predict(self, interaction: Any) -> Tensor:
-        """Scores [B] of given user-item pairs."""
-        users, places = interaction[self.USER_ID].unique(return_inverse=True)
-        return self._scores(self.rows.batch(users))[places, interaction[self.ITEM_ID]]
 
     def full_sort_predict(self, interaction: Any) -> Tensor:
         """Scores [B, n_items] of given users for every item."""

@@ -28,6 +28,21 @@ def test_rows_are_those_of_the_matrix(rng: np.random.Generator, n_users: int) ->
     torch.testing.assert_close(batch.product(weight), torch.from_numpy(dense[asked]) @ weight)
 
 
+def test_normalized_rows_are_those_of_the_normalized_matrix(rng: np.random.Generator) -> None:
+    users, items = random_pairs(rng, 9, 30)
+    dense = np.zeros((9, 30))
+    dense[users, items] = 1
+    degrees = dense.sum(axis=0)
+    scaled = dense / np.sqrt(np.outer(dense.sum(axis=1), degrees).clip(1))
+    rows = InteractionRows(users, items, 9).batch(torch.arange(9))
+    item_degrees = torch.from_numpy(degrees).float()
+    found = rows.normalized(item_degrees).dense(30)
+    torch.testing.assert_close(found, torch.from_numpy(scaled).float())
+    assert (rows.values == 1).all()
+    strange = history_rows([[3, 5, 7, 9]], 30).normalized(torch.zeros(30))
+    assert strange.values.tolist() == [0.5] * 4
+
+
 def test_empty_rows_and_batches() -> None:
     rows = InteractionRows(np.array([2, 2]), np.array([1, 3]), 4)
     batch = rows.batch(torch.tensor([0, 2, 0, 3]))
