@@ -5,8 +5,11 @@ for a record of what it was given: no module is imported, and nothing of scipy o
 before all has been checked.
 """
 
+import io
 import pickle
+import pickletools
 import re
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +20,7 @@ from recbole_diffusion.errors import UserError, refusals_of
 
 INDEX_TYPE = re.compile(r"[iu][48]")
 VALUE_TYPE = re.compile(r"b1|[iu][1248]|f[248]")
+MAX_MEMO = 1000  # objects; a matrix of three arrays has a few dozen
 BYTE_ORDERS = ("<", ">", "|", "=")
 
 
@@ -57,25 +61,27 @@ class _Type:
 
 
 class _Array:
-    """Stands for ``numpy.ndarray``, whose state is version, shape, type, order and bytes."""
+    """Stands for ``numpy.ndarray``, whose state is version, shape, type, order and bytes.
+
+    It also stands for what makes one, as ``_reconstruct(ndarray, shape, type)``: no function is
+    handed out, since a pickle can set the attributes of one.
+    """
 
     state: Any = None
+
+    def __init__(self, kind: Any, *_: Any) -> None:
+        if kind is not _Array:
+            raise TypeError("an array made of another type")
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
-def _reconstruct(kind: Any, *_: Any) -> _Array:
-    if kind is not _Array:
-        raise TypeError(f"an array made of {kind!r}")
-    return _Array()
-
-
 KNOWN = {
     ("scipy.sparse.coo", "coo_matrix"): _Matrix,
     ("scipy.sparse._coo", "coo_matrix"): _Matrix,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
 }
@@ -125,8 +131,19 @@ def read_coo(path: Path) -> CooEntries:
             whose arrays contradict each other.
     """
     wrong = f"{path}: not a pickle of a coo_matrix"
-    with refusals_of(wrong, Exception), path.open("rb") as file:
-        return _entries(path, CooUnpickler(file, path).load())
+    with refusals_of(wrong, Exception):
+        content = path.read_bytes()
+        _check_memo(path, content)
+        return _entries(path, CooUnpickler(io.BytesIO(content), path).load())
+
+
+def _check_memo(path: Path, content: bytes) -> None:
+    """Refuse numbers of the memo that no pickle needs: it is a list, filled up to the largest."""
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > MAX_MEMO:
+            raise UserError(
+                f"{path}: found the memo's number {argument}, expected at most {MAX_MEMO}."
+            )
 
 
 def _entries(path: Path, matrix: Any) -> CooEntries:
@@ -135,7 +152,9 @@ def _entries(path: Path, matrix: Any) -> CooEntries:
     state = matrix.state
     shape = state.get("_shape")
     if type(shape) is not tuple or [type(n) for n in shape] != [int, int] or min(shape) < 1:
-        raise UserError(f"{path}: found the shape {shape!r}, expected two whole numbers above 0.")
+        raise UserError(
+            f"{path}: found the shape {reprlib.repr(shape)}, expected two whole numbers above 0."
+        )
     # scipy keeps the pair `coords` from 1.13 on.
     coords = state.get("coords", (state.get("row"), state.get("col")))
     if type(coords) is not tuple or len(coords) != 2:
@@ -172,8 +191,12 @@ def _plain_array(path: Path, what: str, array: Any, types: re.Pattern[str]) -> n
     is_type = type(dtype) is _Type and type(dtype.name) is str and types.fullmatch(dtype.name)
     if not is_type or dtype.byte_order not in BYTE_ORDERS or type(content) is not bytes:
         name = getattr(dtype, "name", dtype)
-        raise UserError(f"{path}: found {what} of type {name!r}, expected plain numbers.")
+        raise UserError(
+            f"{path}: found {what} of type {reprlib.repr(name)}, expected plain numbers."
+        )
     numbers = np.frombuffer(content, np.dtype(dtype.byte_order + dtype.name))
     if shape != numbers.shape:
-        raise UserError(f"{path}: found {what} of shape {shape!r} with {len(numbers)} numbers.")
+        raise UserError(
+            f"{path}: found {what} of shape {reprlib.repr(shape)} with {len(numbers)} numbers."
+        )
     return numbers

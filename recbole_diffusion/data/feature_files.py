@@ -1,19 +1,23 @@
 """Files of feature vectors: their readers, block by block, and the writer of our own format."""
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
+from recbole_diffusion.data.arrays import read_array, read_header
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.files import written_whole
 
-UNREADABLE = (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+# An archive raises RuntimeError where it is encrypted or packed by an unknown method.
+DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError)
+UNREADABLE = (ValueError, OSError, EOFError, *DAMAGED_ARCHIVE)
 SUFFIXES = (".npz", ".npy", ".parquet")
 BLOCK_VALUES = 2**19  # some 2 MB, so that a matrix is never in memory twice
 
@@ -179,7 +183,7 @@ def _ids_of_archive(path: Path) -> np.ndarray:
             name = missing.pop().removesuffix(".npy")
             raise UserError(f"{path}: expected the arrays `ids` and `matrix`: no {name}")
         with archive.open("ids.npy") as stream:
-            ids: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+            ids = read_array(stream, archive.getinfo("ids.npy").file_size)
     return ids.astype(str)
 
 
@@ -193,7 +197,7 @@ def _ids_beside(path: Path, given: str | Path | None) -> np.ndarray:
 
 def _open_array(path: Path, ids: np.ndarray, member: str | None) -> FeatureTable:
     with _array_stream(path, member) as (stream, size):
-        shape, _, dtype = _array_header(stream, size)
+        shape, _, dtype = read_header(stream, size)
     _check_shape(path, ids, shape, dtype)
     return FeatureTable(str(path), ids, shape[1], str(dtype), _array_blocks(path, member))
 
@@ -209,26 +213,9 @@ def _array_stream(path: Path, member: str | None) -> Iterator[tuple[Any, int]]:
             yield part, archive.getinfo(member).file_size
 
 
-def _array_header(stream: BinaryIO, size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether columns come first, and type of an array, which must have its size."""
-    version = np.lib.format.read_magic(stream)
-    if version == (1, 0):
-        shape, is_fortran, dtype = np.lib.format.read_array_header_1_0(stream)
-    elif version == (2, 0):
-        shape, is_fortran, dtype = np.lib.format.read_array_header_2_0(stream)
-    else:
-        raise ValueError(f"found version {version} of the format, expected 1.0 or 2.0")
-    if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded, expected numbers")
-    found, expected = size - stream.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if found != expected:
-        raise ValueError(f"found {found} bytes of values, expected {expected} for shape {shape}")
-    return shape, is_fortran, dtype
-
-
 def _array_blocks(path: Path, member: str | None) -> Iterator[Block]:
     with _readable(path), _array_stream(path, member) as (stream, size):
-        (n_rows, width), is_fortran, dtype = _array_header(stream, size)
+        (n_rows, width), is_fortran, dtype = read_header(stream, size)
         outer, inner = (width, n_rows) if is_fortran else (n_rows, width)
         step = block_length(inner)
         for start in range(0, outer, step):

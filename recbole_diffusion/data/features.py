@@ -300,7 +300,9 @@ def _places(table: FeatureTable, tokens: np.ndarray) -> np.ndarray:
 
 def _joined(table: FeatureTable, places: np.ndarray, tokens: np.ndarray, dtype: str) -> np.ndarray:
     """The matrix in the order of internal ids, filled block by block."""
-    joined = np.zeros((len(tokens), table.width), dtype)
+    # An archive can claim any width; its values are not read yet.
+    with refusals_of(f"{table.source}: width {table.width}", MemoryError, ValueError):
+        joined = np.zeros((len(tokens), table.width), dtype)
     for rows, columns, values in table.blocks:
         is_known = places[rows] > 0
         with np.errstate(over="ignore"):  # infinity is refused below

@@ -270,8 +270,9 @@ def _add_low_ratings(
     first_test = _first_rows(parts["test"])
     # A user without a validation row goes from train to test.
     first_valid = _first_rows(pd.concat([parts["valid"], parts["test"]]))
-    is_before_valid = low.index < low["user"].map(first_valid)
-    is_before_test = low.index < low["user"].map(first_test)
+    # Of no row at all, pandas' map would give texts.
+    is_before_valid = low.index < low["user"].map(first_valid).to_numpy(np.int64)
+    is_before_test = low.index < low["user"].map(first_test).to_numpy(np.int64)
     pools = {"train": low[is_before_valid], "valid": low[is_before_test & ~is_before_valid]}
     generator = np.random.default_rng(rule.seed)
     noisy = dict(parts)

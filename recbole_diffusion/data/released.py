@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from recbole_diffusion.data.arrays import open_array, read_array
 from recbole_diffusion.errors import UserError
 
 Pair = tuple[int, int]
@@ -62,7 +63,7 @@ def read_array_pairs(path: Path) -> Iterator[Pair]:
     """
     expected = "a .npy file of integers [n, 2], rows `user item`"
     with _array_refusals(path, expected), path.open("rb") as file:
-        pairs = np.lib.format.read_array(file, allow_pickle=False)
+        pairs = read_array(file, path.stat().st_size)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
         found = f"{pairs.dtype} of shape {pairs.shape}"
         raise UserError(f"{path}: found {found}, expected {expected}.")
@@ -85,7 +86,8 @@ def _array_refusals(path: Path, expected: str) -> Iterator[None]:
             f"{path}: cannot be read ({error.strerror}), expected {expected}."
         ) from error
     except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: found {error}, expected {expected}.") from error
+        found = str(error).removeprefix("found ")
+        raise UserError(f"{path}: found {found}, expected {expected}.") from error
 
 
 def open_matrix(path: Path) -> np.ndarray:
@@ -102,7 +104,7 @@ def open_matrix(path: Path) -> np.ndarray:
     """
     expected = "a .npy file of floats [n, d]"
     with _array_refusals(path, expected):
-        matrix = np.lib.format.open_memmap(path, mode="r")
+        matrix = open_array(path)
     is_matrix = matrix.ndim == 2 and matrix.size > 0
     if not is_matrix or not np.issubdtype(matrix.dtype, np.floating):
         found = f"{matrix.dtype} of shape {matrix.shape}"

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,3 +232,32 @@ def test_what_is_no_pickle_of_a_matrix_is_refused(
 
 def test_missing_file_is_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "trnMat.pkl")
+
+
+def test_the_memo_cannot_ask_for_memory(save: Callable[[Any], Path]) -> None:
+    # Ten bytes, for which the memo would be a list of some 2^28 places.
+    for operation in (b"r" + struct.pack("<I", 2**27), b"p134217728\n"):
+        assert "found the memo's number 134217728" in refusal(save(b"N" + operation + b"."))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [b"K\x05K\x03\x86", b"K\x04\x85", b"X\x02\x00\x00\x00i4"],
+    ids=["shape of the matrix", "shape of an array", "type of an array"],
+)
+def test_a_value_without_end_is_not_printed(save: Callable[[Any], Path], part: bytes) -> None:
+    numbers = array([0, 0, 0, 0], "i4", b"numpy.core")
+    parts = {b"row": numbers, b"col": numbers, b"data": numbers}
+    sound = PUBLISHED % {b"scipy": b"scipy.sparse.coo", **parts}
+    assert sound.count(part)
+    doubled = b")" + b"2\x86" * 14  # pairs of pairs: with 60 it could not be printed at all
+    message = refusal(save(sound.replace(part, doubled)))
+    assert len(message) < 2000
+
+
+def test_a_pickle_sets_no_attribute_of_what_it_is_given(save: Callable[[Any], Path]) -> None:
+    names = [f"c{module}\n{name}\n".encode() for module, name in KNOWN]
+    for name in names:
+        refusal(save(b"\x80\x02" + name + b"}X\x04\x00\x00\x00leftK\x01sb."))
+        refusal(save(b"\x80\x02" + name + b"N}X\x04\x00\x00\x00leftK\x01s\x86b."))
+    assert not any(hasattr(known, "left") for known in KNOWN.values())

@@ -300,6 +300,23 @@ def test_too_few_interactions_for_a_part_are_refused(
     assert "too few for valid;" in message
 
 
+@pytest.mark.parametrize(("share", "wanted"), [(0.1, 0), (0.5, 2)])
+def test_noise_without_any_low_rating(
+    tmp_path: Path, write_dataset: Callable[..., Path], output: Path, share: float, wanted: int
+) -> None:
+    rows = [[user, item, "5", item] for user in "ab" for item in "123456"]
+    folder = write_dataset("old", inter=[HEAD, *rows]) / "old"
+    rule = {"kind": "noisy", "core": 1, "ratio": (1, 1, 1), "noise_ratio": share}
+    if wanted:
+        message = refusal(tmp_path, folder, output, **rule)
+        assert (
+            f"found 0 ratings below 4 from the time of the train part, expected {wanted}" in message
+        )
+    else:
+        report = convert_rated(folder, output, "new", RatedRule(**rule))
+        assert report.low == dict.fromkeys(SPLITS, 0)
+
+
 def test_unknown_source_is_refused(tmp_path: Path, output: Path) -> None:
     message = refusal(tmp_path, tmp_path / "nothing", output)
     assert "nothing" in message
