@@ -19,11 +19,7 @@ resource = pytest.importorskip("resource")  # Windows has none
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", 520))  # of all formats together
 ADDRESSES = 4 * 2**30  # bytes; pyarrow alone sets one GiB aside
 TOUCHED = 2**28  # bytes
-<<<<<<< HEAD
-SECONDS = 60  # longer is a hang
-=======
 SECONDS = 60  # a hang, at which the whole process ends
->>>>>>> fuzz
 
 
 @contextmanager
@@ -63,12 +59,8 @@ def test_damaged_inputs_are_refused_or_converted_whole(
         found = "others"
         try:
             with tempfile.TemporaryDirectory(dir=tmp_path) as folder, bounded():
-<<<<<<< HEAD
-                found = outcome(FORMS[name], case, Path(folder))
-=======
                 came = outcome(FORMS[name], case, Path(folder))
             found = came  # only now: the bounds are checked at their end
->>>>>>> fuzz
         finally:
             counts[found] += 1
 
