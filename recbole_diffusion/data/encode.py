@@ -156,7 +156,8 @@ def _item_texts(config: Any, fields: Sequence[str]) -> tuple[Path, np.ndarray, p
         texts += np.where((texts != "") & (part != ""), SEPARATOR, "") + part
     if not (texts != "").any():
         raise UserError(
-            f"{path}: found no text in {', '.join(fields)} of {examples(ids)}, expected some"
+            f"{path}: found no text in {', '.join(fields)} of {examples(ids)}, expected some; "
+            "without texts, take `fields` out of `item_features`"
         )
     return path, ids, texts
 

@@ -117,6 +117,12 @@ def load_item_features(config: Any, dataset: Any, name: str) -> np.ndarray:
     if declared.missing == "mean" and is_absent.any():
         n_present = len(tokens) - 1 - is_absent.sum()
         joined[is_absent] = joined.sum(axis=0, dtype=np.float64) / n_present
+    is_numbered = np.array_equal(table.ids, np.arange(len(table.ids)).astype(str))
+    if is_numbered and is_absent.any():
+        getLogger().warning(
+            f"item_features.{name}: the ids of {table.source} are 0 to {len(table.ids) - 1}, and "
+            f"items have no row: if they are row numbers, save the ids of the `.inter` file instead"
+        )
     getLogger().info(
         f"item_features.{name}: {np.count_nonzero(places)} items with features, "
         f"{is_absent.sum()} without ({declared.missing}), {np.count_nonzero(places == 0)} further "
@@ -345,7 +351,8 @@ def _refuse_gaps(
     raise UserError(
         f"{table.source}: no features for {examples(absent)} of {n_items} items "
         f"({len(absent) / n_items:.1%}), expected at most {allowed:.1%} "
-        f"(item_features.{name}: options `missing` and `max_missing`){table.remark}"
+        f"(item_features.{name}: options `missing` and `max_missing`; the ids of the file look "
+        f"like {', '.join(map(repr, table.ids[:3].tolist()))}){table.remark}"
     )
 
 

@@ -83,6 +83,7 @@ class LogReport:
         interactions: Rows written.
         repeated: Rows left out because an earlier one has their user and item.
         counts: Other counts, by what they count.
+        kept: A property file that was there, and was left as it was.
     """
 
     users: int
@@ -90,6 +91,7 @@ class LogReport:
     interactions: int
     repeated: int
     counts: dict[str, int]
+    kept: Path | None = None
 
 
 def convert_log(
@@ -108,7 +110,7 @@ def convert_log(
         log: The interactions.
         output: Folder of data sets; created if missing.
         name: Name of the data set.
-        overwrite: Whether existing files may be replaced.
+        overwrite: Whether existing files may be replaced; a property file never is.
         properties: Lines of the property file ``<name>.yaml``, if there is to be one.
 
     Returns:
@@ -132,7 +134,8 @@ def convert_log(
             contents[target] = _table_lines(log, table, ids)
         else:
             check_stale(target, f"no table of {target.suffix[1:]}s is converted")
-    if properties is not None:
+    kept = yaml if properties is not None and yaml.exists() else None
+    if properties is not None and kept is None:
         contents[yaml] = properties
     write_files(contents)
     return LogReport(
@@ -141,6 +144,7 @@ def convert_log(
         interactions=len(log.pairs),
         repeated=log.pairs.repeated,
         counts=dict(log.counts),
+        kept=kept,
     )
 
 
@@ -176,6 +180,8 @@ def format_report(report: LogReport) -> str:
         f"left out, their pair repeated: {report.repeated}",
         *(f"{what}: {count}" for what, count in report.counts.items()),
     ]
+    if report.kept is not None:
+        lines.append(f"left as it was: {report.kept}; delete it to have it written anew")
     return "\n".join(lines) + "\n"
 
 

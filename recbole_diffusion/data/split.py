@@ -235,7 +235,8 @@ def _check_topk(config: Any, dataset: Any) -> None:
     n_items = dataset.item_num - 1  # less the padding
     if max(config["topk"]) > n_items:
         raise UserError(
-            f"key `topk`: found {max(config['topk'])}, but {config.dataset} has {n_items} items"
+            f"key `topk`: found {max(config['topk'])}, but {config.dataset} has {n_items} items; "
+            'lower it, and `valid_metric` with it: --topk="[5, 10]" --valid_metric=Recall@10'
         )
 
 

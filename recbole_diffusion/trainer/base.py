@@ -174,9 +174,12 @@ class RunTrainer:
         if torch.isnan(loss):
             raise UserError(
                 f"training loss is NaN in epoch {self.epochs_trained}: "
-                f"lower key `learning_rate` (found {self.config['learning_rate']}) "
-                "or the loss weights"
+                f"{self._cure_of_nan()}, or the loss weights"
             )
+
+    def _cure_of_nan(self) -> str:
+        cure = f"lower key `learning_rate` (found {self.config['learning_rate']})"
+        return cure + (", scale the `item_features`" if self.config["item_features"] else "")
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         """Called by RecBole at each new best epoch, and with -1 when it has no epoch to train."""
@@ -307,7 +310,7 @@ class RunTrainer:
         if torch.isnan(scores).any():
             raise UserError(
                 f"model {self.config['model']}: scores are NaN after {self.epochs_trained} "
-                f"epochs: lower key `learning_rate` (found {self.config['learning_rate']})"
+                f"epochs: {self._cure_of_nan()}"
             )
         return users, scores, positive_u, positive_i
 

@@ -460,6 +460,25 @@ def test_exactly_the_share_allowed_passes(mine, rng):
     load(mine, file="a.npz", max_missing=0.25)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_row_numbers_in_place_of_ids_are_warned_of(write_dataset, rng, caplog, first):
+    """A file of rows 0..n-1 for items 1..n would be joined one row off."""
+    pairs = [[f"u{u}", str(1 + (5 * u + 7 * i) % 40)] for u in range(30) for i in range(20)]
+    root = write_dataset("mine", inter=[HEAD, *pairs])
+    save(root / "mine" / "a.npz", vectors(rng, [str(first + i) for i in range(40)]))
+    load(root, file="a.npz")
+    warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert any("if they are row numbers" in message for message in warned) == (first == 0)
+
+
+def test_too_few_ids_of_the_data_shows_both_kinds(mine, rng):
+    by_id = vectors(rng, ["i0", *(f"item-{i}" for i in range(9))])
+    save(mine / "mine" / "a.npz", by_id)
+    message = refused(mine, file="a.npz")
+    assert "no features for 11 ids ('i" in message
+    assert "the ids of the file look like 'i0', 'item-0', 'item-1'" in message
+
+
 def test_no_id_of_the_data_shows_both_kinds(mine, rng):
     save(mine / "mine" / "a.npz", vectors(rng, ["0", "1", "2", "3"]))
     message = refused(mine, file="a.npz", max_missing=1.0)

@@ -13,6 +13,7 @@ from conversion_tools import lines_of, refused, snapshot
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.convert import main
+from recbole_diffusion.data.logs import format_report
 from recbole_diffusion.data.own import CsvOptions, convert_csv, parse_time
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError
@@ -328,8 +329,12 @@ def test_existing_file_is_refused_unless_overwritten(
     message = refused(tmp_path, convert, source, output)
     assert message.startswith(f"{output / 'toy' / taken}: found an existing file")
 
-    convert(source, output, overwrite=True)
+    report = convert(source, output, overwrite=True)
     convert(source, tmp_path / "fresh")
+    if taken == "toy.yaml":  # its owner may have edited it
+        assert (output / "toy" / taken).read_text() == "old"
+        assert f"left as it was: {output / 'toy' / taken}; " in format_report(report)
+        (tmp_path / "fresh" / "toy" / taken).write_text("old")
     assert snapshot(output) == snapshot(tmp_path / "fresh")
     message = refused(tmp_path, convert, source, output, overwrite=True, items=False)
     assert message.startswith(f"{output / 'toy' / 'toy.item'}: found features of an earlier")
