@@ -364,11 +364,12 @@ class GuidedDenoiser(nn.Module):
 
 
 def relative_change(now: Tensor, before: Tensor) -> Tensor:
-    """Mean of |now - before| / |before| over all elements; before must have no zero.
+    """Mean of |now - before| / |before| over all elements that were not 0 before.
 
-    Source: Eq. 1 (Figure 3).
+    Source: Eq. 1 (Figure 3), which leaves a change from 0 open.
     """
-    return ((now - before).abs() / before.abs()).mean()
+    is_nonzero = before != 0
+    return ((now - before)[is_nonzero] / before[is_nonzero]).abs().mean()
 
 
 def log_snr(values: Tensor) -> Tensor:

@@ -253,6 +253,8 @@ def test_denoiser_is_the_mlp_of_equation_4(hidden_size, size, steps):
 def test_relative_change_is_equation_1():
     now, before = torch.tensor([[1.0, -2.0], [3.0, 0.5]]), torch.tensor([[2.0, -1.0], [-1.0, 0.5]])
     assert relative_change(now, before).item() == pytest.approx((0.5 + 1 + 4 + 0) / 4)
+    now, before = torch.tensor([[1.0, 2.0]]), torch.tensor([[2.0, 0.0]])
+    assert relative_change(now, before).item() == pytest.approx(0.5)  # a change from 0 has no ratio
 
 
 def test_log_snr_is_equation_22():
