@@ -169,10 +169,8 @@ class PSNet(nn.Module):
         size: Width d of noise and item embeddings.
         use_spectral_rectification: Without it, Eq. 8 loses its first term.
         use_contextual_reencoding: Without it, Eq. 8 loses its second term.
-        use_embedded_metadata: Eq. 1 with phi(m), as in the authors' code, in place of m.
-
-    Raises:
-        UserError: Raw metadata of another width than d for Eq. 1.
+        use_embedded_metadata: Eq. 1 with phi(m), as in the authors' code, in place of m; so it is
+            in any case where m has another width than d.
 
     Source: Liang et al. 2026, section 3.1.
     """
@@ -186,16 +184,12 @@ class PSNet(nn.Module):
         use_embedded_metadata: bool = False,
     ) -> None:
         super().__init__()
-        self.use_embedded_metadata = use_embedded_metadata
+        # Raw metadata of another width than the noise cannot be added to it.
+        self.use_embedded_metadata = use_embedded_metadata or metadata_size != size
         self.embed_metadata = nn.Linear(metadata_size, size)  # phi
         self.fusion_scale = nn.Parameter(torch.ones(2))  # eta_0, eta_1 of Eq. 8
         self.rectification = SpectralRectification(size) if use_spectral_rectification else None
         self.reencoding = ContextualReencoding(size) if use_contextual_reencoding else None
-        if self.rectification and not use_embedded_metadata and metadata_size != size:
-            raise UserError(
-                f"key `use_embedded_metadata`: false adds metadata of width {metadata_size} to "
-                f"noise of width {size} (Eq. 1); set it to true, or give metadata of that width"
-            )
 
     def forward(self, noise: torch.Tensor, metadata: torch.Tensor) -> torch.Tensor:
         """Eq. 8 for noise [B, d] and metadata [B, metadata_size]; returns [B, d]."""

@@ -556,15 +556,12 @@ def test_names_of_features_that_cannot_be_used(tmp_path, name):
     assert "key `item_features`" in refusal(channels=[name], item_features=features)
 
 
-def test_raw_metadata_of_another_width(tmp_path):
-    path, _ = feature_file(tmp_path)
-    keys = {"channels": ["text"], "item_features": {"text": {"file": str(path)}}}
-    message = refusal(**keys)
-    assert "key `use_embedded_metadata`: " in message
-    assert f"width {WIDTH} " in message
-    assert "width 64 " in message
-    for allowed in ({"use_embedded_metadata": True}, {"use_spectral_rectification": False}):
-        make_model(**keys, **allowed)
+def test_metadata_of_another_width_is_embedded_in_equation_1():
+    module = randomize(PSNet(WIDTH, SIZE))
+    noise = torch.randn(9, SIZE, generator=torch.Generator().manual_seed(4))
+    metadata = torch.randn(9, WIDTH, generator=torch.Generator().manual_seed(5))
+    expected = paper_psnet(*floats(noise, metadata), weights(module), use_embedded=True)
+    assert_near(module(noise, metadata), expected)
 
 
 @pytest.mark.parametrize(
