@@ -12,7 +12,8 @@ from recbole_diffusion.data.features import feature_names, load_item_features, l
 from recbole_diffusion.data.graph import normalized_adjacency, propagate
 from recbole_diffusion.data.interactions import interaction_matrix
 from recbole_diffusion.data.metadata import knowledge_metadata, social_metadata
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.diffusion import make_betas
+from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.model.base import EmbeddingRecommender
 
 # Channels made from the interactions, and the key of the embeddings that each is made of.
@@ -166,6 +167,28 @@ def check_base_files(config: Any, needed: list[str], reason: str) -> None:
         raise UserError(
             f"keys `{needed[0]}` and `{needed[1]}`: only one is set, but {reason} "
             "both (or none, for LightGCN's embeddings)"
+        )
+
+
+def schedule_of(config: Any, model: str) -> Tensor:
+    """Noise of each step [T], float64, of any schedule that ``make_betas`` knows.
+
+    Args:
+        config: Settings.
+        model: What a refusal names.
+
+    Raises:
+        UserError: A key out of its range.
+    """
+    with refusals_of(model, ValueError):
+        return make_betas(
+            config["noise_schedule"],
+            config["steps"],
+            noise_scale=config["noise_scale"],
+            noise_min=config["noise_min"],
+            noise_max=config["noise_max"],
+            beta_start=config["beta_start"],
+            beta_end=config["beta_end"],
         )
 
 

@@ -14,11 +14,11 @@ import torch
 from recbole.utils import InputType
 from torch import nn
 
-from recbole_diffusion.diffusion import GaussianDiffusion, make_betas
+from recbole_diffusion.diffusion import GaussianDiffusion
 from recbole_diffusion.errors import UserError, refusals_of
-from recbole_diffusion.model.channels import ChannelRecommender, check_channels, choice
+from recbole_diffusion.model.channels import ChannelRecommender, check_channels, choice, schedule_of
 from recbole_diffusion.model.layers import StepEmbedding, thin_svd
-from recbole_diffusion.model.loss import bpr_loss, info_nce
+from recbole_diffusion.model.loss import bpr_loss, info_nce, square_error
 
 
 class InfoDCL(ChannelRecommender):
@@ -53,17 +53,7 @@ class InfoDCL(ChannelRecommender):
         size, steps = self.embedding_size, config["steps"]
         with refusals_of(f"InfoDCL with key `embedding_size`: found {size}", ValueError):
             self.denoiser = nn.ModuleDict({name: Denoiser(steps, size) for name in self.channels})
-        with refusals_of("InfoDCL", ValueError):
-            betas = make_betas(
-                config["noise_schedule"],
-                steps,
-                noise_scale=config["noise_scale"],
-                noise_min=config["noise_min"],
-                noise_max=config["noise_max"],
-                beta_start=config["beta_start"],
-                beta_end=config["beta_end"],
-            )
-        self.diffusion = GaussianDiffusion(betas)
+        self.diffusion = GaussianDiffusion(schedule_of(config, "InfoDCL"))
         if self.use_psnet:
             self._build_psnet(config, dataset)
 
@@ -136,10 +126,7 @@ class InfoDCL(ChannelRecommender):
 
     def _reconstruction(self, generated: torch.Tensor, x_start: torch.Tensor) -> torch.Tensor:
         """Eq. 10, as a mean over the batch; both sides learn."""
-        squares = (generated - x_start).square()
-        return (
-            squares.mean() if self.reconstruction_reduction == "element" else squares.sum(1).mean()
-        )
+        return square_error(generated, x_start, self.reconstruction_reduction)
 
     def _contrast(self, generated: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Eq. 11 over all items but the padding."""

@@ -22,6 +22,15 @@ def bpr_loss(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
     return F.softplus(negative - positive).mean()
 
 
+def square_error(output: torch.Tensor, target: torch.Tensor, reduction: str) -> torch.Tensor:
+    """Mean over rows [B, d] of their squared distance; ``element``: over dimensions too.
+
+    Source: Liang et al. 2026, Eq. 10; SimDiff, Eq. 6 (``row``), and their authors' code.
+    """
+    squares = (output - target).square()
+    return squares.mean() if reduction == "element" else squares.sum(1).mean()
+
+
 def info_nce(
     views: torch.Tensor, anchors: torch.Tensor, targets: torch.Tensor, temperature: float
 ) -> torch.Tensor:

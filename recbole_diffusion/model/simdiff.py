@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_diffusion.data.features import feature_names
-from recbole_diffusion.diffusion import GaussianDiffusion, make_betas
+from recbole_diffusion.diffusion import GaussianDiffusion
 from recbole_diffusion.diffusion.inference import (
     ReverseCoefficients,
     compose_affine_chain,
@@ -33,9 +33,10 @@ from recbole_diffusion.model.channels import (
     check_base_files,
     check_channels,
     choice,
+    schedule_of,
 )
 from recbole_diffusion.model.layers import StepEmbedding
-from recbole_diffusion.model.loss import bpr_loss
+from recbole_diffusion.model.loss import bpr_loss, square_error
 
 
 class SimDiff(ChannelRecommender):
@@ -111,16 +112,8 @@ class SimDiff(ChannelRecommender):
             expect(width == self.embedding_size, key, config[key], expected)
 
     def _build_process(self, config: Any) -> None:
+        betas = schedule_of(config, "SimDiff")
         with refusals_of("SimDiff", ValueError):
-            betas = make_betas(
-                config["noise_schedule"],
-                config["steps"],
-                noise_scale=config["noise_scale"],
-                noise_min=config["noise_min"],
-                noise_max=config["noise_max"],
-                beta_start=config["beta_start"],
-                beta_end=config["beta_end"],
-            )
             n_taken = config["respaced_steps"]
             respaced, kept = respaced_betas(betas, len(betas) if n_taken is None else n_taken)
         self.diffusion, self.respaced = GaussianDiffusion(betas), GaussianDiffusion(respaced)
@@ -219,10 +212,7 @@ class SimDiff(ChannelRecommender):
 
     def _reconstruction(self, generated: Tensor, target: Tensor) -> Tensor:
         """Eq. 6, as a mean over the batch; both sides learn."""
-        squares = (generated - target).square()
-        return (
-            squares.mean() if self.reconstruction_reduction == "element" else squares.sum(1).mean()
-        )
+        return square_error(generated, target, self.reconstruction_reduction)
 
     def _balance(self, generated: Tensor) -> Tensor:
         """Dual-objective collaboration of Eq. 8."""
