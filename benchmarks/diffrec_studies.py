@@ -2,70 +2,23 @@
 
     python benchmarks/diffrec_studies.py --output=runs/diffrec_studies
 
-Runs that have a result in ``results.json`` of the output folder are not made again, so that an
-interrupted sweep goes on; settings that studies share are run once. ``studies.md`` and a picture a
-study are written anew after each run (pictures by matplotlib, where it is installed). The best
-epoch of a run, and the setting that a table marks, are picked on validation.
+``studies.py`` tells how runs are kept and what is written.
 """
 
-import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import torch
-
-from recbole_diffusion import run_recbole_diffusion
+from studies import Setting, Study, argument_parser, run_studies
 
 DATASET = "ml-1m_clean"
 # Of the settings published for it, those that a study varies.
 PUBLISHED = {"sampling_steps": 0, "noise_scale": 0.005, "steps": 40, "mean_type": "x0"}
-METRICS = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 # The same stopping rule for all: no better validation for 20 epochs, evaluated every 5.
-FIXED = {"eval_step": 5, "stopping_step": 3, "show_progress": False, "state": "warning"}
+FIXED = {"eval_step": 5, "stopping_step": 3, "epochs": 1000}
 BASELINES = {
     "MultiVAE": {"mlp_hidden_size": [600], "latent_dimension": 200, "train_batch_size": 400},
     "LightGCN": {"train_batch_size": 16384},  # a step costs a pass over the whole graph
 }
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One run.
-
-    Attributes:
-        label: Of its row, or place on the picture's axis.
-        model: Name.
-        keys: Beside the model's settings on the data set.
-    """
-
-    label: Any
-    model: str
-    keys: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Of the result; equal for equal runs."""
-        return " ".join([self.model, *(f"{k}={v}" for k, v in sorted(self.keys.items()))])
-
-
-@dataclass(frozen=True)
-class Study:
-    """Some runs that differ in one thing.
-
-    Attributes:
-        title: With its place in the paper.
-        axis: What the runs differ in.
-        settings: The runs.
-        has_picture: Whether labels are numbers to be drawn.
-    """
-
-    title: str
-    axis: str
-    settings: Sequence[Setting]
-    has_picture: bool = True
 
 
 def varied(key: str, values: Sequence[Any]) -> list[Setting]:
@@ -133,109 +86,14 @@ STUDIES = {
 
 
 def main() -> None:
-    """Run what has not been run, and write tables and pictures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data_path")
-    parser.add_argument("--output", default="runs/diffrec_studies")
+    """Run the studies asked for."""
+    parser = argument_parser(__doc__, "runs/diffrec_studies", STUDIES)
     parser.add_argument("--item_embedding", help="file for L-DiffRec's clusters; else LightGCN")
-    parser.add_argument("--only", nargs="*", choices=STUDIES, default=list(STUDIES))
-    parser.add_argument("--models", nargs="*", help="runs of these alone; default: all")
-    parser.add_argument("--epochs", type=int, help="at most; default: 1000")
-    parser.add_argument("--seed", type=int, default=2020)
-    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    folder = Path(arguments.output)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "results.json"
-    results = json.loads(path.read_text()) if path.exists() else {}
-    for setting in wanted(arguments):
-        if setting.name not in results:
-            print(f"runs: {setting.name}", flush=True)
-            results[setting.name] = run(setting, arguments, folder)
-            path.write_text(json.dumps(results, indent=2) + "\n")
-            report(results, folder)
-    report(results, folder)
-    print((folder / "studies.md").read_text())
-
-
-def wanted(arguments: argparse.Namespace) -> list[Setting]:
-    """Runs of the studies and models asked for."""
-    settings = [setting for name in arguments.only for setting in STUDIES[name].settings]
-    if arguments.models:
-        settings = [setting for setting in settings if setting.model in arguments.models]
-    return settings
-
-
-def run(setting: Setting, arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Result of one run."""
-    keys = {**FIXED, "epochs": arguments.epochs or 1000, "seed": arguments.seed, **setting.keys}
-    keys["output_dir"] = str(folder / "runs")
-    if arguments.data_path:
-        keys["data_path"] = arguments.data_path
-    if arguments.item_embedding and setting.model == "LDiffRec":
-        keys["pretrained_item_embedding"] = arguments.item_embedding
-    return run_recbole_diffusion(setting.model, DATASET, config_dict=keys)
-
-
-def report(results: dict[str, Any], folder: Path) -> None:
-    """Write ``studies.md`` and the pictures of what has been run."""
-    parts = []
-    for name, study in STUDIES.items():
-        found = [(s, results[s.name]) for s in study.settings if s.name in results]
-        if found:
-            parts.append(table(study, found))
-            if study.has_picture and len(found) > 1:
-                draw(study, found, folder / f"{name}.svg")
-    (folder / "studies.md").write_text("\n".join(parts))
-
-
-def table(study: Study, found: list[tuple[Setting, dict]]) -> str:
-    """In markdown; in bold the best of each model by validation."""
-    models = {setting.model for setting, _ in found}
-    best = {
-        model: max(r["valid"]["recall@20"] for s, r in found if s.model == model)
-        for model in models
-    }
-    head = [study.axis, "model", "valid recall@20", *(f"test {m}" for m in METRICS)]
-    head += ["best epoch", "parameters", "s an epoch"]
-    lines = [f"## {study.title}\n", row(head), row(["---"] * len(head))]
-    for setting, result in found:
-        is_best = result["valid"]["recall@20"] == best[setting.model]
-        values = [f"{result['valid']['recall@20']:.4f}"]
-        values += [f"{result['test'][metric]:.4f}" for metric in METRICS]
-        if is_best:
-            values = [f"**{value}**" for value in values]
-        costs = [f"{result['best_epoch']}", f"{result['parameters']:,}"]
-        costs.append(f"{result['train_seconds_per_epoch']:.2f}")
-        lines.append(row([f"{setting.label}", setting.model, *values, *costs]))
-    return "\n".join(lines) + "\n"
-
-
-def row(cells: Sequence[str]) -> str:
-    """Of a table in markdown."""
-    return f"| {' | '.join(cells)} |"
-
-
-def draw(study: Study, found: list[tuple[Setting, dict]], path: Path) -> None:
-    """Test metrics over what the runs differ in, evenly spaced; a line a model."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    labels = sorted({setting.label for setting, _ in found})
-    for axes, metric in zip(figure.subplots(1, 2), ("recall@20", "ndcg@20"), strict=True):
-        for model in dict.fromkeys(setting.model for setting, _ in found):
-            points = sorted((s.label, r["test"][metric]) for s, r in found if s.model == model)
-            places = [labels.index(label) for label, _ in points]
-            axes.plot(places, [value for _, value in points], marker="o", label=model)
-        axes.set_xticks(range(len(labels)), [f"{label:g}" for label in labels])
-        axes.set(xlabel=study.axis, ylabel=f"test {metric}")
-        axes.set_ylim(bottom=0)  # small differences look small
-        axes.legend()
-    figure.suptitle(study.title)
-    figure.savefig(path)
+    keys: dict[str, dict[str, Any]] = {"all": FIXED}
+    if arguments.item_embedding:
+        keys["LDiffRec"] = {"pretrained_item_embedding": arguments.item_embedding}
+    run_studies(arguments, DATASET, STUDIES, keys)
 
 
 if __name__ == "__main__":
