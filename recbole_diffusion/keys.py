@@ -68,6 +68,7 @@ ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
     "gpu_id": (int, str),
     "first_beta": (type(None),),
     "alignment_hidden_size": (type(None),),
+    "embedding_std": (type(None),),
 }
 MINIMUM = {
     "epochs": 0,
@@ -88,6 +89,7 @@ MINIMUM = {
     "n_neighbors": 1,
     "n_clusters": 1,
     "hidden_size": 1,
+    "preference_hidden_size": 1,
     "svd_rank": 1,
     "steps": 1,
     "temperature": 1e-6,

@@ -636,3 +636,15 @@ def test_properties_ship_beside_or_inside_the_package(
     assert properties_folder() == package.parent / "properties"
     shutil.copytree(real, package / "properties")
     assert properties_folder() == package / "properties"
+
+
+def documented_nulls() -> list[tuple[str, str]]:
+    """Models and their keys whose comment tells what null means."""
+    form = re.compile(r"^(\w+):.*#.*\bnull", re.M)
+    files = sorted((properties_folder() / "model").glob("*.yaml"))
+    return [(file.stem, key) for file in files for key in form.findall(file.read_text())]
+
+
+@pytest.mark.parametrize(("model", "key"), documented_nulls())
+def test_documented_nulls_are_taken(planted, model, key):
+    assert make_config(planted, model, **{key: None})[key] is None

@@ -145,6 +145,7 @@ class LD4MRec(RowRecommender):
             step_size,
             2 * config["svd_rank"] if self.use_collaboration else None,
             {name: self.get_buffer(f"preference_{name}").shape[1] for name in self.modalities},
+            config["preference_hidden_size"],
             self.activation,
         )
 
@@ -265,6 +266,7 @@ class ConditionalNetwork(nn.Module):
         step_size: Width of the step embedding, d_forward.
         collaborative_size: Width of the collaborative signal; None for blocks without.
         preference_sizes: Width of the preference signal of each modality.
+        preference_hidden_size: Hidden width of the MLPs in PG blocks.
         activation: A name of ``ACTIVATIONS``.
 
     Source: Section 5, Figure 2.
@@ -277,6 +279,7 @@ class ConditionalNetwork(nn.Module):
         step_size: int,
         collaborative_size: int | None,
         preference_sizes: Mapping[str, int],
+        preference_hidden_size: int,
         activation: str,
     ) -> None:
         super().__init__()
@@ -286,7 +289,10 @@ class ConditionalNetwork(nn.Module):
         self.input_bias = nn.Parameter(torch.zeros(hidden_size))
         self.first_block = CollaborativeBlock(*block)
         self.preference_blocks = nn.ModuleDict(
-            {name: PreferenceBlock(width, hidden_size) for name, width in preference_sizes.items()}
+            {
+                name: PreferenceBlock(width, preference_hidden_size, hidden_size)
+                for name, width in preference_sizes.items()
+            }
         )
         self.last_block = CollaborativeBlock(*block)
         self.output_layer = nn.Linear(hidden_size, n_items)
@@ -345,14 +351,15 @@ class PreferenceBlock(nn.Module):
 
     Args:
         width: Of the signal.
+        hidden_size: Of the MLPs.
         size: d.
 
     Source: Eq. 21-22.
     """
 
-    def __init__(self, width: int, size: int) -> None:
+    def __init__(self, width: int, hidden_size: int, size: int) -> None:
         super().__init__()
-        self.scale, self.shift = _mlp(width, size), _mlp(width, size)
+        self.scale, self.shift = (_mlp(width, hidden_size, size) for _ in range(2))
 
     def start_at_identity(self) -> None:
         """Make the block give what it is given, whatever the signal."""
@@ -390,8 +397,8 @@ def _initialize(module: nn.Module) -> None:
         module.start_at_identity()
 
 
-def _mlp(width: int, size: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, size), nn.LeakyReLU(), nn.Linear(size, size))
+def _mlp(width: int, hidden: int, size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, hidden), nn.LeakyReLU(), nn.Linear(hidden, size))
 
 
 def _modality_names(config: Any) -> list[str]:
