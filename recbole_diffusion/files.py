@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,6 +51,15 @@ def sole_writer(path: Path) -> Iterator[None]:
             except OSError as error:
                 raise UserError(f"{path.parent}: another process is running there") from error
         yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a file by ``sole_writer``; one that is missing is held by none."""
+    try:
+        with nullcontext() if not path.is_file() else sole_writer(path):
+            return False
+    except UserError:
+        return True
 
 
 def remove_unfinished(folder: Path) -> None:
