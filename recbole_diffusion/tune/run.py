@@ -4,10 +4,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.registry import find_model
-from recbole_diffusion.tune.grid import parse_grid
-from recbole_diffusion.tune.study import Search, Tuned, make_task
+
+try:
+    from recbole_diffusion.tune.grid import parse_grid
+    from recbole_diffusion.tune.study import Search, Tuned, make_task
+except ModuleNotFoundError as error:
+    missing = str(error.name).partition(".")[0]
+    raise UserError(
+        f"tune needs `{missing}`, which is not installed: pip install optuna"
+    ) from error
 
 OPTIONS = (
     "trials",
