@@ -12,6 +12,7 @@ try:
     import fcntl
 except ImportError:  # Windows, where two processes of one run go unnoticed
     fcntl = None  # type: ignore[assignment]
+CAN_LOCK = fcntl is not None
 
 
 @contextmanager
@@ -50,6 +51,19 @@ def sole_writer(path: Path) -> Iterator[None]:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
                 raise UserError(f"{path.parent}: another process is running there") from error
+        yield
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait for a file that other processes hold so; the system lets go of a dead one's.
+
+    Args:
+        path: Made if missing.
+    """
+    with path.open("ab") as stream:
+        if fcntl is not None:
+            fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 

@@ -7,19 +7,19 @@ import socket
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import is_held, sole_writer
+from recbole_diffusion.files import CAN_LOCK, is_held, one_at_a_time, sole_writer
 
 # Seconds between two signs of life in a database, and after which their absence means death.
 HEARTBEAT = 15
@@ -39,7 +39,9 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
         UserError: No URL, no driver, no connection, or no study's tables.
     """
     if url is None:
-        return JournalStorage(JournalFileBackend(str(folder / "study.journal")))
+        path = folder / "study.journal"
+        lock = (_JournalLock if CAN_LOCK else JournalFileOpenLock)(str(path))
+        return JournalStorage(JournalFileBackend(str(path), lock))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -52,6 +54,24 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     except (SQLAlchemyError, RuntimeError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise UserError(f"key `storage`: {shown_url(url)}: {reason}") from error
+
+
+class _JournalLock(JournalFileOpenLock):
+    """Freed by the system where a process dies; Optuna's own would be held for half a minute."""
+
+    def __init__(self, journal: str) -> None:
+        super().__init__(journal)
+        self._path = Path(journal).with_suffix(".lock")
+        self._held = ExitStack()
+
+    def acquire(self) -> bool:
+        """Wait for it."""
+        self._held.enter_context(one_at_a_time(self._path))
+        return True
+
+    def release(self) -> None:
+        """Let go of it."""
+        self._held.close()
 
 
 def _database(url: str) -> RDBStorage:
@@ -68,7 +88,7 @@ def shown_url(url: str) -> str:
     try:
         return make_url(url).render_as_string(hide_password=True)
     except ArgumentError:
-        return f"found {url.partition('://')[0]!r}"
+        return f"found {url.partition(':')[0]!r}"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -217,6 +218,7 @@ class Search:
         with quiet_optuna(), self._worker.alive():
             while True:
                 self._worker.fail_dead(self.study)
+                self._remove_leftovers()
                 live = self._live()
                 finished = [trial for trial in live if trial.state in FINISHED]
                 is_spent = len(finished) >= self.task.n_trials or self._seconds_left() <= 0
@@ -227,6 +229,14 @@ class Search:
                     continue
                 self._run_one()
                 tables.write_tables(self.task, self.study)
+        tables.write_tables(self.task, self.study)  # with what others have finished
+
+    def _remove_leftovers(self) -> None:
+        """Folders of trials that were killed."""
+        trials = self.study.get_trials(deepcopy=False)
+        for folder in (self.task.folder / "trials").glob("*"):
+            if trials[int(folder.name)].state != TrialState.RUNNING:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _run_one(self) -> None:
         try:
