@@ -229,7 +229,8 @@ def _train(
             # Critical, so that it is told at any log level.
             can_go_on = (folder / "last.pth").is_file()
             hint = f"to go on: --resume={folder}" if can_go_on else "before its first checkpoint"
-            logger.critical(f"interrupted; {hint}")
+            if with_test:  # else it is a part of something larger, which tells
+                logger.critical(f"interrupted; {hint}")
             raise
         report.write_result(result)
         if with_test:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import math
 import shutil
 import time
@@ -243,10 +244,12 @@ class Search:
             self.study.optimize(self._objective, n_trials=1, catch=(_Surplus,))
         except optuna.exceptions.UpdateFinishedTrialError:
             return  # taken for dead, and its slot given away
+        except KeyboardInterrupt:
+            self._log(logging.CRITICAL, "interrupted; the same command goes on with the study")
+            raise
         trial = self.study.get_trials(deepcopy=False)[self._number]
         if trial.state in FINISHED:
-            with report.run_logger(None, self._level) as logger:
-                logger.info(tables.format_trial(trial))
+            self._log(logging.INFO, tables.format_trial(trial))
 
     def _objective(self, trial: optuna.Trial) -> float:
         self._number = trial.number
@@ -292,8 +295,11 @@ class Search:
 
     def log_table(self) -> None:
         """Print the trials, whatever the log level."""
+        self._log(logging.CRITICAL, tables.format_study(self.task, self.study))
+
+    def _log(self, level: int, text: str) -> None:
         with report.run_logger(None, self._level) as logger:
-            logger.log(logger.level, tables.format_study(self.task, self.study))
+            logger.log(level, text)
 
     def tuned(self) -> Tuned:
         """The best trial, of equals that of the lower slot.

@@ -292,7 +292,10 @@ def test_equal_settings_are_trained_once(tmp_path: Path, fake: Callable[..., Fak
 
 @pytest.mark.parametrize("stop_at", [1, 3, 9])
 def test_interrupted_search_ends_as_one_left_alone(
-    tmp_path: Path, fake: Callable[..., FakeRun], stop_at: int
+    tmp_path: Path,
+    fake: Callable[..., FakeRun],
+    capsys: pytest.CaptureFixture[str],
+    stop_at: int,
 ) -> None:
     fake()
     search(tmp_path / "whole", 12)
@@ -306,6 +309,7 @@ def test_interrupted_search_ends_as_one_left_alone(
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path / "study", 12)
     assert len(trials_of(tmp_path / "study")) == stop_at - 1
+    assert capsys.readouterr().out.endswith("the same command goes on with the study\n")
     rest = fake()
     search(tmp_path / "study", 12)
     assert results_of(tmp_path / "study") == results_of(tmp_path / "whole")
