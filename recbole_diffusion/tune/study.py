@@ -17,13 +17,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from recbole_diffusion import report
 from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.tune import tables
 from recbole_diffusion.tune.grid import grid_space
 from recbole_diffusion.tune.sampler import SlotSampler
 from recbole_diffusion.tune.space import read_space
-from recbole_diffusion.tune.storage import Worker, open_storage, quiet_optuna
+from recbole_diffusion.tune.storage import Worker, open_storage, quiet_optuna, shown_url
 from recbole_diffusion.tune.task import Task, check_budget, check_identity, hashes_of
 from recbole_diffusion.tune.trial import FINISHED, Clock, reuse, run_trial
 
@@ -191,7 +191,8 @@ class Search:
         if storage is not None:
             digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
             name = f"{name}-{digest[:8]}"
-        with quiet_optuna():
+        damaged = f"study in {storage and shown_url(storage) or task.folder}: it cannot be read"
+        with quiet_optuna(), refusals_of(damaged, ValueError, LookupError, AssertionError):
             self.study = optuna.create_study(
                 study_name=study_name or name,
                 storage=open_storage(task.folder, storage),

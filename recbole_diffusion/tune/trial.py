@@ -89,7 +89,9 @@ def run_trial(
     limit = min(task.trial_minutes * 60, seconds_left)
     is_solved = task.config.registration.type == ModelType.TRADITIONAL
     mark = f"stopped at {limit / 60:.3g} min"
-    watch = Watch(trial, None if is_solved else limit, mark, clock, is_pruned=not task.grid)
+    # The defaults never: a search cannot end below them.
+    is_pruned = not task.grid and trial.user_attrs["slot"] > 0
+    watch = Watch(trial, None if is_solved else limit, mark, clock, is_pruned)
     folder = task.folder / "trials" / str(trial.number)
     try:
         result = _train(task, settings, folder, watch)

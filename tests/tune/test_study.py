@@ -418,6 +418,17 @@ def test_damaged_study_file_is_refused(tmp_path: Path, fake: Callable[..., FakeR
     assert (tmp_path / "study" / "study.json").read_text() == "{}"
 
 
+def test_damaged_journal_is_refused(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
+    fake()
+    search(tmp_path / "study", 2)
+    journal = tmp_path / "study" / "study.journal"
+    damaged = journal.read_text().replace("{", "", 1)
+    journal.write_text(damaged)
+    with pytest.raises(UserError, match=r"study in .*study: it cannot be read: Expecting|Extra"):
+        search(tmp_path / "study", 3)
+    assert journal.read_text() == damaged
+
+
 # Grids
 
 
