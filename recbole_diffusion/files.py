@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +12,7 @@ try:
     import fcntl
 except ImportError:  # Windows, where two processes of one run go unnoticed
     fcntl = None  # type: ignore[assignment]
+CAN_LOCK = fcntl is not None
 
 
 @contextmanager
@@ -51,6 +52,28 @@ def sole_writer(path: Path) -> Iterator[None]:
             except OSError as error:
                 raise UserError(f"{path.parent}: another process is running there") from error
         yield
+
+
+@contextmanager
+def one_at_a_time(path: Path) -> Iterator[None]:
+    """Wait for a file that other processes hold so; the system lets go of a dead one's.
+
+    Args:
+        path: Made if missing.
+    """
+    with path.open("ab") as stream:
+        if fcntl is not None:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process holds a file by ``sole_writer``; one that is missing is held by none."""
+    try:
+        with nullcontext() if not path.is_file() else sole_writer(path):
+            return False
+    except UserError:
+        return True
 
 
 def remove_unfinished(folder: Path) -> None:

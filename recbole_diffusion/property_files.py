@@ -64,8 +64,8 @@ def properties_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "properties"
 
 
-def find_property_file(name: str) -> Path:
-    """A path as given, else a file of the package's properties.
+def find_property_file(name: str, key: str = "config_files") -> Path:
+    """A path as given, else a file of the package's properties; ``key`` is what named it.
 
     Raises:
         UserError: Neither exists.
@@ -75,9 +75,7 @@ def find_property_file(name: str) -> Path:
         return path
     if packaged.is_file():
         return packaged
-    raise UserError(
-        f"key `config_files`: {name!r} found neither as {path.resolve()} nor {packaged}"
-    )
+    raise UserError(f"key `{key}`: {name!r} found neither as {path.resolve()} nor {packaged}")
 
 
 def default_layers(
@@ -88,7 +86,6 @@ def default_layers(
     model_files = [registration.properties or ours / "model" / f"{name}.yaml"]
     if registration.is_host:
         model_files = [HOST_PROPERTIES / "model" / f"{name}.yaml"]
-    on_dataset = f"recbole.{name}" if _is_shadowed(registration) else name
     paths = [
         HOST_PROPERTIES / "overall.yaml",
         HOST_PROPERTIES / "dataset" / "sample.yaml",
@@ -97,11 +94,12 @@ def default_layers(
         ours / "dataset" / f"{dataset}.yaml",
         *([own_file] if own_file is not None else []),
         *model_files,
-        ours / "model_on_dataset" / on_dataset / f"{dataset}.yaml",
+        ours / "model_on_dataset" / shipped_name(registration) / f"{dataset}.yaml",
     ]
     return [(str(path), read_properties(path)) for path in paths if path.is_file()]
 
 
-def _is_shadowed(registration: Registration) -> bool:
-    """Whether this is RecBole's model of a name that is ours first."""
-    return registration.is_host and not find_model(registration.name).is_host
+def shipped_name(registration: Registration) -> str:
+    """What the package's files call a model: ``recbole.X`` is RecBole's of a name of ours."""
+    is_shadowed = registration.is_host and not find_model(registration.name).is_host
+    return registration.key if is_shadowed else registration.name

@@ -23,11 +23,19 @@ HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError,
 KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu")
 
 
+class StopRun(Exception):
+    """Raised by ``on_validation`` to end training there; its text says why, in the result."""
+
+
 def run_recbole_diffusion(
     model: str | type = "InfoDCL",
     dataset: str = "ml-100k",
     config_files: str | Sequence[str] = (),
     config_dict: Mapping[str, Any] | None = None,
+    *,
+    on_validation: Callable[[int, float], None] | None = None,
+    with_test: bool = True,
+    run_folder: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a model, pick its best epoch on validation, and evaluate that on test.
 
@@ -36,10 +44,15 @@ def run_recbole_diffusion(
         dataset: Name of a data set; see ``data.folders.list_datasets``.
         config_files: Property file or files, later ones first in precedence.
         config_dict: Keys and values above the files, as on the command line.
+        on_validation: Called after each validation with the epoch, from 0, and the score of
+            ``valid_metric``; it may raise ``StopRun``.
+        with_test: False never scores the test part, and prints no table.
+        run_folder: Where the run is kept, made if missing; None makes one under ``output_dir``.
 
     Returns:
         What ``result.json`` in the run's folder holds: ``valid`` and ``test`` metrics, best epoch,
-        split hash, times in seconds, peak memory in MiB, number of parameters, the folder.
+        split hash, times in seconds, peak memory in MiB, number of parameters, the folder, and
+        ``stopped``, why ``on_validation`` ended training, else None.
 
     Raises:
         UserError: Bad settings or data; raised before training, nothing written but, where a file
@@ -50,7 +63,8 @@ def run_recbole_diffusion(
     config = Config(model, dataset, files, config_dict)
     with repeatable_operations(config["device"]):
         run = _Run(config)
-        return _train(run, report.new_run_folder(config), is_resumed=False)
+        folder = report.new_run_folder(config, run_folder)
+        return _train(run, folder, on_validation=on_validation, with_test=with_test)
 
 
 def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -174,27 +188,32 @@ class _Run:
         trainer.eval_collector.data_collect(self.split.train)  # counts that some metrics need
         return trainer
 
-    def evaluate(self, trainer: Any) -> dict[str, Any]:
-        """Scores of the best epoch's checkpoint."""
+    def evaluate(self, trainer: Any, with_test: bool = True) -> dict[str, Any]:
+        """Scores of the best epoch's checkpoint, without test if so asked."""
         best = trainer.load_checkpoint(trainer.saved_model_file)
-        valid, valid_seconds = _timed(trainer.evaluate, self.split.valid, load_best_model=False)
-        test, test_seconds = _timed(trainer.evaluate, self.split.test, load_best_model=False)
-        return {
+        result = {
             "model": self.config["model"],
             "is_host_model": self.config.registration.is_host,
             "dataset": self.config["dataset"],
             "split_hash": self.split.digest,
             "seed": self.config["seed"],
             "best_epoch": best["epoch"],
-            "valid": dict(valid),
-            "test": dict(test),
-            "valid_seconds": valid_seconds,
-            "test_seconds": test_seconds,
             "run_folder": self.config["checkpoint_dir"],
         }
+        parts = {"valid": self.split.valid, **({"test": self.split.test} if with_test else {})}
+        for name, part in parts.items():
+            scores, seconds = _timed(trainer.evaluate, part, load_best_model=False)
+            result |= {name: dict(scores), f"{name}_seconds": seconds}
+        return result
 
 
-def _train(run: _Run, folder: Path, is_resumed: bool) -> dict[str, Any]:
+def _train(
+    run: _Run,
+    folder: Path,
+    is_resumed: bool = False,
+    on_validation: Callable[[int, float], None] | None = None,
+    with_test: bool = True,
+) -> dict[str, Any]:
     log_level = run.config["state"]
     own_log = report.run_logger(folder, log_level, run.messages)
     with sole_writer(folder / "run.log"), own_log as logger:
@@ -205,24 +224,42 @@ def _train(run: _Run, folder: Path, is_resumed: bool) -> dict[str, Any]:
                 if is_resumed:
                     trainer.resume(run.split.train)
                 report.log_start(logger, run, trainer.start_epoch)
-                result = _fit_and_evaluate(run, trainer)
+                result = _fit_and_evaluate(run, trainer, on_validation, with_test)
         except KeyboardInterrupt:
             # Critical, so that it is told at any log level.
             can_go_on = (folder / "last.pth").is_file()
             hint = f"to go on: --resume={folder}" if can_go_on else "before its first checkpoint"
-            logger.critical(f"interrupted; {hint}")
+            if with_test:  # else it is a part of something larger, which tells
+                logger.critical(f"interrupted; {hint}")
             raise
-        report.log_result(logger, run.config, result)
+        report.write_result(result)
+        if with_test:
+            report.log_table(logger, run.config, result)
     return result
 
 
-def _fit_and_evaluate(run: _Run, trainer: Any) -> dict[str, Any]:
+def _fit_and_evaluate(
+    run: _Run,
+    trainer: Any,
+    on_validation: Callable[[int, float], None] | None,
+    with_test: bool,
+) -> dict[str, Any]:
     config, split = run.config, run.split
     if config["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats(config["device"])
-    trainer.fit(split.train, split.valid, show_progress=config["show_progress"])
+    stopped = None
+    try:
+        trainer.fit(
+            split.train,
+            split.valid,
+            show_progress=config["show_progress"],
+            callback_fn=on_validation,
+        )
+    except StopRun as reason:
+        stopped = str(reason)
     return {
-        **run.evaluate(trainer),
+        **run.evaluate(trainer, with_test),
+        "stopped": stopped,
         "epochs_trained": trainer.epochs_trained,
         "parameters": sum(p.numel() for p in run.network.parameters() if p.requires_grad),
         "pretrain_seconds": trainer.pretrain_seconds,

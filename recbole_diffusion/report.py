@@ -35,8 +35,11 @@ _UNUSABLE = "key `output_dir`: no folder can be made in {!r}"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def new_run_folder(config: Any) -> Path:
-    """Make a folder under ``output_dir`` that no other run has, also of runs started together."""
+def new_run_folder(config: Any, given: str | Path | None = None) -> Path:
+    """The given folder, made; else one under ``output_dir`` that no run started beside it has."""
+    if given is not None:
+        Path(given).mkdir(parents=True, exist_ok=True)
+        return Path(given).resolve()
     stamp = time.strftime("%Y%m%d-%H%M%S")
     while True:
         name = f"{config['model']}-{config['dataset']}-{stamp}-{secrets.token_hex(3)}"
@@ -186,11 +189,10 @@ def _write_settings(config: Any, settings: dict[str, Any]) -> None:
         stream.write(text.encode())
 
 
-def log_result(logger: logging.Logger, config: Any, result: dict[str, Any]) -> None:
-    """The final table; the same values, unrounded, go to ``result.json``."""
+def write_result(result: dict[str, Any]) -> None:
+    """The values of the final table, unrounded, to ``result.json`` in the run's folder."""
     with written_whole(Path(result["run_folder"]) / "result.json") as stream:
         stream.write((json.dumps(result, indent=2) + "\n").encode())
-    log_table(logger, config, result)
 
 
 def log_table(logger: logging.Logger, config: Any, result: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import random
 import re
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from recbole_diffusion.checkpoint import read_checkpoint
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.quick_start import StopRun, run_recbole_diffusion
 from recbole_diffusion.randomness import seed_everything
 from recbole_diffusion.registry import register
 from recbole_diffusion.trainer import base
@@ -287,6 +288,70 @@ def test_checkpoint_of_another_size_is_refused(
     trainer, *_ = fresh(planted, tmp_path, "BPR", embedding_size=8)
     with pytest.raises(UserError, match=r"best\.pth.*do not fit this run's settings"):
         trainer.load_checkpoint(Path(runs["BPR"]["run_folder"], "best.pth"))
+
+
+# Runs that a caller follows
+
+
+class Untouchable:
+    """In place of a loader that must not be read."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} of the test part was read")
+
+    def __iter__(self) -> Any:
+        raise AssertionError("the test part was read")
+
+
+def test_each_validation_is_told(planted: dict[str, Any]) -> None:
+    told: list[tuple[int, float]] = []
+    keys = {**planted, "epochs": 6, "eval_step": 2}
+    result = run_recbole_diffusion(
+        "BPR", "planted", config_dict=keys, on_validation=lambda *args: told.append(args)
+    )
+    assert [epoch for epoch, _ in told] == [1, 3, 5]
+    best_epoch, best = max(told, key=lambda pair: pair[1])
+    assert (result["best_epoch"], result["valid"]["recall@20"]) == (best_epoch, best)
+    assert result["stopped"] is None
+
+
+def test_run_that_is_stopped_ends_as_one_with_that_many_epochs(planted: dict[str, Any]) -> None:
+    def stop(epoch: int, score: float) -> None:
+        if epoch == 1:
+            raise StopRun("enough of it")
+
+    keys = {**planted, "epochs": 9}
+    stopped = run_recbole_diffusion("BPR", "planted", config_dict=keys, on_validation=stop)
+    whole = run(planted, "BPR", epochs=2)
+    assert (stopped["stopped"], whole["stopped"]) == ("enough of it", None)
+    for key in ("epochs_trained", "best_epoch", "valid", "test"):
+        assert stopped[key] == whole[key], key
+    assert quick_start.resume_run(stopped["run_folder"]) == stopped  # it has ended
+
+
+def test_run_without_test_never_reads_it(
+    planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scored = run(planted, "BPR")
+    capsys.readouterr()
+    monkeypatch.setattr(
+        quick_start, "load_split", lambda c: replace(load_split(c), test=Untouchable())
+    )
+    result = run_recbole_diffusion("BPR", "planted", config_dict=planted, with_test=False)
+    assert result["valid"] == scored["valid"]
+    assert not [key for key in result if "test" in key]
+    assert json.loads(Path(result["run_folder"], "result.json").read_text()) == result
+    assert "best epoch" not in capsys.readouterr().out
+    with pytest.raises(AssertionError, match="test part was read"):
+        run(planted, "BPR")
+
+
+def test_run_in_a_given_folder(planted: dict[str, Any], tmp_path: Path) -> None:
+    folder = tmp_path / "of" / "mine"
+    result = run_recbole_diffusion("Pop", "planted", config_dict=planted, run_folder=folder)
+    assert result["run_folder"] == str(folder)
+    assert (folder / "result.json").is_file()
+    assert not Path(planted["output_dir"]).exists()
 
 
 # Interruptions

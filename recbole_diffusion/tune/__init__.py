@@ -1,0 +1,1 @@
+"""Hyper-parameter search on validation: seeded, within a budget, resumable and shared."""

@@ -1,0 +1,150 @@
+"""Where a study is kept: a file that processes of one folder share, or a database by its URL."""
+
+import logging
+import os
+import secrets
+import socket
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import CAN_LOCK, is_held, one_at_a_time, sole_writer
+
+# Seconds between two signs of life in a database, and after which their absence means death.
+HEARTBEAT = 15
+GRACE = 60
+# Seconds after which a trial that no worker has signed was left by one that was killed.
+UNSIGNED_GRACE = 30.0
+
+
+def open_storage(folder: Path, url: str | None) -> BaseStorage:
+    """The database of a URL, else the journal in the folder.
+
+    Args:
+        folder: Of the study; exists.
+        url: As SQLAlchemy takes it, such as ``postgresql+psycopg://user@host/name``.
+
+    Raises:
+        UserError: No URL, no driver, no connection, or no study's tables.
+    """
+    if url is None:
+        path = folder / "study.journal"
+        lock = (_JournalLock if CAN_LOCK else JournalFileOpenLock)(str(path))
+        return JournalStorage(JournalFileBackend(str(path), lock))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return _database(url)
+    except ImportError as error:
+        raise UserError(
+            f"key `storage`: {shown_url(url)}: {error}; install the database's driver, such as "
+            "pip install 'psycopg[binary]' for postgresql+psycopg://"
+        ) from error
+    except (SQLAlchemyError, RuntimeError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"key `storage`: {shown_url(url)}: {reason}") from error
+
+
+class _JournalLock(JournalFileOpenLock):
+    """Freed by the system where a process dies; Optuna's own would be held for half a minute."""
+
+    def __init__(self, journal: str) -> None:
+        super().__init__(journal)
+        self._path = Path(journal).with_suffix(".lock")
+        self._held = ExitStack()
+
+    def acquire(self) -> bool:
+        """Wait for it."""
+        self._held.enter_context(one_at_a_time(self._path))
+        return True
+
+    def release(self) -> None:
+        """Let go of it."""
+        self._held.close()
+
+
+def _database(url: str) -> RDBStorage:
+    settings: dict[str, Any] = {"heartbeat_interval": HEARTBEAT, "grace_period": GRACE}
+    try:
+        return RDBStorage(url, **settings)
+    except SQLAlchemyError:  # two processes may make its tables at once
+        time.sleep(1)
+        return RDBStorage(url, **settings)
+
+
+def shown_url(url: str) -> str:
+    """A URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return f"found {url.partition(':')[0]!r}"
+
+
+@contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Without Optuna's own lines on each trial."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+class Worker:
+    """One process of a study, whose death the others can tell by a lock that it held.
+
+    Args:
+        folder: Of the study; for a study in a file, shared by all its workers.
+        has_heartbeat: Whether the storage tells the dead by Optuna's heartbeat, as databases do.
+    """
+
+    def __init__(self, folder: Path, has_heartbeat: bool) -> None:
+        self._folder = folder / "workers"
+        self._has_heartbeat = has_heartbeat
+        self.name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._unsigned: dict[int, float] = {}
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """While it works."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / self.name
+        try:
+            with sole_writer(path):
+                yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def fail_dead(self, study: optuna.Study) -> None:
+        """Fail the trials of workers that are dead; their slots are free again."""
+        if self._has_heartbeat:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                optuna.storages.fail_stale_trials(study)
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if self._is_dead(trial):
+                with suppress(optuna.exceptions.UpdateFinishedTrialError):  # another was first
+                    study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+    def _is_dead(self, trial: FrozenTrial) -> bool:
+        name = trial.user_attrs.get("worker")
+        if name is None:
+            since = self._unsigned.setdefault(trial.number, time.monotonic())
+            return time.monotonic() - since > UNSIGNED_GRACE
+        path = self._folder / name
+        if self._has_heartbeat or is_held(path):
+            return False
+        path.unlink(missing_ok=True)
+        return True

@@ -1,0 +1,162 @@
+"""What a study holds, as text and as files of its folder."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import written_whole
+from recbole_diffusion.property_files import shipped_name
+from recbole_diffusion.tune.task import Task, check_identity
+from recbole_diffusion.tune.trial import FINISHED
+
+COLUMNS = ("trial", "outcome", "score", "best_epoch", "epochs", "seconds")
+
+
+def finished_trials(study: optuna.Study, n_trials: int) -> list[FrozenTrial]:
+    """Finished trials of the first slots, in the order of these."""
+    trials = study.get_trials(deepcopy=False, states=FINISHED)
+    asked = [trial for trial in trials if trial.user_attrs["slot"] < n_trials]
+    return sorted(asked, key=lambda trial: trial.user_attrs["slot"])
+
+
+def seconds_used(study: optuna.Study, n_trials: int) -> float:
+    """By finished trials, each once."""
+    return sum(trial.user_attrs["seconds"] for trial in finished_trials(study, n_trials))
+
+
+def best_trial(study: optuna.Study, n_trials: int) -> FrozenTrial | None:
+    """Of equals that of the lower slot; none of those that were given up or failed."""
+    sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
+    trials = finished_trials(study, n_trials)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    return max(complete, key=lambda trial: sign * trial.user_attrs["score"], default=None)
+
+
+def format_trial(trial: FrozenTrial) -> str:
+    """One line: slot, score, epochs, seconds, mark and settings."""
+    marks = trial.user_attrs
+    score = "-" if marks.get("score") is None else f"{marks['score']:.4f}"
+    settings = " ".join(f"{k}={_short(v)}" for k, v in marks["settings"].items())
+    return (
+        f"trial {marks['slot']:>3}  {score:>7}  {marks['epochs']:>5} epochs  "
+        f"{marks['seconds']:>7.1f} s  {marks['outcome']:<18}  {settings}"
+    ).rstrip()
+
+
+def format_study(task: Task, study: optuna.Study) -> str:
+    """The table of trials, what was asked and used, and the best."""
+    trials, best = finished_trials(study, task.n_trials), best_trial(study, task.n_trials)
+    limit = "" if task.minutes is None else f" of {task.minutes:g}"
+    minutes = seconds_used(study, task.n_trials) / 60
+    lines = [
+        f"{task.config.model} on {task.config.dataset}, validation {task.valid_metric}, "
+        f"split {task.split_hash}",
+        *(format_trial(trial) for trial in trials),
+        f"used: {len(trials)} of {task.n_trials} trials, {minutes:.1f}{limit} minutes, "
+        f"at most {task.trial_minutes:g} for a trial",
+    ]
+    if not task.space:
+        lines.append(f"{task.config.model} has no search space: one trial at its defaults")
+    if best is not None:
+        lines.append(f"best: trial {best.user_attrs['slot']}, {best.user_attrs['score']:.4f}")
+    lines.append(f"files: {task.folder}")
+    return "\n".join(lines)
+
+
+def check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds the study of another search.
+
+    Raises:
+        UserError: It does, or is no folder, or its ``study.json`` is damaged.
+    """
+    path = folder / "study.json"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"key `folder`: found {str(folder)!r}, expected a folder")
+    if not path.is_file():
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["identity"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{path}: no JSON of a study: {error}") from error
+    check_identity(f"study in {folder}", found, identity)
+
+
+def write_tables(task: Task, study: optuna.Study) -> None:
+    """Write ``study.json``, ``trials.csv`` and, once there is a best trial, ``best.yaml``."""
+    best = best_trial(study, task.n_trials)
+    _write(task.folder / "study.json", json.dumps(_metadata(task, study, best), indent=2) + "\n")
+    _write(task.folder / "trials.csv", _csv(task, study))
+    if best is not None:
+        _write(task.folder / "best.yaml", _best_yaml(task, study, best))
+
+
+def _write(path: Path, text: str) -> None:
+    with written_whole(path) as stream:
+        stream.write(text.encode())
+
+
+def _metadata(task: Task, study: optuna.Study, best: FrozenTrial | None) -> dict[str, Any]:
+    return {
+        "study": study.study_name,
+        "identity": task.identity(),
+        "valid_metric": task.valid_metric,
+        "asked": {"trials": task.n_trials, "minutes": task.minutes},
+        "used": {
+            "trials": len(finished_trials(study, task.n_trials)),
+            "minutes": seconds_used(study, task.n_trials) / 60,
+        },
+        "has_space": bool(task.space),
+        "best": None if best is None else _row(best),
+        "trials": [_row(trial) for trial in finished_trials(study, task.n_trials)],
+        "optuna": optuna.__version__,
+    }
+
+
+def _row(trial: FrozenTrial) -> dict[str, Any]:
+    marks = trial.user_attrs
+    known = {"trial": marks["slot"], **{name: marks.get(name) for name in COLUMNS[1:]}}
+    return {**known, "settings": marks["settings"], "valid": marks.get("valid")}
+
+
+def _csv(task: Task, study: optuna.Study) -> str:
+    """A row for each trial: marks, searched keys, validation metrics."""
+    rows = [_row(trial) for trial in finished_trials(study, task.n_trials)]
+    metrics = sorted({name for row in rows for name in row["valid"] or {}})
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([*COLUMNS, *task.space, *metrics])
+    for row in rows:
+        settings = [_cell(row["settings"][key]) for key in task.space]
+        scores = [(row["valid"] or {}).get(name) for name in metrics]
+        writer.writerow([*(row[name] for name in COLUMNS), *settings, *scores])
+    return stream.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, (list, dict, bool)) else value
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value)
+
+
+def _best_yaml(task: Task, study: optuna.Study, best: FrozenTrial) -> str:
+    model, marks = shipped_name(task.config.registration), best.user_attrs
+    head = [
+        f"# --model={model} --dataset={task.config.dataset} --config_files=<this file>",
+        f"# Trial {marks['slot']} of {len(finished_trials(study, task.n_trials))}, "
+        f"{marks['outcome']}: validation {task.valid_metric} {marks['score']:.6f} at epoch "
+        f"{marks['best_epoch']}; split {task.split_hash}",
+    ]
+    settings = {**task.user_layer(), **marks["settings"]}
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""
+    return "\n".join(head) + "\n" + text

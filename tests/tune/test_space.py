@@ -1,0 +1,116 @@
+"""Search spaces: their forms, what is refused, and the files that the package ships."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recbole_diffusion.config import Config
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.property_files import properties_folder
+from recbole_diffusion.registry import list_models
+from recbole_diffusion.tune.space import Dimension, Space, read_space
+
+DATASETS = str(Path(__file__).resolve().parents[2] / "dataset_atomic")
+SHIPPED = sorted((properties_folder() / "search").glob("*.yaml"))
+
+
+def config_of(model: str, **keys: Any) -> Config:
+    return Config(model, "planted", (), {"data_path": DATASETS, **keys})
+
+
+def read(tmp_path: Path, text: str, model: str = "LightGCN", **keys: Any) -> Space:
+    (tmp_path / "mine.yaml").write_text(text)
+    return read_space(config_of(model), str(tmp_path / "mine.yaml"), **keys)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "dimension"),
+    [
+        ("reg_weight: {log: [1e-5, 1e-2]}", "reg_weight", Dimension("log", (1e-5, 1e-2))),
+        ("reg_weight: {log: [1, 100]}", "reg_weight", Dimension("log", (1.0, 100.0))),
+        ("reg_weight: {range: [0, 1]}", "reg_weight", Dimension("range", (0.0, 1.0))),
+        ("n_layers: {range: [1, 4]}", "n_layers", Dimension("range", (1, 4), True)),
+        ("epochs: {range: [100, 500, 200]}", "epochs", Dimension("range", (100, 500, 200), True)),
+        ("embedding_size: {log: [8, 64]}", "embedding_size", Dimension("log", (8, 64), True)),
+        ("learner: {choice: [adam, adamw]}", "learner", Dimension("choice", ("adam", "adamw"))),
+    ],
+)
+def test_forms(tmp_path: Path, text: str, key: str, dimension: Dimension) -> None:
+    assert read(tmp_path, text) == {key: dimension}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("reg_weigth: {log: [1e-5, 1e-2]}", "`reg_weigth` is none of LightGCN's; did you mean"),
+        ("ssl_tau: {log: [0.1, 1.0]}", "`ssl_tau` is none of LightGCN's"),
+        ("seed: {choice: [1, 2]}", "`seed` must be the same in all trials"),
+        ("topk: {choice: [[5], [10]]}", "`topk` must be the same in all trials"),
+        ("n_layers: [1, 2]", "`n_layers`: found [1, 2], expected {log: "),
+        ("n_layers: {range: [1, 2], log: [1, 2]}", "`n_layers`: found {'range'"),
+        ("n_layers: {between: [1, 2]}", "`n_layers`: found {'between'"),
+        ("n_layers: {choice: []}", "`n_layers`: found {'choice': []}"),
+        ("n_layers: {range: [3, 3]}", "`n_layers`: found range [3, 3]"),
+        ("n_layers: {range: [3]}", "`n_layers`: found range [3]"),
+        ("n_layers: {range: [1, 4, 2]}", "`n_layers`: found range [1, 4, 2], expected a step"),
+        ("reg_weight: {log: [0.0, 1.0]}", "`reg_weight`: found log [0.0, 1.0], expected ends"),
+        ("reg_weight: {log: [1.0, 2.0, 1.0]}", "`reg_weight`: found log [1.0, 2.0, 1.0]"),
+        ("reg_weight: {range: [-1.0, 1.0]}", "key `reg_weight`: found -1.0, expected at least 0"),
+        ("n_layers: {choice: [1, two]}", "key `n_layers`: found 'two' (str), expected a int"),
+        ("n_layers: {range: [0.5, 1.5]}", "key `n_layers`: found 0.5 (float)"),
+        ("learner: {choice: [adam, adan]}", "key `learner`: found 'adan', expected one of"),
+    ],
+)
+def test_what_is_refused_names_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        read(tmp_path, text)
+    assert told in str(error.value)
+    assert str(tmp_path / "mine.yaml") in str(error.value)
+
+
+def test_missing_file_is_refused() -> None:
+    with pytest.raises(UserError, match=r"key `space`: 'none\.yaml' found neither"):
+        read_space(config_of("BPR"), "none.yaml")
+
+
+def test_keys_that_the_user_sets_are_not_searched(tmp_path: Path) -> None:
+    text = "n_layers: {range: [1, 4]}\nreg_weight: {log: [1e-5, 1e-2]}\n"
+    assert list(read(tmp_path, text, pinned=["n_layers", "epochs"])) == ["reg_weight"]
+
+
+@pytest.mark.parametrize(
+    ("dimension", "inside", "outside"),
+    [
+        (Dimension("log", (1e-4, 1e-2)), [1e-4, 1e-2, 0.001], [1e-5, 1, "a", None, True]),
+        (Dimension("range", (1, 4), True), [1, 4], [0, 5, 1.5]),
+        (Dimension("range", (100, 500, 200), True), [100, 300, 500], [200]),
+        (Dimension("range", (0.1, 0.5, 0.1)), [0.1, 0.30000000000000004, 0.5], [0.25]),
+        (Dimension("choice", ([300], [200, 600])), [[300], [200, 600]], [[600], 300]),
+    ],
+)
+def test_what_a_dimension_holds(dimension: Dimension, inside: list[Any], outside: Any) -> None:
+    assert [value for value in [*inside, *outside] if dimension.holds(value)] == inside
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_spaces_fit_their_models(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first line says where the ranges come from."""
+    monkeypatch.setattr("recbole_diffusion.config.check_packages", lambda *args: None)
+    config = config_of(path.stem)
+    assert read_space(config).keys() == read_space(config, str(path)).keys() > set()
+    assert path.read_text().startswith("# ")
+
+
+def test_each_model_of_ours_has_a_space() -> None:
+    assert set(list_models()["recbole_diffusion"]) <= {path.stem for path in SHIPPED}
+
+
+def test_model_without_a_file_has_no_space() -> None:
+    assert read_space(config_of("Pop")) == {}
+
+
+def test_shadowed_model_has_a_space_of_its_own() -> None:
+    ours, host = read_space(config_of("DiffRec")), read_space(config_of("recbole.DiffRec"))
+    assert "hidden_sizes" in ours
+    assert "dims_dnn" in host
