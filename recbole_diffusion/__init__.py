@@ -1,9 +1,13 @@
 """Diffusion recommenders as first-class RecBole models."""
 
+from typing import Any
+
 from recbole_diffusion.compat import apply_patches
 
 apply_patches()  # before anything imports the parts of RecBole that it mends
 
+# Before the function of that name, which then stays.
+import recbole_diffusion.compare  # noqa: E402, F401
 from recbole_diffusion.quick_start import (  # noqa: E402
     evaluate_run,
     load_run,
@@ -13,4 +17,18 @@ from recbole_diffusion.quick_start import (  # noqa: E402
 from recbole_diffusion.registry import register  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["evaluate_run", "load_run", "register", "resume_run", "run_recbole_diffusion"]
+__all__ = [
+    "compare",
+    "evaluate_run",
+    "load_run",
+    "register",
+    "resume_run",
+    "run_recbole_diffusion",
+]
+
+
+def compare(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Compare models; see ``recbole_diffusion.compare.run.compare``, which this imports."""
+    from recbole_diffusion.compare.run import compare as run
+
+    return run(*args, **kwargs)

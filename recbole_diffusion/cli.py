@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 from recbole_diffusion.data.folders import list_datasets
@@ -14,6 +15,8 @@ USAGE = """\
 usage: run_recbole_diffusion.py [--model=InfoDCL] [--dataset=ml-100k]
                                 [--config_files="a.yaml b.yaml"] [--key=value ...]
        run_recbole_diffusion.py --resume=RUN | --evaluate=RUN
+       run_recbole_diffusion.py compare --models=InfoDCL,LightGCN,EASE [--dataset=ml-100k]
+                                [--seeds=3] [--key=value ...] [--InfoDCL.key=value ...]
 
 Trains a model, picks its best epoch on validation and prints validation and test metrics.
 Results, log, settings and checkpoints go to a new folder under ./runs.
@@ -28,6 +31,9 @@ Results, log, settings and checkpoints go to a new folder under ./runs.
   --list_datasets print the data sets that are found here and stop
   --help          print this and stop
 
+compare runs several models with several seeds on one split, tests the differences and writes
+tables; the same command goes on where it stopped. docs/compare.md lists its keys.
+
 examples:
   python run_recbole_diffusion.py
   python run_recbole_diffusion.py --resume=runs/InfoDCL-ml-100k-20260101-120000-1a2b3c
@@ -37,7 +43,18 @@ examples:
       --config_files=model_on_dataset/InfoDCL/office-authors.yaml
 """
 # Keys whose value is a text as it stands, not YAML.
-LITERAL = ("model", "dataset", "config_files", "data_path", "output_dir", "resume", "evaluate")
+LITERAL = (
+    "model",
+    "models",
+    "dataset",
+    "config_files",
+    "data_path",
+    "output_dir",
+    "resume",
+    "evaluate",
+)
+# Commands by the first word, each the function `main` of a module; without one, a run.
+COMMANDS = {"compare": "recbole_diffusion.compare.run"}
 SWITCHES = ("--help", "-h", "--list_models", "--list_datasets")
 
 
@@ -51,13 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    command = words.pop(0) if words and words[0] in COMMANDS else None
     try:
         keys = parse_arguments([word for word in words if word not in SWITCHES])
         listing = _listing(words, keys)
         if listing is not None:
             sys.stdout.write(listing)
             return 0
-        _run(keys)
+        if command is None:
+            _run(keys)
+        else:
+            import_module(COMMANDS[command]).main(keys)
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

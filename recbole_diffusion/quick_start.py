@@ -4,6 +4,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from recbole_diffusion import report
 from recbole_diffusion.checkpoint import read_checkpoint
 from recbole_diffusion.config import Config, settable
-from recbole_diffusion.data.split import load_split
+from recbole_diffusion.data.split import load_split, masking_train_only
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.files import remove_unfinished, sole_writer
 from recbole_diffusion.randomness import repeatable_operations, seed_everything
@@ -21,6 +23,8 @@ from recbole_diffusion.randomness import repeatable_operations, seed_everything
 HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError)
 # What a resumed or evaluated run may be given anew: where it runs and what it shows.
 KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu")
+# What stands around the evaluation of the best epoch, given the run and its trainer.
+Recorder = Callable[[Any, Any], AbstractContextManager[None]]
 
 
 def run_recbole_diffusion(
@@ -82,6 +86,46 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
         return _train(_Run(config), path, is_resumed=True)
 
 
+def run_in_folder(
+    folder: str | Path,
+    model: str,
+    dataset: str,
+    settings: Mapping[str, Any],
+    recorder: Recorder,
+    selects_on_test: bool = False,
+) -> dict[str, Any]:
+    """Train in a given folder, or go on with the run that was interrupted there.
+
+    Args:
+        folder: The run's own; made if missing.
+        model: Name of a model.
+        dataset: Name of a data set.
+        settings: Effective settings of a run, as ``Config.settable`` gives them.
+        recorder: Entered for the evaluation of the best epoch.
+        selects_on_test: Whether the best epoch is picked on the test part, every item outside the
+            train part a candidate, as some papers' code does. Not for results of one's own.
+
+    Returns:
+        As ``run_recbole_diffusion``.
+
+    Raises:
+        UserError: Bad settings or data, or data that have changed.
+    """
+    path = Path(folder).resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    is_resumed = (path / "last.pth").is_file()
+    if is_resumed:
+        place = {key: settings[key] for key in KEYS_OF_PLACE}
+        config = _saved_config("a run in its folder", path, "last.pth", place)
+    else:
+        config = Config(model, dataset, (), settings)
+    with repeatable_operations(config["device"]):
+        run = _Run(config)
+        if selects_on_test:
+            run.split = replace(run.split, valid=masking_train_only(config, run.split))
+        return _train(run, path, is_resumed, recorder)
+
+
 def evaluate_run(
     folder: str | Path, config_dict: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -120,11 +164,17 @@ def load_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -
     Raises:
         UserError: No run with a best epoch, other keys, or data that have changed.
     """
+    run, _ = saved_run(folder, config_dict)
+    return run.network.eval(), run.split.train._dataset
+
+
+def saved_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
+    """A saved run with the parameters of its best epoch, and its trainer; as ``load_run``."""
     run = _Run(_saved_config("load_run", folder, "best.pth", config_dict))
     with report.run_logger(None, run.config["state"]):
         trainer = run.make_trainer(Path(folder).resolve())
         trainer.load_checkpoint(trainer.saved_model_file)
-    return run.network.eval(), run.split.train._dataset
+    return run, trainer
 
 
 def _saved_config(
@@ -194,7 +244,13 @@ class _Run:
         }
 
 
-def _train(run: _Run, folder: Path, is_resumed: bool) -> dict[str, Any]:
+def _evaluated_plainly(run: Any, trainer: Any) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
+def _train(
+    run: _Run, folder: Path, is_resumed: bool, recorder: Recorder = _evaluated_plainly
+) -> dict[str, Any]:
     log_level = run.config["state"]
     own_log = report.run_logger(folder, log_level, run.messages)
     with sole_writer(folder / "run.log"), own_log as logger:
@@ -205,7 +261,7 @@ def _train(run: _Run, folder: Path, is_resumed: bool) -> dict[str, Any]:
                 if is_resumed:
                     trainer.resume(run.split.train)
                 report.log_start(logger, run, trainer.start_epoch)
-                result = _fit_and_evaluate(run, trainer)
+                result = _fit_and_evaluate(run, trainer, recorder)
         except KeyboardInterrupt:
             # Critical, so that it is told at any log level.
             can_go_on = (folder / "last.pth").is_file()
@@ -216,18 +272,20 @@ def _train(run: _Run, folder: Path, is_resumed: bool) -> dict[str, Any]:
     return result
 
 
-def _fit_and_evaluate(run: _Run, trainer: Any) -> dict[str, Any]:
+def _fit_and_evaluate(run: _Run, trainer: Any, recorder: Recorder) -> dict[str, Any]:
     config, split = run.config, run.split
     if config["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats(config["device"])
     trainer.fit(split.train, split.valid, show_progress=config["show_progress"])
+    with recorder(run, trainer):
+        scores = run.evaluate(trainer)
     return {
-        **run.evaluate(trainer),
+        **scores,
         "epochs_trained": trainer.epochs_trained,
         "parameters": sum(p.numel() for p in run.network.parameters() if p.requires_grad),
         "pretrain_seconds": trainer.pretrain_seconds,
         "train_seconds_per_epoch": trainer.train_seconds / max(trainer.epochs_trained, 1),
-        "peak_memory_mb": _peak_memory_mb(config["device"]),
+        "peak_memory_mb": peak_memory_mb(config["device"]),
         "environment": report.environment(config["device"]),
     }
 
@@ -245,7 +303,7 @@ def _make_model(config: Config, train_dataset: Any) -> Any:
         return config.model_class(config, train_dataset).to(config["device"])
 
 
-def _peak_memory_mb(device: torch.device) -> float:
+def peak_memory_mb(device: torch.device) -> float:
     """Peak of the run's GPU allocations, or of the process's resident memory since its start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
