@@ -73,7 +73,7 @@ def user_metrics(config: Any, ranking: Any) -> dict[str, np.ndarray]:
 def per_user_frame(config: Any, split: Any, ranking: Any, loader: Any) -> pd.DataFrame:
     """One row a user: original id, interactions in train, metrics."""
     train = split.train._dataset
-    users = loader.uid_list.numpy()
+    users = np.asarray(loader.uid_list)
     counts = _counts(train, train.uid_field, train.user_num)
     return pd.DataFrame(
         {
@@ -98,7 +98,7 @@ def recorded_rankings(run: Any, trainer: Any) -> Iterator[None]:
     items = ranking.get("rec.items").numpy()
     n_users, k = items.shape
     test = loader._dataset
-    users = _tokens(train, train.uid_field, loader.uid_list.numpy())
+    users = _tokens(train, train.uid_field, np.asarray(loader.uid_list))
     everything = np.arange(1, train.item_num)
     frames = {
         "topk": {

@@ -1,12 +1,13 @@
 """How papers evaluate, so that their numbers and ours can stand side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, expect
 
 TEST_SELECTION = "+test-selection"
 
@@ -97,3 +98,14 @@ def _find_protocol(name: str) -> Protocol:
             f"expected {base}"
         )
     return replace(PROTOCOLS[base], name=name, selects_on_test=True)
+
+
+def check_modes(protocols: Sequence[Protocol], eval_args: Mapping[str, Any]) -> None:
+    """Refuse protocols of papers, which rank all items, beside sampled candidates.
+
+    Raises:
+        UserError: They are sampled.
+    """
+    mode = eval_args["mode"]
+    is_full = all(part == "full" for part in (mode.values() if isinstance(mode, dict) else [mode]))
+    expect(is_full or not protocols, "eval_args", eval_args, "mode full beside key `protocol`")

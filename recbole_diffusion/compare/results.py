@@ -20,6 +20,7 @@ from recbole_diffusion.compare.quoted import quoted_rows
 from recbole_diffusion.compare.request import Request
 from recbole_diffusion.compare.significance import compare_to_best_baseline
 from recbole_diffusion.config import Config
+from recbole_diffusion.errors import expect
 from recbole_diffusion.registry import find_model
 
 SCHEMA = "recbole_diffusion comparison 1"
@@ -64,7 +65,7 @@ def collect(
     if len(per_user):
         write_frame(folder / PER_USER, per_user)
     measured = metric_names(config)
-    tested = _tested_metrics(request, measured, valid_metric)
+    tested = tested_metrics(request, config)
     models = [
         _model(request, label, configs[label], cells, frames, tuning, measured, data)
         for label in request.models
@@ -119,12 +120,19 @@ def _together(frames: Mapping[Cell, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _tested_metrics(request: Request, measured: Sequence[str], valid_metric: str) -> list[str]:
-    asked = request.options["tested_metrics"]
-    if asked is not None:
-        return [name.lower() for name in asked if name.lower() in measured]
-    cutoff = valid_metric.rpartition("@")[2]
-    return [name for name in measured if name.rpartition("@")[2] == cutoff]
+def tested_metrics(request: Request, config: Config) -> list[str]:
+    """Names of the metrics to test.
+
+    Raises:
+        UserError: One that is not measured.
+    """
+    asked, measured = request.options["tested_metrics"], metric_names(config)
+    if asked is None:
+        cutoff = config["valid_metric"].rpartition("@")[2]
+        return [name for name in measured if name.rpartition("@")[2] == cutoff]
+    for name in asked:
+        expect(name.lower() in measured, "tested_metrics", name, f"some of {', '.join(measured)}")
+    return [name.lower() for name in asked]
 
 
 def _budget(request: Request) -> dict[str, Any] | None:

@@ -19,8 +19,9 @@ from recbole_diffusion.compare.plan import (
     read_data,
     read_json,
 )
+from recbole_diffusion.compare.protocol import check_modes
 from recbole_diffusion.compare.request import Request, read_request
-from recbole_diffusion.compare.results import WARNING_ON_TEST, collect
+from recbole_diffusion.compare.results import WARNING_ON_TEST, collect, tested_metrics
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import sole_writer, written_whole
@@ -81,6 +82,9 @@ class _Comparison:
         self.limits = Limits(options["processes"], memory)
         self.tuning: dict[str, Any] = {}
         self.configs = make_configs(request, self.cache, {})
+        first = next(iter(self.configs.values()))
+        tested_metrics(request, first)
+        check_modes(request.protocols, first["eval_args"])
         self.data: Data = read_data(self.configs)
 
     def run(self) -> dict[str, Any]:
