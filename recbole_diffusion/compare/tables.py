@@ -89,9 +89,10 @@ def _accuracy(results: Mapping[str, Any]) -> Table:
 
 
 def _name(model: Mapping[str, Any]) -> str:
-    done = sum(cell["status"] == "finished" for cell in model["cells"])
+    cells = [cell for cell in model["cells"] if not cell["selects_on_test"]]
+    done = sum(cell["status"] == "finished" for cell in cells)
     is_short = model["status"] == "partial"
-    return f"{model['name']} ({done} of {len(model['cells'])} runs)" if is_short else model["name"]
+    return f"{model['name']} ({done} of {len(cells)} seeds)" if is_short else model["name"]
 
 
 def _seed_text(results: Mapping[str, Any]) -> str:
@@ -132,7 +133,7 @@ def _budget_text(results: Mapping[str, Any]) -> str:
     if budget is None:
         return "Untuned: each model at its settings as they are."
     spent = [
-        f"{model['name']} {model['tuning']['trials']} in {model['tuning']['minutes']:.0f} min"
+        f"{model['name']} {search_text(model['tuning'])}"
         for model in results["models"]
         if model["tuning"]
     ]
@@ -141,6 +142,13 @@ def _budget_text(results: Mapping[str, Any]) -> str:
         f"for each model, {budget['trial_minutes']:.0f} minutes a trial; spent: "
         f"{', '.join(spent) or 'nothing yet'}."
     )
+
+
+def search_text(tuning: Mapping[str, Any]) -> str:
+    """What a search has spent, and whether its best trial was cut short."""
+    outcome = tuning.get("best_outcome", "complete")
+    cut = "" if outcome == "complete" else f" (best trial: {outcome})"
+    return f"{tuning['trials']} trials in {tuning['minutes']:.0f} min{cut}"
 
 
 def _marks(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:

@@ -152,8 +152,8 @@ def test_missing_cell_tells_its_command(
 def test_another_split_is_refused(keys: dict[str, Any], in_process: list[str]) -> None:
     with pytest.raises(UserError, match="would not have the same split"):
         compare("BPR,EASE", "planted", config_dict={**keys, "EASE.split_seed": 7})
+    own = {"EASE.topk": [5], "EASE.valid_metric": "Recall@5"}
     with pytest.raises(UserError, match=r"`topk`: found \[5\] for EASE and \[10, 20, 50\] for BPR"):
-        own = {"EASE.topk": [5], "EASE.valid_metric": "Recall@5"}
         compare("BPR,EASE", "planted", config_dict={**keys, **own})
     assert not Path(keys["output_dir"]).exists()
     assert in_process == []
