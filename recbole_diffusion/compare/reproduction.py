@@ -17,6 +17,7 @@ from recbole_diffusion.compare.tables import (
     Table,
     as_markdown,
     metric_name,
+    protocol_table,
     search_text,
     spread_text,
 )
@@ -86,7 +87,7 @@ def _join(first: dict[str, Any], other: Mapping[str, Any], path: Path) -> None:
 
 
 def _section(results: Mapping[str, Any]) -> str:
-    data = results["data"]
+    data, made = results["data"], [_table(results), protocol_table(results)]
     lines = [
         f"## {results['dataset']}",
         "",
@@ -94,7 +95,7 @@ def _section(results: Mapping[str, Any]) -> str:
         f"{data['validation_interactions']} validation and {data['test_interactions']} test "
         f"interactions, split `{data['split_hash']}`.",
         "",
-        as_markdown([_table(results)]).rstrip(),
+        as_markdown([table for table in made if table.rows]).rstrip(),
         "",
         *_verdict(results),
         "",

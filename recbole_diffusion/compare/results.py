@@ -268,7 +268,7 @@ def _cell_entry(request: Request, cell: Cell, is_finished: bool) -> dict[str, An
         "folder": f"runs/{cell.folder.name}",
         "selects_on_test": cell.selects_on_test,
         "status": "finished" if is_finished else "failed" if cell.failure() else "not run",
-        "error": None if is_finished else cell.failure(),
+        "error": cell.failure(),
         "command": request.command([cell.label], [cell.seed]),
     }
     if is_finished:

@@ -49,7 +49,7 @@ def make_tables(results: Mapping[str, Any]) -> list[Table]:
     Args:
         results: Content of ``results.json``.
     """
-    makers = (_accuracy, _protocols, _tests, _costs, _diversity)
+    makers = (_accuracy, protocol_table, _tests, _costs, _diversity)
     kinds = next((list(m["groups"]) for m in results["models"] if m["groups"]), [])
     made = [make(results) for make in makers] + [_groups(results, kind) for kind in kinds]
     return [table for table in made if table.rows]
@@ -159,8 +159,8 @@ def _marks(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     }
 
 
-def _protocols(results: Mapping[str, Any]) -> Table:
-    """Ours and the papers' averages side by side."""
+def protocol_table(results: Mapping[str, Any]) -> Table:
+    """Our averages and those of papers' protocols side by side; no rows without protocols."""
     metrics, protocols = results["significance"]["metrics"], results["protocols"]
     sources = [("", "")] + [(entry["name"], f" ({entry['name']})") for entry in protocols]
     rows = []
@@ -168,7 +168,7 @@ def _protocols(results: Mapping[str, Any]) -> Table:
         row = [Entry(_name(model))]
         for metric in metrics:
             for name, _ in sources:
-                values = model["protocols"][name] if name else model["test"]
+                values = model["protocols"].get(name, {}) if name else model["test"]
                 row.append(Entry(spread_text(values.get(metric))))
         rows.append(row)
     header = [metric_name(metric) + suffix for metric in metrics for _, suffix in sources]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,22 +282,22 @@ def test_waiting_for_a_dying_process(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
     wait_until_free(path, 0.0)  # no such file
     program = (
-        "import sys, time; from recbole_diffusion.files import sole_writer\n"
+        "import sys; from recbole_diffusion.files import sole_writer\n"
         "from pathlib import Path\n"
-        "with sole_writer(Path(sys.argv[1])): print('held', flush=True); time.sleep(0.5)"
+        "with sole_writer(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    wait_until_free(path, 0.01)
-    with pytest.raises(UserError, match="another process"), sole_writer(path):
-        pass
-    wait_until_free(path, 20.0)
-    with sole_writer(path):
-        pass
-    holder.wait()
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        wait_until_free(path, 0.01)
+        with pytest.raises(UserError, match="another process"), sole_writer(path):
+            pass
+        threading.Timer(0.3, holder.stdin.close).start()
+        wait_until_free(path, 60.0)
+        with sole_writer(path):
+            pass
 
 
 @pytest.mark.slow
