@@ -6,7 +6,8 @@ from recbole_diffusion.compat import apply_patches
 
 apply_patches()  # before anything imports the parts of RecBole that it mends
 
-# Before the function of that name, which then stays.
+# Before the functions of these names, which then stay.
+import recbole_diffusion.compare  # noqa: E402
 import recbole_diffusion.tune  # noqa: E402, F401
 from recbole_diffusion.quick_start import (  # noqa: E402
     evaluate_run,
@@ -18,6 +19,7 @@ from recbole_diffusion.registry import register  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = [
+    "compare",
     "evaluate_run",
     "load_run",
     "register",
@@ -25,6 +27,13 @@ __all__ = [
     "run_recbole_diffusion",
     "tune",
 ]
+
+
+def compare(*args: Any, **kwargs: Any) -> dict[str, Any]:
+    """Compare models; see ``recbole_diffusion.compare.run.compare``, which this imports."""
+    from recbole_diffusion.compare.run import compare as run
+
+    return run(*args, **kwargs)
 
 
 def tune(*args: Any, **kwargs: Any) -> Any:

@@ -15,6 +15,8 @@ USAGE = """\
 usage: run_recbole_diffusion.py [--model=InfoDCL] [--dataset=ml-100k]
                                 [--config_files="a.yaml b.yaml"] [--key=value ...]
        run_recbole_diffusion.py --resume=RUN | --evaluate=RUN
+       run_recbole_diffusion.py compare --models=InfoDCL,LightGCN,EASE [--dataset=ml-100k]
+                                [--seeds=3] [--key=value ...] [--InfoDCL.key=value ...]
        run_recbole_diffusion.py tune --model=InfoDCL [--dataset=ml-100k] [--trials=20]
                                 [--minutes=60] [--grid key=v1,v2 ...] [--key=value ...]
 
@@ -31,6 +33,8 @@ Results, log, settings and checkpoints go to a new folder under ./runs.
   --list_datasets print the data sets that are found here and stop
   --help          print this and stop
 
+compare runs several models with several seeds on one split, tests the differences and writes
+tables; the same command goes on where it stopped. docs/compare.md lists its keys.
 tune searches a model's settings on validation, or tries all combinations of a grid; the same
 command goes on where it stopped. docs/tune.md lists its keys.
 
@@ -45,6 +49,7 @@ examples:
 # Keys whose value is a text as it stands, not YAML.
 LITERAL = (
     "model",
+    "models",
     "dataset",
     "config_files",
     "data_path",
@@ -59,7 +64,7 @@ LITERAL = (
 # Keys that may stand several times; their texts are kept as a list.
 REPEATED = ("grid",)
 # Commands by the first word, each the function `main` of a module; without one, a run.
-COMMANDS = {"tune": "recbole_diffusion.tune.run"}
+COMMANDS = {"compare": "recbole_diffusion.compare.run", "tune": "recbole_diffusion.tune.run"}
 SWITCHES = ("--help", "-h", "--list_models", "--list_datasets")
 
 

@@ -1,6 +1,7 @@
 """Files that are whole or absent, however the process ends."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -74,6 +75,17 @@ def is_held(path: Path) -> bool:
             return False
     except UserError:
         return True
+
+
+def wait_until_free(path: Path, seconds: float) -> None:
+    """Wait, at most so long, until no other process holds a file by ``sole_writer``."""
+    end = time.monotonic() + seconds
+    while path.is_file() and time.monotonic() < end:
+        try:
+            with sole_writer(path):
+                return
+        except UserError:
+            time.sleep(0.1)
 
 
 def remove_unfinished(folder: Path) -> None:

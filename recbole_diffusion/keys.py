@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from recbole.evaluator import GAUC, LossMetric, metric_types, metrics_dict
@@ -182,9 +183,14 @@ def declared_keys() -> frozenset[str]:
         keys.update(arguments)
     for folder in (HOST_PROPERTIES, property_files.properties_folder()):
         for path in folder.rglob("*.yaml"):
-            if not path.name.endswith("url.yaml"):
+            if not path.name.endswith("url.yaml") and _is_of_runs(path):
                 keys.update(read_properties(path))
     return frozenset(keys)
+
+
+def _is_of_runs(path: Path) -> bool:
+    """Whether a property file holds keys of a run, and not of a command that starts several."""
+    return path.name != "compare.yaml" and path.parent.name != "quoted"
 
 
 def keys_read_by(source: str) -> set[str]:

@@ -4,6 +4,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from recbole_diffusion import report
 from recbole_diffusion.checkpoint import read_checkpoint
 from recbole_diffusion.config import Config, settable
-from recbole_diffusion.data.split import load_split
+from recbole_diffusion.data.split import load_split, masking_train_only
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.files import remove_unfinished, sole_writer
 from recbole_diffusion.randomness import repeatable_operations, seed_everything
@@ -21,10 +23,30 @@ from recbole_diffusion.randomness import repeatable_operations, seed_everything
 HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError)
 # What a resumed or evaluated run may be given anew: where it runs and what it shows.
 KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu")
+# What stands around the evaluation of the best epoch, given the run and its trainer.
+Recorder = Callable[[Any, Any], AbstractContextManager[None]]
 
 
 class StopRun(Exception):
     """Raised by ``on_validation`` to end training there; its text says why, in the result."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What a caller adds to a run.
+
+    Attributes:
+        on_validation: Called with epoch and score after each validation; may raise ``StopRun``.
+        with_test: Whether the test part is scored, and a table printed.
+        recorder: Stands around the evaluation of the best epoch.
+    """
+
+    on_validation: Callable[[int, float], None] | None = None
+    with_test: bool = True
+    recorder: Recorder = lambda run, trainer: nullcontext()
+
+
+NO_HOOKS = Hooks()
 
 
 def run_recbole_diffusion(
@@ -64,7 +86,7 @@ def run_recbole_diffusion(
     with repeatable_operations(config["device"]):
         run = _Run(config)
         folder = report.new_run_folder(config, run_folder)
-        return _train(run, folder, on_validation=on_validation, with_test=with_test)
+        return _train(run, folder, hooks=Hooks(on_validation, with_test))
 
 
 def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -94,6 +116,46 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
         return result
     with repeatable_operations(config["device"]):
         return _train(_Run(config), path, is_resumed=True)
+
+
+def run_in_folder(
+    folder: str | Path,
+    model: str,
+    dataset: str,
+    settings: Mapping[str, Any],
+    recorder: Recorder,
+    selects_on_test: bool = False,
+) -> dict[str, Any]:
+    """Train in a given folder, or go on with the run that was interrupted there.
+
+    Args:
+        folder: The run's own; made if missing.
+        model: Name of a model.
+        dataset: Name of a data set.
+        settings: Effective settings of a run, as ``Config.settable`` gives them.
+        recorder: Entered for the evaluation of the best epoch.
+        selects_on_test: Whether the best epoch is picked on the test part, every item outside the
+            train part a candidate, as some papers' code does. Not for results of one's own.
+
+    Returns:
+        As ``run_recbole_diffusion``.
+
+    Raises:
+        UserError: Bad settings or data, or data that have changed.
+    """
+    path = Path(folder).resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    is_resumed = (path / "last.pth").is_file()
+    if is_resumed:
+        place = {key: settings[key] for key in KEYS_OF_PLACE}
+        config = _saved_config("a run in its folder", path, "last.pth", place)
+    else:
+        config = Config(model, dataset, (), settings)
+    with repeatable_operations(config["device"]):
+        run = _Run(config)
+        if selects_on_test:
+            run.split = replace(run.split, valid=masking_train_only(config, run.split))
+        return _train(run, path, is_resumed, Hooks(recorder=recorder))
 
 
 def evaluate_run(
@@ -134,11 +196,17 @@ def load_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -
     Raises:
         UserError: No run with a best epoch, other keys, or data that have changed.
     """
+    run, _ = saved_run(folder, config_dict)
+    return run.network.eval(), run.split.train._dataset
+
+
+def saved_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
+    """A saved run with the parameters of its best epoch, and its trainer; as ``load_run``."""
     run = _Run(_saved_config("load_run", folder, "best.pth", config_dict))
     with report.run_logger(None, run.config["state"]):
         trainer = run.make_trainer(Path(folder).resolve())
         trainer.load_checkpoint(trainer.saved_model_file)
-    return run.network.eval(), run.split.train._dataset
+    return run, trainer
 
 
 def _saved_config(
@@ -208,11 +276,7 @@ class _Run:
 
 
 def _train(
-    run: _Run,
-    folder: Path,
-    is_resumed: bool = False,
-    on_validation: Callable[[int, float], None] | None = None,
-    with_test: bool = True,
+    run: _Run, folder: Path, is_resumed: bool = False, hooks: Hooks = NO_HOOKS
 ) -> dict[str, Any]:
     log_level = run.config["state"]
     own_log = report.run_logger(folder, log_level, run.messages)
@@ -224,26 +288,21 @@ def _train(
                 if is_resumed:
                     trainer.resume(run.split.train)
                 report.log_start(logger, run, trainer.start_epoch)
-                result = _fit_and_evaluate(run, trainer, on_validation, with_test)
+                result = _fit_and_evaluate(run, trainer, hooks)
         except KeyboardInterrupt:
             # Critical, so that it is told at any log level.
             can_go_on = (folder / "last.pth").is_file()
             hint = f"to go on: --resume={folder}" if can_go_on else "before its first checkpoint"
-            if with_test:  # else it is a part of something larger, which tells
+            if hooks.with_test:  # else it is a part of something larger, which tells
                 logger.critical(f"interrupted; {hint}")
             raise
         report.write_result(result)
-        if with_test:
+        if hooks.with_test:
             report.log_table(logger, run.config, result)
     return result
 
 
-def _fit_and_evaluate(
-    run: _Run,
-    trainer: Any,
-    on_validation: Callable[[int, float], None] | None,
-    with_test: bool,
-) -> dict[str, Any]:
+def _fit_and_evaluate(run: _Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:
     config, split = run.config, run.split
     if config["device"].type == "cuda":
         torch.cuda.reset_peak_memory_stats(config["device"])
@@ -253,18 +312,20 @@ def _fit_and_evaluate(
             split.train,
             split.valid,
             show_progress=config["show_progress"],
-            callback_fn=on_validation,
+            callback_fn=hooks.on_validation,
         )
     except StopRun as reason:
         stopped = str(reason)
+    with hooks.recorder(run, trainer):
+        scores = run.evaluate(trainer, hooks.with_test)
     return {
-        **run.evaluate(trainer, with_test),
+        **scores,
         "stopped": stopped,
         "epochs_trained": trainer.epochs_trained,
         "parameters": sum(p.numel() for p in run.network.parameters() if p.requires_grad),
         "pretrain_seconds": trainer.pretrain_seconds,
         "train_seconds_per_epoch": trainer.train_seconds / max(trainer.epochs_trained, 1),
-        "peak_memory_mb": _peak_memory_mb(config["device"]),
+        "peak_memory_mb": peak_memory_mb(config["device"]),
         "environment": report.environment(config["device"]),
     }
 
@@ -282,7 +343,7 @@ def _make_model(config: Config, train_dataset: Any) -> Any:
         return config.model_class(config, train_dataset).to(config["device"])
 
 
-def _peak_memory_mb(device: torch.device) -> float:
+def peak_memory_mb(device: torch.device) -> float:
     """Peak of the run's GPU allocations, or of the process's resident memory since its start."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recbole.data.dataloader import TrainDataLoader, UserDataLoader
+from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader, UserDataLoader
 from recbole.data.utils import get_dataloader
 from recbole.sampler import Sampler
 from recbole.utils import FeatureType, InputType
@@ -84,6 +84,26 @@ def load_split(config: Any) -> Split:
     return Split(
         dataset, train, valid, test, sizes, n_added, _digest(dataset, parts), _data_digest(parts)
     )
+
+
+def masking_train_only(config: Any, split: Split) -> Any:
+    """A loader of the test part that leaves the validation part among the candidates.
+
+    Args:
+        config: Settings of the run.
+        split: Its data.
+
+    Raises:
+        UserError: The evaluation ranks sampled candidates.
+    """
+    if not isinstance(split.test, FullSortEvalDataLoader):
+        raise UserError(
+            f"key `eval_args`: found {config['eval_args']}, expected mode full: the papers' "
+            "protocols rank all items"
+        )
+    train, test = split.train._dataset, split.test._dataset
+    sampler = Sampler(["train", "test"], [train, test]).set_phase("train")
+    return FullSortEvalDataLoader(config, test, sampler, shuffle=False)
 
 
 def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:

@@ -1,0 +1,181 @@
+"""Jobs in processes of their own, several at a time within a bound of memory."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbole_diffusion.compare.plan import FAILURE, read_json
+from recbole_diffusion.files import written_whole
+
+MEMORY = "memory.json"
+MEMORY_SHARE = 0.8
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+WAIT_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Job:
+    """Work for one process.
+
+    Attributes:
+        name: For messages.
+        kind: Jobs of one kind need about the same memory.
+        folder: Where it works; ``job.json``, ``output.txt`` and ``failure.json`` lie there.
+        task: What ``compare.worker`` is to do, as plain values.
+    """
+
+    name: str
+    kind: str
+    folder: Path
+    task: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: ``error`` is None where it did what it was to do."""
+
+    job: Job
+    seconds: float
+    error: str | None = None
+
+
+@dataclass
+class Limits:
+    """How many processes there may be, and how much memory for all of them.
+
+    Attributes:
+        processes: At the same time.
+        memory_mb: MiB; the sum of their peaks, as far as they are known.
+        peaks: Measured peaks in MiB by kind of job.
+    """
+
+    processes: int
+    memory_mb: float
+    peaks: dict[str, float] = field(default_factory=dict)
+
+    def estimate(self, job: Job) -> float:
+        """MiB that a job will need: as measured, else a fair share or the largest of any kind."""
+        guess = max([self.memory_mb / self.processes, *self.peaks.values()])
+        return self.peaks.get(job.kind, guess)
+
+    def admits(self, job: Job, running: Sequence[Job]) -> bool:
+        """Whether a job may start beside others; one alone always may."""
+        if not running:
+            return True
+        needed = sum(map(self.estimate, [*running, job]))
+        return len(running) < self.processes and needed <= self.memory_mb
+
+    def measured(self, job: Job) -> None:
+        """Take in the peak that an ended job, or an earlier one in its folder, has left."""
+        path = job.folder / MEMORY
+        if path.is_file():
+            peak = float(read_json(path)["peak_mb"])
+            self.peaks[job.kind] = max(peak, self.peaks.get(job.kind, 0.0))
+
+
+def machine_memory_mb() -> float:
+    """The share of the machine's memory that a comparison takes by default, in MiB."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return float("inf")
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return total / 2**20 * MEMORY_SHARE
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    limits: Limits,
+    on_start: Callable[[Job], None],
+    on_end: Callable[[Outcome], None],
+) -> None:
+    """Run all jobs; one that fails does not keep the others from running.
+
+    When this process ends, however it ends, so do those that it started.
+
+    Args:
+        jobs: In the order in which they start where they may.
+        limits: Learns the peaks of memory.
+        on_start: Told of each job that starts.
+        on_end: Told of each job that ends.
+    """
+    waiting = deque(jobs)
+    running: dict[subprocess.Popen[bytes], tuple[Job, float]] = {}
+    try:
+        while waiting or running:
+            if waiting and limits.admits(waiting[0], [job for job, _ in running.values()]):
+                job = waiting.popleft()
+                on_start(job)
+                running[_start(job, limits.processes)] = job, time.monotonic()
+                continue
+            for process in [process for process in running if process.poll() is not None]:
+                job, began = running.pop(process)
+                limits.measured(job)
+                on_end(Outcome(job, time.monotonic() - began, _error(job, process.returncode)))
+            time.sleep(WAIT_SECONDS)
+    finally:
+        for process in running:
+            process.kill()
+        for process in running:
+            process.wait()
+
+
+def _start(job: Job, processes: int) -> "subprocess.Popen[bytes]":
+    job.folder.mkdir(parents=True, exist_ok=True)
+    (job.folder / FAILURE).unlink(missing_ok=True)
+    with written_whole(job.folder / "job.json") as stream:
+        stream.write(json.dumps(job.task, indent=2).encode())
+    command = [sys.executable, "-m", "recbole_diffusion.compare.worker", str(job.folder)]
+    with (job.folder / "output.txt").open("ab") as output:
+        # A session of its own: Ctrl-C reaches this process alone, which then ends the others.
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(processes),
+            start_new_session=True,
+        )
+
+
+def _environment(processes: int) -> dict[str, str]:
+    """This process's, with the threads divided and the same modules to be found."""
+    available = int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or _cpu_count()
+    threads = str(max(available // processes, 1))
+    paths = [str(Path(path).resolve()) for path in sys.path]
+    modules = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
+    return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads), **modules}
+
+
+def _cpu_count() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _error(job: Job, code: int) -> str | None:
+    """Why a job failed, kept in its folder; None where it did not."""
+    if code == 0:
+        return None
+    path = job.folder / FAILURE
+    if not path.is_file():
+        with written_whole(path) as stream:
+            stream.write(json.dumps({"error": _reason(code)}).encode())
+    return str(read_json(path)["error"])
+
+
+def _reason(code: int) -> str:
+    if code >= 0:
+        return f"its process ended with code {code}; output.txt may say why"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    hint = ", as the system does when memory runs out" if name == "SIGKILL" else ""
+    return f"its process was killed by signal {-code} ({name}){hint}"

@@ -1,0 +1,243 @@
+"""The cells of a comparison: one run for each model and seed, with its settings and cache key."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import recbole
+from recbole.utils.argument_list import dataset_arguments
+
+from recbole_diffusion import report
+from recbole_diffusion.compare.per_user import PER_USER, TRAIN_MASKED
+from recbole_diffusion.compare.request import Request
+from recbole_diffusion.config import Config
+from recbole_diffusion.data.split import load_split
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.property_files import find_property_file
+from recbole_diffusion.quick_start import KEYS_OF_PLACE
+
+# Settings that change no result: where a run is, what it shows, how evaluations are cut up.
+NO_MATTER = (
+    *KEYS_OF_PLACE,
+    "output_dir",
+    "metric_decimal_place",
+    "eval_memory_mb",
+    "eval_batch_users",
+    "log_wandb",
+    "wandb_project",
+)
+# Settings of the data beside RecBole's own list.
+DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio")
+SAME_FOR_ALL = ("eval_args", "metrics", "topk", "valid_metric", "train_noise_ratio")
+FAILURE = "failure.json"
+
+
+@dataclass(frozen=True)
+class Data:
+    """What all cells share, as ``Split`` has it."""
+
+    users: int
+    items: int
+    sizes: dict[str, int]
+    split_hash: str
+    data_hash: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``results.json``."""
+        return {
+            "users": self.users,
+            "items": self.items,
+            **{f"{part}_interactions": size for part, size in self.sizes.items()},
+            "split_hash": self.split_hash,
+            "data_hash": self.data_hash,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One run of a comparison.
+
+    Attributes:
+        label: Of its model in the comparison.
+        model: Name that ``find_model`` resolves.
+        seed: Of the run.
+        settings: Effective, as ``Config.settable`` gives them.
+        key: Hash of all that its result hangs on.
+        folder: Of the run.
+        selects_on_test: Whether it is a run of a protocol that does so.
+    """
+
+    label: str
+    model: str
+    seed: int
+    settings: dict[str, Any]
+    key: str
+    folder: Path
+    selects_on_test: bool = False
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether its result and the metrics of each user are there."""
+        return all((self.folder / name).is_file() for name in ("result.json", PER_USER))
+
+    def lacks(self, with_train_masked: bool) -> bool:
+        """Whether a job has something to do for it."""
+        has_all = not with_train_masked or (self.folder / TRAIN_MASKED).is_file()
+        return not (self.is_finished and has_all)
+
+    def result(self) -> dict[str, Any]:
+        """Its ``result.json``."""
+        content: dict[str, Any] = read_json(self.folder / "result.json")
+        return content
+
+    def failure(self) -> str | None:
+        """Why it failed, on one line; None where it did not."""
+        path = self.folder / FAILURE
+        return str(read_json(path)["error"]) if path.is_file() else None
+
+
+def read_json(path: Path) -> Any:
+    """Content of a JSON file of ours."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def comparison_folder(request: Request) -> Path:
+    """Where a comparison lies: named by its data set and the keys of all models.
+
+    Models, seeds, trials and protocols are left out, so that a later command adds to a folder.
+    """
+    files = [find_property_file(name).read_text(encoding="utf-8") for name in request.config_files]
+    shared = {k: v for k, v in request.shared.items() if k not in NO_MATTER}
+    digest = _digest([request.dataset, files, shared])
+    return Path(request.options["output_dir"]) / f"{request.dataset}-{digest[:8]}"
+
+
+def make_configs(
+    request: Request, cache: Path, tuned: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Config]:
+    """The settings of each model, by label; the same evaluation for all.
+
+    Args:
+        request: What is asked for.
+        cache: ``output_dir`` of the runs, whose ``cache`` they share.
+        tuned: Settings by label that a search found.
+
+    Raises:
+        UserError: What ``Config`` refuses, with the label, or evaluations that differ.
+    """
+    configs = {}
+    for label, name in request.models.items():
+        place = {"output_dir": str(cache), "show_progress": False}
+        keys = {**request.overrides(label), **tuned.get(label, {}), **place}
+        try:
+            configs[label] = Config(name, request.dataset, request.config_files, keys)
+        except UserError as error:
+            raise UserError(f"{label}: {error}") from error
+    first = next(iter(configs))
+    for label, config in configs.items():
+        for key in SAME_FOR_ALL:
+            if config[key] != configs[first][key]:
+                raise UserError(
+                    f"key `{key}`: found {config[key]!r} for {label} and {configs[first][key]!r} "
+                    f"for {first}; expected the same for all, as --{key}=..."
+                )
+    return configs
+
+
+def read_data(configs: Mapping[str, Config]) -> Data:
+    """Load the split once for each set of data keys, and check that all are the same.
+
+    Raises:
+        UserError: Bad data, or two models that would not have the same split.
+    """
+    found: dict[str, Data] = {}
+    labels: dict[str, str] = {}
+    for label, config in configs.items():
+        keys = [*dataset_arguments, *DATA_KEYS]
+        wanted = _digest({key: config[key] for key in keys} | {"path": config["data_path"]})
+        if wanted not in found:
+            found[wanted], labels[wanted] = _load(config), label
+    first, *others = found
+    for other in others:
+        if found[other].split_hash != found[first].split_hash:
+            raise UserError(
+                f"{labels[other]} and {labels[first]} would not have the same split: found "
+                f"{found[other].split_hash} and {found[first].split_hash}; expected the same keys "
+                "of the data for all models"
+            )
+    return found[first]
+
+
+def _load(config: Config) -> Data:
+    with report.run_logger(None, "error"):
+        split = load_split(config)
+    data = split.dataset
+    sizes = {name: int(size) for name, size in split.sizes.items()}
+    return Data(data.user_num - 1, data.item_num - 1, sizes, split.digest, split.data_digest)
+
+
+def make_cells(
+    request: Request, configs: Mapping[str, Config], data: Data, folder: Path
+) -> list[Cell]:
+    """All cells: model by model, each seed, then those that protocols select on test.
+
+    Args:
+        request: What is asked for.
+        configs: Settings by label.
+        data: That all share.
+        folder: Of the comparison.
+    """
+    is_on_test = any(protocol.selects_on_test for protocol in request.protocols)
+    return [
+        _cell(configs[label], label, seed, data, folder, selects_on_test)
+        for selects_on_test in ((False, True) if is_on_test else (False,))
+        for label in configs
+        for seed in request.seeds
+    ]
+
+
+def _cell(
+    config: Config, label: str, seed: int, data: Data, folder: Path, selects_on_test: bool
+) -> Cell:
+    settings = {**config.settable(), "seed": seed}
+    name = config.registration.key
+    matter = {key: value for key, value in settings.items() if key not in NO_MATTER}
+    data_hashes = [data.split_hash, data.data_hash]
+    key = _digest([name, matter, data_hashes, code_version(), selects_on_test])[:12]
+    suffix = "-on-test" if selects_on_test else ""
+    path = folder / "runs" / f"{_as_file_name(label)}-seed{seed}-{key}{suffix}"
+    return Cell(label, name, seed, settings, key, path.resolve(), selects_on_test)
+
+
+def code_version() -> str:
+    """Versions of what computes: a finished cell of another one is run again."""
+    from recbole_diffusion import __version__
+
+    return f"recbole_diffusion {__version__}, recbole {recbole.__version__}"
+
+
+def check_split(cells: Sequence[Cell], data: Data) -> None:
+    """Demand that every finished cell had the comparison's split.
+
+    Raises:
+        UserError: One had not.
+    """
+    for cell in cells:
+        if cell.is_finished and cell.result()["split_hash"] != data.split_hash:
+            raise UserError(
+                f"{cell.folder}: found split {cell.result()['split_hash']}, the comparison has "
+                f"{data.split_hash}; remove that folder to run the cell again"
+            )
+
+
+def _as_file_name(label: str) -> str:
+    return re.sub(r"[^\w.+-]", "_", label)
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

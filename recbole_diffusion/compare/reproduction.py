@@ -1,0 +1,213 @@
+"""A page of our numbers beside the papers', written from ``results.json`` files alone.
+
+python -m recbole_diffusion.compare.reproduction benchmarks/results/*.json --target=PAGE.md
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_diffusion.compare.results import SCHEMA
+from recbole_diffusion.compare.tables import (
+    QUOTED,
+    Entry,
+    Table,
+    as_markdown,
+    metric_name,
+    protocol_table,
+    search_text,
+    spread_text,
+)
+from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.files import written_whole
+
+HEAD = """\
+# Reproduction
+
+Written by `python -m recbole_diffusion.compare.reproduction` from the committed results of
+comparisons; not edited by hand. Best epochs and settings are picked on validation, every number
+is on test, and each data set has one split. Rows with ‡ stand as the paper reports them; where a
+paper's code picks the best epoch on test, its note says so.
+"""
+# Which of two rows of a model stands: the one that has more.
+WORTH = {"not run": 0, "failed": 1, "partial": 2, "finished": 3}
+
+
+def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -> None:
+    """Write the page; files of one data set are joined, the most finished row of a model stands.
+
+    Args:
+        result_files: ``results.json`` of comparisons.
+        target: Markdown file.
+
+    Raises:
+        UserError: A file that is no result of a comparison, or another split of a data set.
+    """
+    joined: dict[str, dict[str, Any]] = {}
+    for path in map(Path, result_files):
+        results = _read(path)
+        name = results["dataset"]
+        if name in joined:
+            _join(joined[name], results, path)
+        else:
+            joined[name] = results
+    sections = [HEAD, *(_section(results) for results in joined.values())]
+    with written_whole(target) as stream:
+        stream.write("\n".join(sections).encode())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"results {path}: no such file")
+    with refusals_of(f"results {path}: not JSON", ValueError):
+        results = json.loads(path.read_text(encoding="utf-8"))
+    found = results.get("schema") if isinstance(results, dict) else type(results).__name__
+    if found != SCHEMA:
+        raise UserError(f"results {path}: found schema {found!r}, expected {SCHEMA!r}")
+    content: dict[str, Any] = results
+    return content
+
+
+def _join(first: dict[str, Any], other: Mapping[str, Any], path: Path) -> None:
+    splits = [results["data"]["split_hash"] for results in (first, other)]
+    if splits[0] != splits[1]:
+        raise UserError(
+            f"results {path}: found split {splits[1]} of {first['dataset']}, the file before has "
+            f"{splits[0]}"
+        )
+    models = {model["name"]: model for model in first["models"]}
+    for model in other["models"]:
+        known = models.get(model["name"])
+        if known is None or WORTH[model["status"]] >= WORTH[known["status"]]:
+            models[model["name"]] = model
+    first["models"] = list(models.values())
+
+
+def _section(results: Mapping[str, Any]) -> str:
+    data, made = results["data"], [_table(results), protocol_table(results)]
+    lines = [
+        f"## {results['dataset']}",
+        "",
+        f"{data['users']} users, {data['items']} items; {data['train_interactions']} train, "
+        f"{data['validation_interactions']} validation and {data['test_interactions']} test "
+        f"interactions, split `{data['split_hash']}`.",
+        "",
+        as_markdown([table for table in made if table.rows]).rstrip(),
+        "",
+        *_verdict(results),
+        "",
+        "Commands:",
+        "",
+        "```bash",
+        *dict.fromkeys(model["command"] for model in results["models"]),
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _table(results: Mapping[str, Any]) -> Table:
+    """A row for each of our models, the papers' rows of it below, then the rest of theirs."""
+    metrics = _metrics(results)
+    best = {metric: _best(results, metric) for metric in metrics}
+    rows = []
+    names = {model["name"] for model in results["models"]}
+    for model in results["models"]:
+        rows.append(_own_row(model, metrics, best))
+        rows += [_quoted_row(row, metrics) for row in _quotes(results, model["name"])]
+    others = [row for row in results["quoted"] if row["model"] not in names]
+    rows += [_quoted_row(row, metrics) for row in others]
+    notes = {f"{row['source']}: {row['note']}." for row in results["quoted"] if row["note"]}
+    header = ["model", "settings", *map(metric_name, metrics)]
+    return Table("Here and in the papers", header, rows, sorted(notes))
+
+
+def _metrics(results: Mapping[str, Any]) -> list[str]:
+    """What is measured here and either picks the epoch's cut-off or is reported by a paper."""
+    quoted = {metric for row in results["quoted"] for metric in row["metrics"]}
+    wanted = quoted | set(results["significance"]["metrics"])
+    return [metric for metric in results["evaluation"]["metrics"] if metric in wanted]
+
+
+def _own_row(
+    model: Mapping[str, Any], metrics: Sequence[str], best: Mapping[str, str | None]
+) -> list[Entry]:
+    if not model["test"]:
+        told = [Entry(model["status"]), *[Entry("")] * (len(metrics) - 1)]
+        return [Entry(model["name"]), Entry(""), *told]
+    values = [
+        Entry(spread_text(model["test"].get(metric)), best[metric] == model["name"])
+        for metric in metrics
+    ]
+    return [Entry(model["name"]), Entry(_settings(model)), *values]
+
+
+def _settings(model: Mapping[str, Any]) -> str:
+    done = max(value["n"] for value in model["test"].values())
+    seeds = f"{done} seed{'s' if done > 1 else ''}"
+    return f"{search_text(model['tuning']) if model['tuning'] else 'untuned'}; {seeds}"
+
+
+def _quoted_row(row: Mapping[str, Any], metrics: Sequence[str]) -> list[Entry]:
+    values = [row["metrics"].get(metric) for metric in metrics]
+    texts = [Entry("" if value is None else f"{value:.4f}") for value in values]
+    return [Entry(row["name"], mark=QUOTED), Entry(row["source"]), *texts]
+
+
+def _quotes(results: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    return [row for row in results["quoted"] if row["model"] == name.removeprefix("recbole.")]
+
+
+def _best(results: Mapping[str, Any], metric: str, role: str | None = None) -> str | None:
+    known = [
+        model
+        for model in results["models"]
+        if metric in model["test"] and role in (None, model["role"])
+    ]
+    means = {model["name"]: model["test"][metric]["mean"] for model in known}
+    return max(means, key=lambda name: means[name]) if means else None
+
+
+def _verdict(results: Mapping[str, Any]) -> list[str]:
+    """Plainly, who is ahead, metric by metric, and what failed."""
+    means = {model["name"]: model["test"] for model in results["models"]}
+    lines = []
+    for metric in results["significance"]["metrics"]:
+        baseline = _best(results, metric, "baseline")
+        candidate = _best(results, metric, "candidate")
+        if baseline is None or candidate is None:
+            continue
+        difference = means[candidate][metric]["mean"] - means[baseline][metric]["mean"]
+        told = "is ahead of" if difference > 0 else "falls short of"
+        lines.append(
+            f"- {metric_name(metric)}: the best model of ours, {candidate}, {told} the best "
+            f"baseline, {baseline}, by {abs(difference):.4f}."
+        )
+    lines += [
+        f"- {model['name']}, seed {cell['seed']}, failed: {cell['error']}"
+        for model in results["models"]
+        for cell in model["cells"]
+        if cell["error"]
+    ]
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line: 0 on success, 2 on bad input."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("results", nargs="+", help="results.json of comparisons")
+    parser.add_argument("--target", default="docs/reproduction.md", help="the page to write")
+    given = parser.parse_args(arguments)
+    try:
+        write_reproduction(given.results, given.target)
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

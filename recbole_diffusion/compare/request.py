@@ -1,0 +1,227 @@
+"""What a comparison is asked for: the keys of the command, checked before anything runs."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from recbole_diffusion.compare.protocol import Protocol, find_protocols
+from recbole_diffusion.errors import UserError, expect, refusals_of
+from recbole_diffusion.property_files import properties_folder, read_properties
+from recbole_diffusion.quick_start import KEYS_OF_PLACE
+from recbole_diffusion.registry import find_model
+
+TESTS = ("wilcoxon", "t")
+LISTS = ("models", "config_files", "baselines", "protocol", "tested_metrics")
+LABEL = re.compile(r"[A-Za-z0-9][\w.+-]*")
+LEAST = {
+    "processes": 1,
+    "memory_mb": 1e-3,
+    "tune": 0,
+    "tune_minutes": 1e-6,
+    "trial_minutes": 1e-6,
+}
+# Types of keys whose default does not tell them.
+TYPES: dict[str, tuple[type, ...]] = {
+    "seeds": (int, list),
+    "memory_mb": (int, float, type(None)),
+    "tune_storage": (str, type(None)),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A comparison as asked for.
+
+    Attributes:
+        models: Name of a model by label, in the order asked; the label is the name itself but for
+            ``LABEL=NAME``.
+        dataset: Name of the data set.
+        seeds: Of the runs of each model.
+        config_files: Property files for all models.
+        shared: Keys of runs for all models.
+        own: Keys of runs by label.
+        options: The keys of ``properties/compare.yaml``, the rest of them.
+        protocols: Of papers, beside our own.
+    """
+
+    models: dict[str, str]
+    dataset: str
+    seeds: tuple[int, ...]
+    config_files: tuple[str, ...]
+    shared: dict[str, Any]
+    own: dict[str, dict[str, Any]]
+    options: dict[str, Any]
+    protocols: tuple[Protocol, ...] = field(default=())
+
+    @property
+    def baselines(self) -> list[str]:
+        """Labels that the others are tested against."""
+        given = self.options["baselines"]
+        if given is not None:
+            return [label for label in self.models if label in given]
+        return [label for label, name in self.models.items() if find_model(name).is_host]
+
+    def overrides(self, label: str, **keys: Any) -> dict[str, Any]:
+        """Keys of a run of one model, as on the command line."""
+        return {**self.shared, **self.own.get(label, {}), **keys}
+
+    def command(self, labels: Sequence[str], seeds: Sequence[int]) -> str:
+        """The command that gives these cells, without where and how they run."""
+        asked = [self._word(label) for label in labels]
+        words = [f"--models={','.join(asked)}", f"--dataset={self.dataset}"]
+        words += [f"--seeds={_yaml(list(seeds))}"]
+        if self.config_files:
+            words.append(f"--config_files={_quoted(' '.join(self.config_files))}")
+        words += [f"--{k}={_yaml(v)}" for k, v in self.shared.items() if k not in KEYS_OF_PLACE]
+        for label in labels:
+            words += [f"--{label}.{k}={_yaml(v)}" for k, v in self.own.get(label, {}).items()]
+        words += [f"--{key}={_yaml(value)}" for key, value in self._changed_options().items()]
+        return " ".join(["python run_recbole_diffusion.py compare", *words])
+
+    def _word(self, label: str) -> str:
+        name = self.models[label]
+        return label if label == name else f"{label}={name}"
+
+    def _changed_options(self) -> dict[str, Any]:
+        defaults = default_options()
+        told = ("tune", "tune_minutes", "trial_minutes", "protocol")
+        return {
+            key: ",".join(self.options[key]) if key == "protocol" else self.options[key]
+            for key in told
+            if self.options[key] != defaults[key] and (self.options["tune"] or key == "protocol")
+        }
+
+
+def default_options() -> dict[str, Any]:
+    """The keys of the command and their defaults."""
+    return read_properties(properties_folder() / "compare.yaml")
+
+
+def read_request(
+    models: str | Sequence[str] | None,
+    dataset: str | None,
+    config_files: str | Sequence[str] | None,
+    keys: Mapping[str, Any],
+) -> Request:
+    """Sort the keys of a comparison into its own, those of all models and those of one.
+
+    Raises:
+        UserError: An unknown model, a name given twice, a key of a model that is not compared, or
+            a value that does not fit.
+    """
+    given = {"models": models, "dataset": dataset, "config_files": config_files}
+    given = {**{key: value for key, value in given.items() if value is not None}, **keys}
+    defaults = default_options()
+    options = {key: given.get(key, default) for key, default in defaults.items()}
+    for key in LISTS:
+        options[key] = _listed(key, options[key])
+    for key, default in defaults.items():
+        _check_type(key, options[key], default)
+    named = _named_models(options["models"])
+    own: dict[str, dict[str, Any]] = {label: {} for label in named}
+    shared: dict[str, Any] = {}
+    for key, value in given.items():
+        label, dot, name = key.rpartition(".")
+        if dot and label not in named:
+            raise UserError(
+                f"key `{key}`: found a key of {label!r}, expected one of {', '.join(named)}"
+            )
+        if name == "seed":
+            raise UserError(f"key `{key}`: a comparison runs several seeds; expected key `seeds`")
+        if dot:
+            own[label][name] = value
+        elif key not in defaults:
+            shared[key] = value
+    request = Request(
+        named,
+        str(options["dataset"]),
+        _seeds(options["seeds"]),
+        tuple(options["config_files"]),
+        shared,
+        own,
+        options,
+        find_protocols(options["protocol"]),
+    )
+    _check_options(request)
+    return request
+
+
+def _listed(key: str, value: Any) -> Any:
+    """A list, also of a text with commas (of files: with spaces)."""
+    if isinstance(value, str):
+        parts = value.split() if key == "config_files" else value.split(",")
+        return [part.strip() for part in parts if part.strip()]
+    if isinstance(value, tuple):
+        return list(value)
+    is_list = value is None or (
+        isinstance(value, list) and all(isinstance(part, str) for part in value)
+    )
+    expect(is_list, key, value, "texts in a list, or in one text with commas")
+    return value
+
+
+def _check_type(key: str, value: Any, default: Any) -> None:
+    kinds = TYPES.get(key) or ((int, float) if isinstance(default, float) else type(default))
+    is_sound = default is None and key not in TYPES or isinstance(value, kinds)
+    is_flag = isinstance(value, bool) == isinstance(default, bool)
+    expect(is_sound and is_flag, key, value, f"a value such as {default!r}")
+    if key in LEAST and value is not None and value < LEAST[key]:
+        raise UserError(f"key `{key}`: found {value}, expected at least {LEAST[key]}")
+
+
+def _named_models(words: Any) -> dict[str, str]:
+    expect(words, "models", words, "names such as InfoDCL,LightGCN (--list_models prints all)")
+    named: dict[str, str] = {}
+    for word in words:
+        label, equals, name = word.partition("=")
+        name = name if equals else label
+        find_model(name)
+        is_sound = LABEL.fullmatch(label) and label not in named
+        expect(is_sound, "models", word, "each name once, or LABEL=NAME with a label of its own")
+        named[label] = name
+    resolved = [find_model(name).key for label, name in named.items() if label == name]
+    for name in resolved:
+        expect(resolved.count(name) == 1, "models", words, f"{name} once")
+    return named
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    seeds = list(range(1, value + 1)) if isinstance(value, int) else value
+    are_seeds = all(type(seed) is int and 0 <= seed < 2**32 for seed in seeds)
+    is_sound = are_seeds and len(set(seeds)) == len(seeds) > 0
+    expect(is_sound, "seeds", value, "a number above 0, or a list of different numbers from 0 on")
+    return tuple(seeds)
+
+
+def _check_options(request: Request) -> None:
+    options = request.options
+    expect(options["significance"] in TESTS, "significance", options["significance"], f"{TESTS}")
+    expect(0 < options["alpha"] < 1, "alpha", options["alpha"], "a number between 0 and 1")
+    for label in options["baselines"] or ():
+        expect(label in request.models, "baselines", label, f"one of {', '.join(request.models)}")
+    if options["tune"]:
+        tuned_settings()
+
+
+def tuned_settings() -> Any:
+    """The function that searches the settings of a model.
+
+    Raises:
+        UserError: It, or what it needs, is not installed.
+    """
+    with refusals_of("key `tune`: leave it out, or install what is missing", ImportError):
+        return import_module("recbole_diffusion.tune.study").tuned_settings
+
+
+def _yaml(value: Any) -> str:
+    """A value as a word of the command line."""
+    if isinstance(value, float) and value == int(value):
+        return str(int(value))
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return _quoted("" if value is None else text)
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if re.search(r"[\s\[\]{}*$&;|<>]", text) else text

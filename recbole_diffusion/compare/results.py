@@ -1,0 +1,300 @@
+"""``results.json``: all that the tables and the report print, gathered from the finished cells."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recbole_diffusion.compare.groups import beyond_accuracy, by_activity
+from recbole_diffusion.compare.per_user import (
+    PER_USER,
+    TRAIN_MASKED,
+    metric_names,
+    write_frame,
+)
+from recbole_diffusion.compare.plan import FAILURE, Cell, Data, code_version, read_json
+from recbole_diffusion.compare.protocol import Protocol
+from recbole_diffusion.compare.quoted import quoted_rows
+from recbole_diffusion.compare.request import Request
+from recbole_diffusion.compare.significance import compare_to_best_baseline
+from recbole_diffusion.config import Config
+from recbole_diffusion.errors import expect
+from recbole_diffusion.registry import find_model
+
+SCHEMA = "recbole_diffusion comparison 1"
+COSTS = (
+    "train_seconds_per_epoch",
+    "epochs_trained",
+    "pretrain_seconds",
+    "valid_seconds",
+    "test_seconds",
+    "parameters",
+    "peak_memory_mb",
+)
+MASKING = "items of the train and validation parts"
+WARNING_ON_TEST = (
+    "best epoch picked on the test part: the numbers are too high, and stand here only beside "
+    "those of papers that did the same"
+)
+
+
+def collect(
+    request: Request,
+    configs: Mapping[str, Config],
+    data: Data,
+    cells: Sequence[Cell],
+    tuning: Mapping[str, Any],
+    folder: Path,
+) -> dict[str, Any]:
+    """Gather what the finished cells hold; docs/compare.md describes the result.
+
+    Args:
+        request: What was asked for.
+        configs: Settings by label.
+        data: That all cells share.
+        cells: All of them, finished or not.
+        tuning: What the search of each model found, by label; empty without one.
+        folder: Of the comparison; ``per_user.parquet`` is written there.
+    """
+    config = next(iter(configs.values()))
+    valid_metric = config["valid_metric"].lower()
+    frames = {cell: pd.read_parquet(cell.folder / PER_USER) for cell in cells if cell.is_finished}
+    per_user = _together(frames)
+    if len(per_user):
+        write_frame(folder / PER_USER, per_user)
+    measured = metric_names(config)
+    tested = tested_metrics(request, config)
+    models = [
+        _model(request, label, configs[label], cells, frames, tuning, measured, data)
+        for label in request.models
+    ]
+    for model in models:
+        _tell_failed_search(model, folder)
+    names = [model["name"] for model in models if model["test"]]
+    return {
+        "schema": SCHEMA,
+        "dataset": request.dataset,
+        "command": request.command(list(request.models), request.seeds),
+        "code": code_version(),
+        "data": data.as_dict(),
+        "evaluation": {
+            "metrics": measured,
+            "valid_metric": valid_metric,
+            "topk": list(config["topk"]),
+            "eval_args": config["eval_args"],
+            "masked": MASKING,
+        },
+        "seeds": list(request.seeds),
+        "budget": _budget(request),
+        "models": models,
+        "best": _best(models, measured),
+        "significance": {
+            "test": request.options["significance"],
+            "zero_method": "pratt" if request.options["significance"] == "wilcoxon" else None,
+            "correction": "holm",
+            "alpha": request.options["alpha"],
+            "metrics": tested,
+            "comparisons": compare_to_best_baseline(
+                per_user,
+                [name for name in request.baselines if name in names],
+                names,
+                tested,
+                request.options["significance"],
+                request.options["alpha"],
+            ),
+        },
+        "protocols": [_protocol_entry(protocol) for protocol in request.protocols],
+        "quoted": quoted_rows(request.dataset) if request.options["quoted"] else [],
+    }
+
+
+def _together(frames: Mapping[Cell, pd.DataFrame]) -> pd.DataFrame:
+    """The per-user tables of all cells that select on validation, with model and seed in front."""
+    parts = []
+    for cell, frame in frames.items():
+        if not cell.selects_on_test:
+            part = frame.copy()
+            part.insert(0, "seed", cell.seed)
+            part.insert(0, "model", cell.label)
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def tested_metrics(request: Request, config: Config) -> list[str]:
+    """Names of the metrics to test.
+
+    Raises:
+        UserError: One that is not measured.
+    """
+    asked, measured = request.options["tested_metrics"], metric_names(config)
+    if asked is None:
+        cutoff = config["valid_metric"].rpartition("@")[2]
+        return [name for name in measured if name.rpartition("@")[2] == cutoff]
+    for name in asked:
+        expect(name.lower() in measured, "tested_metrics", name, f"some of {', '.join(measured)}")
+    return [name.lower() for name in asked]
+
+
+def _budget(request: Request) -> dict[str, Any] | None:
+    if not request.options["tune"]:
+        return None
+    return {key: request.options[key] for key in ("tune", "tune_minutes", "trial_minutes")}
+
+
+def _protocol_entry(protocol: Protocol) -> dict[str, Any]:
+    return {
+        "name": protocol.name,
+        "masked": "items of the train part" if protocol.masks_train_only else MASKING,
+        "average": protocol.average,
+        "batch_users": protocol.batch_users or None,
+        "selects_on_test": protocol.selects_on_test,
+        "warning": WARNING_ON_TEST if protocol.selects_on_test else None,
+    }
+
+
+def _model(
+    request: Request,
+    label: str,
+    config: Config,
+    cells: Sequence[Cell],
+    frames: Mapping[Cell, pd.DataFrame],
+    tuning: Mapping[str, Any],
+    measured: Sequence[str],
+    data: Data,
+) -> dict[str, Any]:
+    """One row of the tables."""
+    own = [cell for cell in cells if cell.label == label]
+    plain = [cell for cell in own if not cell.selects_on_test]
+    done = [cell for cell in plain if cell in frames]
+    results = [cell.result() for cell in done]
+    beyond = [beyond_accuracy(cell.folder, config["topk"]) for cell in done]
+    return {
+        "name": label,
+        "model": find_model(request.models[label]).key,
+        "is_host": find_model(request.models[label]).is_host,
+        "role": "baseline" if label in request.baselines else "candidate",
+        "status": _status(plain, done),
+        "settings": request.own.get(label, {}),
+        "tuning": tuning.get(label),
+        "command": request.command([label], request.seeds),
+        "test": spread([result["test"] for result in results], measured),
+        "valid": spread([result["valid"] for result in results], measured),
+        "costs": spread(results, COSTS),
+        "diversity": spread([entry["diversity"] for entry in beyond]),
+        "groups": {
+            **_group_spreads([by_activity(frames[cell], measured) for cell in done]),
+            **_group_spreads([{"item_popularity": e["item_popularity"]} for e in beyond]),
+        },
+        "protocols": {
+            protocol.name: _protocol_means(protocol, own, frames, measured, data.users)
+            for protocol in request.protocols
+        },
+        "cells": [_cell_entry(request, cell, cell in frames) for cell in own],
+    }
+
+
+def _status(cells: Sequence[Cell], done: Sequence[Cell]) -> str:
+    if len(done) == len(cells):
+        return "finished"
+    if done:
+        return "partial"
+    return "failed" if any(cell.failure() for cell in cells) else "not run"
+
+
+def spread(
+    values: Sequence[Mapping[str, Any]], names: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Mean, standard deviation and number of seeds by name; nothing for none.
+
+    Args:
+        values: One mapping for each seed.
+        names: To take; None takes all of the first.
+    """
+    if not values:
+        return {}
+    return {
+        name: _spread([value[name] for value in values])
+        for name in (values[0] if names is None else names)
+        if name in values[0]
+    }
+
+
+def _spread(values: Sequence[float | None]) -> dict[str, Any]:
+    """The deviation is that of a sample (n - 1), and null for one seed."""
+    known = [float(value) for value in values if value is not None]
+    return {
+        "mean": float(np.mean(known)) if known else None,
+        "std": float(np.std(known, ddof=1)) if len(known) > 1 else None,
+        "n": len(known),
+    }
+
+
+def _group_spreads(kinds: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Groups of all seeds, metric by metric."""
+    if not kinds:
+        return {}
+    return {
+        kind: [
+            {**groups[0], "metrics": spread([group["metrics"] for group in groups])}
+            for groups in zip(*(seed[kind] for seed in kinds), strict=True)
+        ]
+        for kind in kinds[0]
+    }
+
+
+def _protocol_means(
+    protocol: Protocol,
+    cells: Sequence[Cell],
+    frames: Mapping[Cell, pd.DataFrame],
+    measured: Sequence[str],
+    n_users: int,
+) -> dict[str, Any]:
+    values = []
+    for cell in cells:
+        masked = cell.folder / TRAIN_MASKED
+        if cell.selects_on_test != protocol.selects_on_test or cell not in frames:
+            continue
+        if protocol.masks_train_only and not masked.is_file():
+            continue
+        frame = pd.read_parquet(masked) if protocol.masks_train_only else frames[cell]
+        values.append(protocol.means(frame, measured, n_users))
+    return spread(values)
+
+
+def _cell_entry(request: Request, cell: Cell, is_finished: bool) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "seed": cell.seed,
+        "key": cell.key,
+        "folder": f"runs/{cell.folder.name}",
+        "selects_on_test": cell.selects_on_test,
+        "status": "finished" if is_finished else "failed" if cell.failure() else "not run",
+        "error": cell.failure(),
+        "command": request.command([cell.label], [cell.seed]),
+    }
+    if is_finished:
+        result = cell.result()
+        kept = ("best_epoch", "split_hash", "valid", "test", *COSTS, "environment")
+        entry.update({name: result[name] for name in kept})
+    return entry
+
+
+def _tell_failed_search(model: dict[str, Any], folder: Path) -> None:
+    """Give the cells that are not run, as their model's search failed, its reason."""
+    path = folder / "tuning" / model["name"] / FAILURE
+    if model["status"] == "not run" and path.is_file():
+        model["status"] = "failed"
+        for cell in model["cells"]:
+            cell["error"] = f"its search failed: {read_json(path)['error']}"
+
+
+def _best(models: Sequence[Mapping[str, Any]], measured: Sequence[str]) -> dict[str, str]:
+    """The model with the highest mean, by metric."""
+    known = [model for model in models if model["test"]]
+    if not known:
+        return {}
+    return {
+        metric: max(known, key=lambda model: model["test"][metric]["mean"])["name"]
+        for metric in measured
+    }

@@ -1,0 +1,370 @@
+"""The tables of a comparison, made from ``results.json`` alone."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+BETTER, WORSE, QUOTED = "*", "†", "‡"
+METRIC_NAMES = {
+    "ndcg": "NDCG",
+    "mrr": "MRR",
+    "map": "MAP",
+    "itemcoverage": "Coverage",
+    "averagepopularity": "Popularity",
+    "giniindex": "Gini",
+}
+COST_COLUMNS = (
+    ("train_seconds_per_epoch", "s an epoch", ".2f"),
+    ("epochs_trained", "epochs", ".0f"),
+    ("test_seconds", "s evaluation", ".2f"),
+    ("parameters", "parameters", ",.0f"),
+    ("peak_memory_mb", "peak MiB", ".0f"),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One place of a table."""
+
+    text: str
+    is_best: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under a title, the notes that explain them below."""
+
+    title: str
+    header: list[str]
+    rows: list[list[Entry]]
+    notes: list[str]
+
+
+def make_tables(results: Mapping[str, Any]) -> list[Table]:
+    """All tables of a comparison.
+
+    Args:
+        results: Content of ``results.json``.
+    """
+    makers = (_accuracy, protocol_table, _tests, _costs, _diversity)
+    kinds = next((list(m["groups"]) for m in results["models"] if m["groups"]), [])
+    made = [make(results) for make in makers] + [_groups(results, kind) for kind in kinds]
+    return [table for table in made if table.rows]
+
+
+def metric_name(name: str) -> str:
+    """As it is printed: "recall@20" is "Recall@20"."""
+    kind, at, cutoff = name.partition("@")
+    return METRIC_NAMES.get(kind, kind.capitalize()) + at + cutoff
+
+
+def _accuracy(results: Mapping[str, Any]) -> Table:
+    metrics = results["evaluation"]["metrics"]
+    marks = _marks(results)
+    rows = []
+    for model in results["models"]:
+        name = model["name"]
+        if model["test"]:
+            entries = [
+                Entry(
+                    spread_text(model["test"][metric]),
+                    results["best"][metric] == name,
+                    marks.get((name, metric), ""),
+                )
+                for metric in metrics
+            ]
+        else:
+            entries = [Entry(model["status"])] + [Entry("")] * (len(metrics) - 1)
+        rows.append([Entry(_name(model)), *entries])
+    for row in results["quoted"]:
+        values = [row["metrics"].get(metric) for metric in metrics]
+        if any(value is not None for value in values):
+            quoted = [Entry("" if value is None else f"{value:.4f}") for value in values]
+            rows.append([Entry(f"{row['name']} ({row['source']})", mark=QUOTED), *quoted])
+    title = f"Test metrics on {results['dataset']}, {_seed_text(results)}"
+    return Table(title, ["model", *map(metric_name, metrics)], rows, _accuracy_notes(results))
+
+
+def _name(model: Mapping[str, Any]) -> str:
+    cells = [cell for cell in model["cells"] if not cell["selects_on_test"]]
+    done = sum(cell["status"] == "finished" for cell in cells)
+    is_short = model["status"] == "partial"
+    return f"{model['name']} ({done} of {len(cells)} seeds)" if is_short else model["name"]
+
+
+def _seed_text(results: Mapping[str, Any]) -> str:
+    n_seeds = len(results["seeds"])
+    return f"mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "one seed"
+
+
+def _accuracy_notes(results: Mapping[str, Any]) -> list[str]:
+    tests, data = results["significance"], results["data"]
+    notes = [
+        f"Split {data['split_hash']}: the same for all. Best epoch and settings by "
+        f"{metric_name(results['evaluation']['valid_metric'])} on validation; masked: "
+        f"{results['evaluation']['masked']}.",
+        _budget_text(results),
+    ]
+    if tests["comparisons"]:
+        name = {"wilcoxon": "Wilcoxon signed-rank test (Pratt)", "t": "paired t-test"}
+        notes.append(
+            f"{BETTER} better, {WORSE} worse than the best baseline, {name[tests['test']]} over "
+            f"users at {tests['alpha']} after Holm's correction over {len(tests['comparisons'])} "
+            "tests."
+        )
+    if results["quoted"]:
+        notes.append(f"{QUOTED} as the paper reports it: not run here, not tested, never best.")
+    for model in results["models"]:
+        notes += [
+            f"{model['name']}, seed {cell['seed']}: {cell['error']}"
+            for cell in model["cells"]
+            if cell["error"]
+        ]
+        if model["status"] == "not run":
+            notes.append(f"{model['name']} is not run: {model['command']}")
+    return notes
+
+
+def _budget_text(results: Mapping[str, Any]) -> str:
+    budget = results["budget"]
+    if budget is None:
+        return "Untuned: each model at its settings as they are."
+    spent = [
+        f"{model['name']} {search_text(model['tuning'])}"
+        for model in results["models"]
+        if model["tuning"]
+    ]
+    return (
+        f"Tuned on validation: {budget['tune']} trials and {budget['tune_minutes']:.0f} minutes "
+        f"for each model, {budget['trial_minutes']:.0f} minutes a trial; spent: "
+        f"{', '.join(spent) or 'nothing yet'}."
+    )
+
+
+def search_text(tuning: Mapping[str, Any]) -> str:
+    """What a search has spent, and whether its best trial was cut short."""
+    outcome = tuning.get("best_outcome", "complete")
+    cut = "" if outcome == "complete" else f" (best trial: {outcome})"
+    return f"{tuning['trials']} trials in {tuning['minutes']:.0f} min{cut}"
+
+
+def _marks(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    return {
+        (test["candidate"], test["metric"]): BETTER if test["mean_difference"] > 0 else WORSE
+        for test in results["significance"]["comparisons"]
+        if test["is_significant"]
+    }
+
+
+def protocol_table(results: Mapping[str, Any]) -> Table:
+    """Our averages and those of papers' protocols side by side; no rows without protocols."""
+    metrics, protocols = results["significance"]["metrics"], results["protocols"]
+    sources = [("", "")] + [(entry["name"], f" ({entry['name']})") for entry in protocols]
+    rows = []
+    for model in results["models"] if protocols else ():
+        row = [Entry(_name(model))]
+        for metric in metrics:
+            for name, _ in sources:
+                values = model["protocols"].get(name, {}) if name else model["test"]
+                row.append(Entry(spread_text(values.get(metric))))
+        rows.append(row)
+    header = [metric_name(metric) + suffix for metric in metrics for _, suffix in sources]
+    notes = [
+        f"{entry['name']}: masked {entry['masked']}; average over {entry['average']}"
+        + (f" of {entry['batch_users']}" if entry["batch_users"] else "")
+        + (f". WARNING: {entry['warning']}" if entry["warning"] else "")
+        for entry in protocols
+    ]
+    return Table("The same runs by the papers' protocols", ["model", *header], rows, notes)
+
+
+def _tests(results: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            Entry(f"{test['candidate']} against {test['baseline']}"),
+            Entry(metric_name(test["metric"])),
+            Entry(f"{test['mean_difference']:+.4f}"),
+            Entry(f"{test['p']:.2g}"),
+            Entry(f"{test['p_holm']:.2g}"),
+        ]
+        for test in results["significance"]["comparisons"]
+    ]
+    header = ["comparison", "metric", "difference", "p", "p (Holm)"]
+    return Table("Tests against the best baseline", header, rows, [])
+
+
+def _costs(results: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            Entry(_name(model)),
+            *(Entry(spread_text(model["costs"].get(k), form)) for k, _, form in COST_COLUMNS),
+        ]
+        for model in results["models"]
+        if model["costs"]
+    ]
+    notes = ["Peak MiB: of the GPU where one is used, else of the process."]
+    return Table("Costs", ["model", *(text for _, text, _ in COST_COLUMNS)], rows, notes)
+
+
+def _diversity(results: Mapping[str, Any]) -> Table:
+    cutoff = results["evaluation"]["valid_metric"].rpartition("@")[2]
+    names = [f"{kind}@{cutoff}" for kind in ("itemcoverage", "averagepopularity", "giniindex")]
+    rows = [
+        [Entry(_name(model)), *(Entry(spread_text(model["diversity"].get(n))) for n in names)]
+        for model in results["models"]
+        if model["diversity"]
+    ]
+    notes = [
+        "Coverage: share of all items that are recommended to anyone. Popularity: mean number of "
+        "train interactions of a recommended item. Gini: 0 if all items are recommended alike."
+    ]
+    return Table("Beyond accuracy", ["model", *map(metric_name, names)], rows, notes)
+
+
+GROUP_TITLES = {
+    "at_most": "by users with at most so many train interactions",
+    "between": "by users' number of train interactions",
+    "item_popularity": "by items, from the least to the most popular",
+}
+
+
+def _groups(results: Mapping[str, Any], kind: str) -> Table:
+    metric = results["evaluation"]["valid_metric"]
+    known = [model for model in results["models"] if model["groups"]]
+    groups = known[0]["groups"][kind]
+    rows = [
+        [
+            Entry(_name(model)),
+            *(Entry(spread_text(group["metrics"].get(metric))) for group in model["groups"][kind]),
+        ]
+        for model in known
+        if any(metric in group["metrics"] for group in groups)
+    ]
+    header = ["model", *(f"{group['group']} ({group['users']} users)" for group in groups)]
+    return Table(f"{metric_name(metric)} {GROUP_TITLES[kind]}", header, rows, [])
+
+
+def spread_text(value: Mapping[str, Any] | None, form: str = ".4f") -> str:
+    """A mean and its deviation; nothing where there is none."""
+    if value is None or value["mean"] is None:
+        return ""
+    text = format(value["mean"], form)
+    return text if value["std"] is None else f"{text} ± {format(value['std'], form)}"
+
+
+def as_text(tables: Sequence[Table]) -> str:
+    """For a terminal; the best of a column in brackets."""
+    return "\n\n".join(map(_table_as_text, tables)) + "\n"
+
+
+def _table_as_text(table: Table) -> str:
+    rows = [table.header] + [[_plain(entry) for entry in row] for row in table.rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.header))]
+    lines = [table.title]
+    for row in rows:
+        first, *rest = zip(row, widths, strict=True)
+        words = [first[0].ljust(first[1]), *(text.rjust(width) for text, width in rest)]
+        lines.append("  ".join(words).rstrip())
+    return "\n".join(lines + table.notes + (["[ ]: best."] if _has_best(table) else []))
+
+
+def _plain(entry: Entry) -> str:
+    return (f"[{entry.text}]" if entry.is_best else entry.text) + entry.mark
+
+
+def _has_best(table: Table) -> bool:
+    return any(entry.is_best for row in table.rows for entry in row)
+
+
+def as_markdown(tables: Sequence[Table]) -> str:
+    """For documents; the best of a column in bold."""
+    parts = []
+    for table in tables:
+        lines = [f"### {table.title}", "", _markdown_row(table.header)]
+        lines.append(_markdown_row(["---", *["---:"] * (len(table.header) - 1)]))
+        for row in table.rows:
+            texts = [(f"**{e.text}**" if e.is_best else e.text) + e.mark for e in row]
+            lines.append(_markdown_row([text.replace("|", "\\|") for text in texts]))
+        parts.append("\n".join([*lines, *(f"\n{note}" for note in table.notes)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_row(words: Sequence[str]) -> str:
+    return f"| {' | '.join(words)} |"
+
+
+LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "&": r"\&",
+        "%": r"\%",
+        "$": r"\$",
+        "#": r"\#",
+        "_": r"\_",
+        "{": r"\{",
+        "}": r"\}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"$<$",
+        ">": r"$>$",
+        "±": r"$\pm$",
+    }
+)
+LATEX_MARKS = {"": "", BETTER: "$^{*}$", WORSE: r"$^{\dagger}$", QUOTED: r"$^{\ddagger}$"}
+
+
+def as_latex(tables: Sequence[Table]) -> str:
+    """For papers, with the package booktabs; the best of a column in bold."""
+    return "\n\n".join(map(_table_as_latex, tables)) + "\n"
+
+
+def _table_as_latex(table: Table) -> str:
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex(table.title)}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}",
+        r"\toprule",
+        " & ".join(map(_latex, table.header)) + r" \\",
+        r"\midrule",
+    ]
+    for row in table.rows:
+        lines.append(" & ".join(map(_latex_entry, row)) + r" \\")
+    notes = [rf"\\ {{\footnotesize {_latex(note)}}}" for note in table.notes]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *notes, r"\end{table}"])
+
+
+def _latex_entry(entry: Entry) -> str:
+    text = _latex(entry.text)
+    return (rf"\textbf{{{text}}}" if entry.is_best else text) + LATEX_MARKS[entry.mark]
+
+
+def _latex(text: str) -> str:
+    escaped = text.translate(LATEX)
+    for mark in (WORSE, QUOTED):
+        escaped = escaped.replace(mark, LATEX_MARKS[mark])
+    return escaped
+
+
+def as_csv(results: Mapping[str, Any]) -> str:
+    """One line a model, unrounded: means, deviations, costs and diversity; then the quoted rows."""
+    lines: list[dict[str, Any]] = []
+    for model in results["models"]:
+        line = {"model": model["name"], "source": "here", "status": model["status"]}
+        for part in ("test", "costs", "diversity"):
+            for name, value in model[part].items():
+                line |= {name: value["mean"], f"{name} std": value["std"]}
+        lines.append(line)
+    lines += [
+        {"model": row["name"], "source": row["source"], "status": "quoted", **row["metrics"]}
+        for row in results["quoted"]
+    ]
+    header = list(dict.fromkeys(key for line in lines for key in line))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, header, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return stream.getvalue()

@@ -1,0 +1,117 @@
+"""The process of one job: ``python -m recbole_diffusion.compare.worker FOLDER``."""
+
+import json
+import os
+import sys
+import threading
+import traceback
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_diffusion.compare.jobs import MEMORY
+from recbole_diffusion.compare.per_user import (
+    PER_USER,
+    TRAIN_MASKED,
+    collected_rankings,
+    per_user_frame,
+    recorded_rankings,
+    write_frame,
+)
+from recbole_diffusion.compare.plan import FAILURE, read_json
+from recbole_diffusion.compare.request import tuned_settings
+from recbole_diffusion.data.split import masking_train_only
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import wait_until_free, written_whole
+from recbole_diffusion.quick_start import peak_memory_mb, run_in_folder, saved_run
+
+# How long the process of a comparison that was killed may take to end.
+ORPHAN_SECONDS = 30.0
+
+
+def main(folder: Path) -> int:
+    """Do what ``job.json`` in a folder says; a failure goes to ``failure.json`` on one line.
+
+    Returns:
+        0, or 1 for a failure.
+    """
+    _end_with_parent()
+    task = read_json(folder / "job.json")
+    try:
+        for module in task["modules"]:
+            import_module(module)
+        TASKS[task["kind"]](folder, task)
+    except Exception as error:
+        traceback.print_exc()
+        text = " ".join(str(error).split())
+        told = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+        _write(folder / FAILURE, {"error": told})
+        return 1
+    finally:
+        _write(folder / MEMORY, {"peak_mb": peak_memory_mb(torch.device("cpu"))})
+    return 0
+
+
+def _end_with_parent() -> None:
+    """End at once when the process that started this one is gone, so that no orphan writes on."""
+
+    def wait() -> None:
+        os.read(0, 1)  # nothing is ever written: this waits for the end
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def run_cell(folder: Path, task: dict[str, Any]) -> None:
+    """Train and evaluate what is not yet there; then evaluate with train-only masks, if asked."""
+    wait_until_free(folder / "run.log", ORPHAN_SECONDS)
+    if not all((folder / name).is_file() for name in ("result.json", PER_USER)):
+        run_in_folder(
+            folder,
+            task["model"],
+            task["dataset"],
+            task["settings"],
+            recorded_rankings,
+            task["selects_on_test"],
+        )
+    if task["with_train_masked"] and not (folder / TRAIN_MASKED).is_file():
+        _evaluate_masking_train_only(folder)
+
+
+def _evaluate_masking_train_only(folder: Path) -> None:
+    run, trainer = saved_run(folder)
+    loader = masking_train_only(run.config, run.split)
+    with collected_rankings(trainer) as kept:
+        trainer.evaluate(loader, load_best_model=False)
+    write_frame(folder / TRAIN_MASKED, per_user_frame(run.config, run.split, kept[-1], loader))
+
+
+def tune_model(folder: Path, task: dict[str, Any]) -> None:
+    """Search the settings of one model; ``tuned.json`` says what was found."""
+    tuned = tuned_settings()(
+        task["model"],
+        task["dataset"],
+        task["config_files"],
+        task["config_dict"],
+        n_trials=task["n_trials"],
+        minutes=task["minutes"],
+        trial_minutes=task["trial_minutes"],
+        folder=folder,
+        storage=task["storage"],
+    )
+    # Less the folder: results are committed, and hold no paths of a machine.
+    found = {name: value for name, value in vars(tuned).items() if name != "folder"}
+    _write(folder / "tuned.json", {"asked": task, "found": found})
+
+
+def _write(path: Path, content: Any) -> None:
+    with written_whole(path) as stream:
+        stream.write((json.dumps(content, indent=2, default=str) + "\n").encode())
+
+
+TASKS = {"cell": run_cell, "tune": tune_model}
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

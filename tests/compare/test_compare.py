@@ -1,0 +1,389 @@
+"""The command from end to end: what it writes, goes on with, refuses and survives."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from recbole_diffusion import cli, compare
+from recbole_diffusion.compare import jobs, request, run, worker
+from recbole_diffusion.compare.jobs import Job, Limits, Outcome, run_jobs
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import sole_writer, wait_until_free
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
+
+
+class _Ended:
+    """A process that did its work before it was looked at."""
+
+    def __init__(self, returncode: int) -> None:
+        self.returncode = returncode
+
+    def poll(self) -> int:
+        return self.returncode
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Jobs are done in this process, which is faster; gives the names of those started."""
+    names: list[str] = []
+
+    def start(job: Job, processes: int) -> _Ended:
+        names.append(job.name)
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / "failure.json").unlink(missing_ok=True)
+        (job.folder / "job.json").write_text(json.dumps(job.task))
+        return _Ended(worker.main(job.folder))
+
+    monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
+    monkeypatch.setattr(jobs, "_start", start)
+    monkeypatch.setattr(jobs, "WAIT_SECONDS", 0.0)
+    return names
+
+
+@pytest.fixture
+def keys(planted: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    quick = {k: v for k, v in planted.items() if k != "show_progress"}
+    return {**quick, "output_dir": str(tmp_path / "comparisons"), "train_batch_size": 256}
+
+
+def folder_of(keys: dict[str, Any]) -> Path:
+    parent = Path(keys["output_dir"])
+    (folder,) = (path for path in parent.iterdir() if path.name != "cache")
+    return folder
+
+
+def row(results: dict[str, Any], name: str) -> dict[str, Any]:
+    (found,) = (model for model in results["models"] if model["name"] == name)
+    return found
+
+
+@pytest.mark.compat
+def test_whole_comparison(keys: dict[str, Any], in_process: list[str]) -> None:
+    keys |= {"seeds": 2, "DiffRec.learning_rate": 1e-2}
+    results = compare("BPR,EASE,DiffRec", "planted", config_dict=keys)
+    folder = folder_of(keys)
+    assert len(in_process) == 6
+    assert json.loads((folder / "results.json").read_text()) == results
+    per_user = pd.read_parquet(folder / "per_user.parquet")
+    for model in results["models"]:
+        assert model["status"] == "finished"
+        for metric, value in model["test"].items():
+            own = per_user[per_user["model"] == model["name"]]
+            seeds = own.groupby("seed")[metric].mean()
+            assert value["mean"] == pytest.approx(seeds.mean(), abs=1e-9)
+            assert value["std"] == pytest.approx(seeds.std(), abs=1e-9)
+            assert value["n"] == 2
+    assert row(results, "EASE")["role"] == "baseline"
+    assert row(results, "DiffRec")["role"] == "candidate"
+    assert results["best"]["recall@20"] == "EASE"
+    tests = results["significance"]["comparisons"]
+    assert [(t["candidate"], t["baseline"]) for t in tests] == [("DiffRec", "EASE")] * 2
+    (cell,) = (c for c in row(results, "DiffRec")["cells"] if c["seed"] == 1)
+    settings = json.loads((folder / cell["folder"] / "job.json").read_text())["settings"]
+    assert (settings["learning_rate"], settings["seed"]) == (1e-2, 1)
+    text = (folder / "table.txt").read_text()
+    assert "[0." in text
+    assert "EASE" in text
+    assert {path.suffix for path in folder.glob("table.*")} == {".txt", ".md", ".tex", ".csv"}
+
+    # A second call does nothing twice; further models, seeds and protocols add to the folder.
+    in_process.clear()
+    again = compare("BPR,EASE,DiffRec", "planted", config_dict=keys)
+    assert (in_process, again) == ([], results)
+    del keys["DiffRec.learning_rate"]
+    keys |= {"seeds": [2, 3], "protocol": "paper:diffrec"}
+    more = compare("BPR,Pop", "planted", config_dict=keys)
+    assert in_process == ["BPR, seed 3", "Pop, seed 2", "Pop, seed 3"]
+    assert [model["name"] for model in more["models"]] == ["BPR", "Pop"]
+    assert folder_of(keys) == folder
+
+
+def test_settings_name_the_cell(keys: dict[str, Any], in_process: list[str]) -> None:
+    compare("EASE", "planted", config_dict={**keys, "seeds": 1})
+    compare("EASE", "planted", config_dict={**keys, "seeds": 1, "EASE.reg_weight": 9.0})
+    assert len(in_process) == 2  # another setting
+    place = {"processes": 2, "memory_mb": 9999.0, "eval_memory_mb": 9.0, "state": "error"}
+    compare("EASE", "planted", config_dict={**keys, "seeds": 1, **place})
+    assert len(in_process) == 2  # where and how it runs do not matter
+
+
+def test_failed_run_does_not_sink_the_others(
+    keys: dict[str, Any], in_process: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys |= {"seeds": 1, "BPR.learning_rate": 1e30, "epochs": 3}
+    results = compare("BPR,EASE", "planted", config_dict=keys)
+    assert (row(results, "BPR")["status"], row(results, "EASE")["status"]) == ("failed", "finished")
+    (cell,) = row(results, "BPR")["cells"]
+    assert "NaN" in cell["error"]
+    assert "\n" not in cell["error"]
+    assert f"BPR, seed 1: {cell['error']}" in capsys.readouterr().out
+    compare("BPR,EASE", "planted", config_dict=keys)
+    assert in_process == ["BPR, seed 1", "EASE, seed 1"]
+    compare("BPR,EASE", "planted", config_dict={**keys, "retry_failed": True})
+    assert in_process == ["BPR, seed 1", "EASE, seed 1", "BPR, seed 1"]
+
+
+def test_missing_cell_tells_its_command(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "run_jobs", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        compare("BPR,EASE", "planted", config_dict={**keys, "BPR.learning_rate": 1e-2})
+    results = json.loads((folder_of(keys) / "results.json").read_text())
+    assert [model["status"] for model in results["models"]] == ["not run"] * 2
+    assert row(results, "BPR")["cells"][1]["command"] == (
+        "python run_recbole_diffusion.py compare --models=BPR --dataset=planted "
+        '--seeds="[2]" --epochs=1 --train_batch_size=256 --BPR.learning_rate=0.01'
+    )
+    assert "EASE is not run: python" in (folder_of(keys) / "table.txt").read_text()
+
+
+def test_another_split_is_refused(keys: dict[str, Any], in_process: list[str]) -> None:
+    with pytest.raises(UserError, match="would not have the same split"):
+        compare("BPR,EASE", "planted", config_dict={**keys, "EASE.split_seed": 7})
+    own = {"EASE.topk": [5], "EASE.valid_metric": "Recall@5"}
+    with pytest.raises(UserError, match=r"`topk`: found \[5\] for EASE and \[10, 20, 50\] for BPR"):
+        compare("BPR,EASE", "planted", config_dict={**keys, **own})
+    assert not Path(keys["output_dir"]).exists()
+    assert in_process == []
+
+
+def test_second_command_in_the_folder_is_refused(
+    keys: dict[str, Any], in_process: list[str]
+) -> None:
+    compare("EASE", "planted", config_dict={**keys, "seeds": 1})
+    with (
+        sole_writer(folder_of(keys) / "run.log"),
+        pytest.raises(UserError, match="another process is running there"),
+    ):
+        compare("BPR", "planted", config_dict={**keys, "seeds": 1})
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--models=BPR,Nope"], ["model", "Nope"]),
+        (["--models=BPR,BPR"], ["`models`", "BPR"]),
+        (["--models=LightGCN,recbole.LightGCN"], ["`models`", "once"]),
+        ([], ["`models`", "InfoDCL,LightGCN"]),
+        (["--models=BPR", "--lr=1"], ["BPR", "unknown key `lr`"]),
+        (["--models=BPR", "--EASE.reg_weight=1.0"], ["`EASE.reg_weight`", "one of BPR"]),
+        (["--models=BPR", "--BPR.embedding_size=a"], ["embedding_size", "'a'", "int"]),
+        (["--models=BPR", "--seed=7"], ["`seed`", "expected key `seeds`"]),
+        (["--models=BPR", "--BPR.seed=7"], ["`BPR.seed`", "expected key `seeds`"]),
+        (["--models=BPR", "--seeds=0"], ["`seeds`", "0"]),
+        (["--models=BPR", "--seeds=[1, 1]"], ["`seeds`", "[1, 1]"]),
+        (["--models=BPR", "--seeds=true"], ["`seeds`", "True"]),
+        (["--models=BPR", "--processes=0"], ["`processes`", "at least 1"]),
+        (["--models=BPR", "--processes=two"], ["`processes`", "'two'"]),
+        (["--models=BPR", "--memory_mb=-1"], ["`memory_mb`", "-1"]),
+        (["--models=BPR", "--alpha=2"], ["`alpha`", "between 0 and 1"]),
+        (["--models=BPR", "--significance=anova"], ["`significance`", "wilcoxon"]),
+        (["--models=BPR", "--baselines=EASE"], ["`baselines`", "'EASE'", "BPR"]),
+        (["--models=BPR", "--tested_metrics=Recall@7"], ["`tested_metrics`", "Recall@7"]),
+        (["--models=BPR", "--protocol=paper:x"], ["`protocol`", "'paper:x'", "paper:diffmm"]),
+        (
+            ["--models=BPR", "--protocol=paper:diffrec+test-selection"],
+            ["`protocol`", "selects on validation", "paper:diffrec"],
+        ),
+        (["--models=BPR", "--dataset=nowhere"], ["`dataset`", "nowhere"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_words_are_refused_before_anything_runs(
+    words: list[str],
+    told: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = f"--data_path={Path(__file__).resolve().parents[2] / 'dataset_atomic'}"
+    given = words if any("--dataset" in word for word in words) else [*words, "--dataset=planted"]
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", data, *given]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert [text for text in told if text not in error] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+# Tuning
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search gives, as far as a comparison reads it."""
+
+    settings: dict[str, Any]
+    trials: int
+    minutes: float
+    folder: Path
+
+
+def test_searched_settings_are_run(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def search(model: str, dataset: str, files: Any, config_dict: Any, **given: Any) -> Found:
+        asked.append({"model": model, **given})
+        if model == "recbole.Pop":
+            raise UserError("no trial has a result")
+        return Found({"reg_weight": 9.0}, 3, 0.5, given["folder"])
+
+    monkeypatch.setattr(request, "tuned_settings", lambda: search)
+    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+    keys |= {"seeds": 1, "tune": 3, "tune_minutes": 7.0}
+    results = compare("EASE,Pop", "planted", config_dict=keys)
+    assert in_process == ["search for EASE", "search for Pop", "EASE, seed 1"]
+    assert [entry["model"] for entry in asked] == ["recbole.EASE", "recbole.Pop"]
+    assert {(e["n_trials"], e["minutes"], e["trial_minutes"]) for e in asked} == {(3, 7.0, 8.0)}
+    (cell,) = row(results, "EASE")["cells"]
+    assert "reg_weight: 9.0\n" in (folder_of(keys) / cell["folder"] / "config.yaml").read_text()
+    assert row(results, "EASE")["tuning"] == {
+        "settings": {"reg_weight": 9.0}, "trials": 3, "minutes": 0.5,
+    }  # fmt: skip
+    assert "--tune=3 --tune_minutes=7" in row(results, "EASE")["command"]
+    assert row(results, "Pop")["status"] == "failed"
+    (cell,) = row(results, "Pop")["cells"]
+    assert cell["error"] == "its search failed: no trial has a result"
+    text = (folder_of(keys) / "table.txt").read_text()
+    assert "3 trials and 7 minutes for each model" in text
+    assert "EASE 3 trials in 0 min" in text
+
+
+def test_missing_search_is_told(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError("No module named 'optuna'")
+
+    monkeypatch.setattr(request, "import_module", missing)
+    with pytest.raises(UserError, match="key `tune`: .*No module named 'optuna'"):
+        compare("EASE", "planted", config_dict={**keys, "tune": 3})
+
+
+# Jobs
+
+
+def job(tmp_path: Path, name: str, kind: str = "a") -> Job:
+    return Job(name, kind, tmp_path / name, {"kind": "cell", "modules": []})
+
+
+def test_jobs_start_within_the_memory(tmp_path: Path) -> None:
+    limits = Limits(processes=3, memory_mb=900.0)
+    small, large = job(tmp_path, "small"), job(tmp_path, "large", "b")
+    assert limits.estimate(small) == 300.0
+    assert limits.admits(small, [small, small])
+    assert not limits.admits(small, [small, small, small])  # processes
+    large.folder.mkdir()
+    (large.folder / "memory.json").write_text('{"peak_mb": 500.0}')
+    limits.measured(large)
+    assert limits.estimate(large) == 500.0
+    assert limits.estimate(small) == 500.0  # unknown: as the largest known
+    assert not limits.admits(large, [large])  # memory
+    limits.peaks["a"] = 100.0
+    assert limits.admits(small, [large, small])
+    assert not limits.admits(large, [large, small])
+    limits.peaks["b"] = 5000.0
+    assert limits.admits(large, [])  # alone, always
+
+
+def test_killed_and_crashed_processes_are_failures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Real processes: one that the system kills, one that cannot be run, one that is well."""
+    programs = {
+        "killed": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+        "crashed": "import sys; sys.exit(3)",
+        "well": "pass",
+    }
+    real = subprocess.Popen
+
+    def popen(command: list[str], **kwargs: Any) -> Any:
+        return real([sys.executable, "-c", programs[Path(command[-1]).name]], **kwargs)
+
+    monkeypatch.setattr(jobs.subprocess, "Popen", popen)
+    ended: dict[str, Outcome] = {}
+    limits = Limits(2, 1e6)
+    todo = [job(tmp_path, name) for name in programs]
+    run_jobs(todo, limits, lambda job: None, lambda end: ended.update({end.job.name: end}))
+    assert "SIGKILL" in str(ended["killed"].error)
+    assert "code 3" in str(ended["crashed"].error)
+    assert ended["well"].error is None
+    kept = json.loads((tmp_path / "killed" / "failure.json").read_text())
+    assert kept["error"] == ended["killed"].error
+
+
+def test_threads_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert jobs._environment(3)["OMP_NUM_THREADS"] == "2"
+    assert jobs._environment(20)["MKL_NUM_THREADS"] == "1"
+
+
+def test_waiting_for_a_dying_process(tmp_path: Path) -> None:
+    path = tmp_path / "run.log"
+    wait_until_free(path, 0.0)  # no such file
+    program = (
+        "import sys; from recbole_diffusion.files import sole_writer\n"
+        "from pathlib import Path\n"
+        "with sole_writer(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        wait_until_free(path, 0.01)
+        with pytest.raises(UserError, match="another process"), sole_writer(path):
+            pass
+        threading.Timer(0.3, holder.stdin.close).start()
+        wait_until_free(path, 60.0)
+        with sole_writer(path):
+            pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SCRIPT.is_file(), reason="the script is in the repository only")
+def test_killed_comparison_ends_as_one_left_alone(tmp_path: Path) -> None:
+    """The short form of ``benchmarks/kill_comparison.py``."""
+    words = ["--models=BPR,LDiffRec", "--dataset=planted", "--seeds=1", "--epochs=6"]
+    words += ["--train_batch_size=64", "--pretrain_epochs=4", "--processes=2", "--kills=3"]
+    end = subprocess.run(
+        [sys.executable, str(SCRIPT), *words, f"--output={tmp_path}"],
+        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
+        cwd=SCRIPT.parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert end.returncode == 0, end.stdout + end.stderr
+    assert end.stdout.count("kill ") == 3
+    assert end.stdout.endswith("equal\n")
+
+
+def test_lines_of_the_fixture_are_those_of_the_job(
+    keys: dict[str, Any], write_dataset: Callable[..., Path]
+) -> None:
+    """Without the fixture: one run in a process of its own, on a data set of the user's."""
+    pairs = [(f"u{u}", f"i{i}") for u in range(12) for i in range(u % 3, 15, 2)]
+    rows = [("user_id:token", "item_id:token"), *pairs]
+    data = {"data_path": str(write_dataset("own", inter=rows)), "load_col": None}
+    small = {"topk": [5], "valid_metric": "Recall@5", "seeds": [4]}
+    results = compare("Pop", "own", config_dict={**keys, **data, **small})
+    (cell,) = row(results, "Pop")["cells"]
+    assert (cell["status"], cell["seed"]) == ("finished", 4)
+    folder = folder_of(keys) / cell["folder"]
+    assert {"job.json", "memory.json", "output.txt"} <= {path.name for path in folder.iterdir()}
