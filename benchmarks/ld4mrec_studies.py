@@ -27,6 +27,7 @@ LIGHTGCN = {
     "train_batch_size": 16384,  # a step costs a pass over the whole graph
     "eval_step": 5,
     "stopping_step": 5,
+    "epochs": 60,  # 95 % of the validation score that it has in the end
 }
 
 
