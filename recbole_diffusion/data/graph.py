@@ -125,7 +125,8 @@ def normalized_graph(
 def interaction_graph(interactions: sp.csr_matrix, self_loops: bool = False) -> BipartiteGraph:
     """The normalised graph of a binary train matrix [n_users, n_items]."""
     users, items = (torch.from_numpy(ends.astype(np.int64)) for ends in interactions.nonzero())
-    return normalized_graph(users, items, *interactions.shape, self_loops)
+    n_users, n_items = interactions.shape
+    return normalized_graph(users, items, n_users, n_items, self_loops)
 
 
 def normalized_adjacency(interactions: sp.csr_matrix) -> torch.Tensor:
