@@ -135,7 +135,7 @@ def row_square_error(
 ) -> torch.Tensor:
     """Squared distances of ``hidden @ weight.T + bias`` to sparse rows; neither is made [B, n].
 
-    By Gram matrices: 2 n h^2 + 3 B h^2 operations with the gradients, where three products of the
+    By Gram matrices: (1.6 n + 3 B) h^2 operations with the gradients, where three products of the
     outputs would take 3 B n h. Exact, and the better way from batches of h rows on.
 
     Args:
@@ -168,7 +168,7 @@ class _RowSquareError(torch.autograd.Function):
     ) -> torch.Tensor:
         rows = RowBatch(items, offsets, values.to(hidden.dtype))
         shift = bias @ weight - rows.product(weight)  # (b - x) V [B, h]
-        error = torch.addmm(shift, hidden, weight.T @ weight)  # e V
+        error = torch.addmm(shift, hidden, _gram(weight))  # e V
         of_rows = rows.values * (rows.values - 2 * bias[items])  # |x|^2 - 2 b x, entry by entry
         losses = ((error + shift) * hidden).sum(dim=1) + bias.square().sum()
         losses.index_add_(0, rows.rows, of_rows)
@@ -189,3 +189,14 @@ class _RowSquareError(torch.autograd.Function):
         bias_grad = weight @ total + bias * scale.sum()
         bias_grad.index_add_(0, rows.items, scale[rows.rows, 0] * rows.values, alpha=-1)
         return scale * error, weight_grad, bias_grad, None, None, None
+
+
+def _gram(matrix: torch.Tensor, n_blocks: int = 4) -> torch.Tensor:
+    """``matrix.T @ matrix`` [h, h], of which blocks above the diagonal are copied: 5/8 the cost."""
+    size = matrix.shape[1]
+    gram, step = matrix.new_empty(size, size), -(-size // n_blocks)
+    for start in range(0, size, step):
+        part = slice(start, start + step)
+        torch.mm(matrix[:, part].T, matrix[:, : start + step], out=gram[part, : start + step])
+        gram[:start, part] = gram[part, :start].T
+    return gram
