@@ -38,7 +38,7 @@ def cosine(one, other):
 def test_table_holds_every_edge_of_the_run(run, tmp_path, capsys):
     folder, vectors = run
     assert main([str(folder), f"--output={tmp_path / 'graphs'}", "--users=5"]) == 0
-    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()[-3:]]  # after the log
     assert [path.name for path in written] == ["one.csv", "one.similarity.csv", "one.svg"]
     table = pd.read_csv(written[0], dtype={"user_id": str, "item_id": str})
     model, data = load_run(folder)

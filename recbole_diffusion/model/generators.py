@@ -23,7 +23,7 @@ from recbole_diffusion.model.layers import MirroredMLP
 from recbole_diffusion.model.loss import row_square_error
 
 Scorer = Callable[[Tensor, RowBatch], Tensor]
-"""Scores [B, n_items] of users [B] with their rows."""
+"""Scores [B, n_items] of users [B] with their rows; the next call may write over them."""
 
 
 class Signal(NamedTuple):
@@ -130,13 +130,15 @@ class DiffusionGenerator(nn.Module):
             signal: Not read: what the modality tells lies in the weights.
         """
         chain = HiddenChain(self.denoiser, reverse_coefficients(self.diffusion, "x0"))
+        memory = chain.input_weight.new_empty(0)
 
         def scores(users: Tensor, rows: RowBatch) -> Tensor:
+            out = memory.resize_(len(users), self.n_items)  # never shrinks what it holds
             if self.sampling_steps == 0:
-                return chain.scores(rows.product(chain.input_weight))
+                return chain.scores(rows.product(chain.input_weight), out=out)
             last = torch.full_like(users, self.sampling_steps - 1)
             x_t = self.diffusion.q_sample(rows.dense(self.n_items), last)
-            return chain.scores(x_t @ chain.input_weight)
+            return chain.scores(x_t @ chain.input_weight, out=out)
 
         return scores
 
