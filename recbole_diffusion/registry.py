@@ -12,6 +12,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import get_trainer
 
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.model.diffmm import DiffMM
 from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
 from recbole_diffusion.model.infodcl import InfoDCL
 from recbole_diffusion.model.ld4mrec import LD4MRec
@@ -19,6 +20,7 @@ from recbole_diffusion.model.ldiffrec import LDiffRec, LTDiffRec
 from recbole_diffusion.model.simdiff import SimDiff
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
 from recbole_diffusion.trainer.channels import ChannelTrainer
+from recbole_diffusion.trainer.diffmm import DiffMMTrainer
 from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
 from recbole_diffusion.trainer.rows import RowTrainer
 from recbole_diffusion.trainer.simdiff import SimDiffTrainer
@@ -139,6 +141,7 @@ register(LDiffRec, LDiffRecTrainer)
 register(LTDiffRec, LDiffRecTrainer)
 register(SimDiff, SimDiffTrainer)
 register(LD4MRec, RowTrainer)
+register(DiffMM, DiffMMTrainer)
 
 
 def find_model(model: str | type) -> Registration:

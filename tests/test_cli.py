@@ -118,7 +118,7 @@ def test_list_models(called: list[tuple[Any, ...]], capsys: pytest.CaptureFixtur
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "recbole_diffusion"
     ours, host = lines[1 : lines.index("recbole")], lines[lines.index("recbole") + 1 :]
-    assert {"  InfoDCL", "  LD4MRec", "  SimDiff"} <= set(ours)
+    assert {"  DiffMM", "  InfoDCL", "  LD4MRec", "  SimDiff"} <= set(ours)
     assert {"  BPR", "  LightGCN"} <= set(host)
     assert "  SASRec" not in lines
     assert called == []

@@ -106,7 +106,7 @@ def test_unknown_names(name: str) -> None:
 
 def test_lists_hold_general_recommenders_only() -> None:
     models = list_models()
-    assert {"InfoDCL", "LD4MRec", "SimDiff"} <= set(models["recbole_diffusion"])
+    assert {"DiffMM", "InfoDCL", "LD4MRec", "SimDiff"} <= set(models["recbole_diffusion"])
     assert {"BPR", "LightGCN", "EASE", "MultiVAE", "DiffRec"} <= {
         name.removeprefix("recbole.") for name in models["recbole"]
     }

@@ -28,7 +28,7 @@ from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
 from recbole_diffusion.trainer.state import ModelAttributes, learners
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_and_resume.py"
-MODELS = ("InfoDCL", "SimDiff", "LDiffRec", "LD4MRec", "LightGCN", "BPR", "MultiVAE")
+MODELS = ("InfoDCL", "SimDiff", "LDiffRec", "LD4MRec", "DiffMM", "LightGCN", "BPR", "MultiVAE")
 # Three epochs; two of pre-training where there is one.
 KEYS = {
     "epochs": 3,
@@ -38,14 +38,21 @@ KEYS = {
     "pretrain_epochs": 2,
     "pretrain_batch_size": 512,
     "hidden_size": 32,
+    "hidden_sizes": [16],
+    "generator_batch_size": 64,
+    "edge_keep_rate": 0.5,
+    "random_ratio": 0.5,
 }
 # Keys of one model or two.
 OWN_KEYS = {
-    "steps": ["InfoDCL", "SimDiff", "LDiffRec", "LD4MRec"],
+    "steps": ["InfoDCL", "SimDiff", "LDiffRec", "LD4MRec", "DiffMM"],
     "channels": ["InfoDCL", "SimDiff"],
     "pretrain_epochs": ["InfoDCL", "SimDiff", "LDiffRec"],
     "pretrain_batch_size": ["InfoDCL", "SimDiff", "LDiffRec"],
     "hidden_size": ["LD4MRec"],
+    **dict.fromkeys(
+        ("hidden_sizes", "generator_batch_size", "edge_keep_rate", "random_ratio"), ["DiffMM"]
+    ),
 }
 USER_MODELS = ("MultiVAE", "LDiffRec", "LD4MRec")
 
@@ -58,9 +65,20 @@ def settings(planted: dict[str, Any], tmp_path: Path) -> Callable[..., dict[str,
         own = {k: v for k, v in KEYS.items() if model in OWN_KEYS.get(k, [model])}
         if model in USER_MODELS:
             own["train_batch_size"] = 32  # users
+        if model == "DiffMM":
+            own["item_features"] = vectors(tmp_path, Path(planted["data_path"]))
         return {**planted, **own, "output_dir": str(tmp_path / folder), **keys}
 
     return make
+
+
+def vectors(folder: Path, data_path: Path) -> dict[str, Any]:
+    """Key ``item_features`` with two modalities of random numbers for the planted items."""
+    lines = (data_path / "planted" / "planted.item").read_text().splitlines()[1:]
+    ids, draw = np.array([line.split("\t")[0] for line in lines]), np.random.default_rng(1)
+    for name in ("one", "two"):
+        np.savez(folder / f"{name}.npz", ids=ids, matrix=draw.normal(size=(len(ids), 4)))
+    return {name: {"file": str(folder / f"{name}.npz")} for name in ("one", "two")}
 
 
 def start(model: str, keys: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +153,23 @@ def test_resumed_run_ends_as_one_left_alone(
     assert_same_end(resumed, whole)
     assert resumed["run_folder"] == str(folder_of(keys).resolve())
     assert (folder_of(keys) / "run.log").read_text().startswith(log)
+
+
+@pytest.mark.parametrize("changes", [{}, {"generator": "vgae", "contrastive_anchor": "modality"}])
+@pytest.mark.parametrize("batch", [19, 24, 30])
+def test_generators_go_on(
+    settings: Callable[..., dict[str, Any]], changes: dict[str, Any], batch: int
+) -> None:
+    """From the second epoch, of the first or second modality, or of the recommendation task."""
+    whole = start("DiffMM", settings("DiffMM", "whole", **changes))
+    keys = settings("DiffMM", "stopped", **changes)
+    with interruption(batch):  # the second epoch: from 18, 23 and 28 on
+        start("DiffMM", keys)
+    saved = read_checkpoint(folder_of(keys) / "last.pth")
+    assert saved["epoch"] == 0
+    assert set(saved["training"]["learners"]) == {"optimizer", "optimizer_one", "optimizer_two"}
+    assert saved["state_dict"]["generated_one"].any()
+    assert_same_end(resume_run(folder_of(keys)), whole)
 
 
 def test_annealing_goes_on(settings: Callable[..., dict[str, Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from logging import getLogger
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from recbole_diffusion.data.graph import normalized_adjacency, propagate
 from recbole_diffusion.data.interactions import interaction_matrix
 from recbole_diffusion.data.metadata import knowledge_metadata, social_metadata
 from recbole_diffusion.diffusion import make_betas
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.errors import UserError, expect, refusals_of
 from recbole_diffusion.model.base import EmbeddingRecommender
 
 # Channels made from the interactions, and the key of the embeddings that each is made of.
@@ -148,6 +149,31 @@ def check_channels(config: Any, names: list[str]) -> list[str]:
         )
     needed = [GRAPH_CHANNELS[name] for name in names if name in GRAPH_CHANNELS]
     check_base_files(config, needed, f"channels {names} need")
+    return list(names)
+
+
+def modality_names(config: Any, model: str, at_least_one: bool = False) -> list[str]:
+    """Key ``modalities``: by default all features of the data set.
+
+    Args:
+        config: Settings.
+        model: What the log names.
+        at_least_one: Whether the model needs one.
+
+    Raises:
+        UserError: A name without features, a name twice, or none where one is needed.
+    """
+    known, names = feature_names(config), config["modalities"]
+    if names is None:
+        getLogger().info(
+            f"{model}: modalities {', '.join(known) or 'none'} (key `modalities` is null)"
+        )
+        names = known
+    is_known = all(isinstance(name, str) and name in known for name in names)
+    is_right = is_known and len(set(names)) == len(names) and (names or not at_least_one)
+    rest = "at least one" if at_least_one else "[] for none"
+    expected = f"some of {known} (the names under key `item_features`), each once; {rest}"
+    expect(is_right, "modalities", names, expected)
     return list(names)
 
 

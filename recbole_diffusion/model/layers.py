@@ -71,6 +71,34 @@ class _SymmetricEigen(torch.autograd.Function):
         return 0.5 * (grad + grad.T)
 
 
+def unit_rows(x: Tensor) -> Tensor:
+    """Rows [B, d] over their lengths; a row of zeros stays, and has no gradient.
+
+    As ``functional.normalize`` in a fifth of the time: its gradient is one formula.
+    """
+    unit: Tensor = _UnitRows.apply(x)
+    return unit
+
+
+class _UnitRows(torch.autograd.Function):
+    """y = x / |x|, and the gradient (g - y (g y)) / |x|."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        scale = torch.where(length > 0, 1 / length, 0.0)
+        unit = x * scale
+        ctx.save_for_backward(unit, scale)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: Tensor) -> Tensor:
+        unit, scale = ctx.saved_tensors
+        along = torch.linalg.vecdot(grad_output, unit).unsqueeze(1)
+        return torch.addcmul(grad_output, unit, along, value=-1).mul_(scale)
+
+
 class StepEmbedding(nn.Sequential):
     """A learned map of the steps' sinusoidal embeddings, made for the T steps at once.
 
@@ -157,12 +185,16 @@ class MirroredMLP(nn.Module):
 
     def forward(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
         """Prediction [B, n] from noisy rows [B, n] and their steps [B]."""
+        output: Tensor = self.last_layer(self.last_hidden(x_t, timesteps))
+        return output
+
+    def last_hidden(self, x_t: Tensor, timesteps: Tensor) -> Tensor:
+        """Last hidden layer [B, h_last] from noisy rows [B, n] and their steps [B]."""
         if self.normalize:
             x_t = functional.normalize(x_t)
         row_weight, step_weight = self._first_weights()
         projected = functional.linear(self.dropout(x_t), row_weight)
-        output: Tensor = self.last_layer(self._hidden(projected, timesteps, step_weight))
-        return output
+        return self._hidden(projected, timesteps, step_weight)
 
     def hidden(self, projected: Tensor, timesteps: Tensor) -> Tensor:
         """Last hidden layer [B, h_last] from W x [B, h_first] and the steps [B], or [1] for all."""

@@ -7,7 +7,6 @@ from it, stand in ``docs/models/ld4mrec.md``.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from logging import getLogger
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_diffusion.data.factors import item_factors
-from recbole_diffusion.data.features import feature_names, load_item_features
+from recbole_diffusion.data.features import load_item_features
 from recbole_diffusion.data.interactions import (
     InteractionRows,
     RowBatch,
@@ -34,7 +33,7 @@ from recbole_diffusion.diffusion import (
 )
 from recbole_diffusion.errors import expect, refusals_of
 from recbole_diffusion.model.base import RowRecommender
-from recbole_diffusion.model.channels import check_digests, choice, digest_of
+from recbole_diffusion.model.channels import check_digests, choice, digest_of, modality_names
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -79,7 +78,7 @@ class LD4MRec(RowRecommender):
         self.activation = choice(config, "activation", *ACTIVATIONS)
         self.use_collaboration = config["use_collaboration"]
         self._check_settings(config)
-        self.modalities = _modality_names(config)
+        self.modalities = modality_names(config, "LD4MRec")
         self._build_diffusion(config)
         interactions = interaction_matrix(dataset)
         users, items = (places.astype(np.int64) for places in interactions.nonzero())
@@ -399,18 +398,3 @@ def _initialize(module: nn.Module) -> None:
 
 def _mlp(width: int, hidden: int, size: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, hidden), nn.LeakyReLU(), nn.Linear(hidden, size))
-
-
-def _modality_names(config: Any) -> list[str]:
-    """Key ``modalities``: by default all features of the data set."""
-    known, names = feature_names(config), config["modalities"]
-    if names is None:
-        getLogger().info(
-            f"LD4MRec: modalities {', '.join(known) or 'none'} (key `modalities` is null)"
-        )
-        return known
-    is_known = all(isinstance(name, str) and name in known for name in names)
-    is_right = is_known and len(set(names)) == len(names)
-    expected = f"some of {known} (the names under key `item_features`), each once; [] for none"
-    expect(is_right, "modalities", names, expected)
-    return list(names)

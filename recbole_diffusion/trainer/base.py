@@ -79,6 +79,9 @@ class RunTrainer:
         its checkpoint and does not call this again.
         """
 
+    def on_epoch_start(self, epoch: int) -> None:
+        """Hook for what an epoch does before its batches; its time counts as the epoch's."""
+
     def fit(
         self,
         train_data: Any,
@@ -134,6 +137,7 @@ class RunTrainer:
         """Time one epoch of RecBole's loop under a bar that shows the loss."""
         batches = _BatchBar(train_data, epoch_idx, self) if show_progress else train_data
         start = time.perf_counter()
+        self.on_epoch_start(epoch_idx)
         losses = super()._train_epoch(batches, epoch_idx, loss_func=loss_func)  # type: ignore[misc]
         seconds = time.perf_counter() - start
         self.train_seconds += seconds

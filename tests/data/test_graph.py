@@ -5,7 +5,12 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from recbole_diffusion.data.graph import normalized_adjacency, propagate
+from recbole_diffusion.data.graph import (
+    interaction_graph,
+    normalized_adjacency,
+    normalized_graph,
+    propagate,
+)
 
 N_USERS, N_ITEMS, SIZE = 7, 5, 3
 
@@ -19,10 +24,11 @@ def random_interactions(rng):
     return sp.csr_matrix(dense.astype(np.float32))
 
 
-def dense_normalized(interactions):
+def dense_normalized(interactions, self_loops=False):
     """D^-1/2 A D^-1/2 of the bipartite graph, zero in the rows of isolated nodes."""
     r = interactions.toarray().astype(np.float64)
     a = np.block([[np.zeros((N_USERS, N_USERS)), r], [r.T, np.zeros((N_ITEMS, N_ITEMS))]])
+    a += self_loops * np.eye(N_USERS + N_ITEMS)
     degree = a.sum(axis=1)
     scale = np.zeros_like(degree)
     scale[degree > 0] = degree[degree > 0] ** -0.5
@@ -96,3 +102,58 @@ def test_propagation_carries_gradients_to_both_sides(rng):
     expected = torch.zeros(N_USERS, SIZE)
     expected[1] = 0.5
     torch.testing.assert_close(users.grad, expected)
+
+
+def dense_graph(graph):
+    """The matrix of a graph, by its products with unit vectors."""
+    return graph(torch.eye(N_USERS + N_ITEMS)).numpy()
+
+
+@pytest.mark.parametrize("self_loops", [False, True])
+def test_graph_multiplies_as_the_normalised_matrix_and_so_do_its_gradients(rng, self_loops):
+    interactions = random_interactions(rng)
+    graph = interaction_graph(interactions, self_loops)
+    expected = dense_normalized(interactions, self_loops)
+    np.testing.assert_allclose(dense_graph(graph), expected, rtol=1e-6, atol=1e-7)
+    x = torch.tensor(rng.normal(size=(N_USERS + N_ITEMS, SIZE)).astype(np.float32)).requires_grad_()
+    upstream = rng.normal(size=x.shape).astype(np.float32)
+    # Not contiguous, as gradients of a slice are.
+    graph(x).backward(torch.tensor(upstream.T.copy()).T)
+    np.testing.assert_allclose(x.grad, expected.T @ upstream, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_layers", [0, 1, 3])
+def test_summed_layers(rng, n_layers):
+    interactions = random_interactions(rng)
+    x = rng.normal(size=(N_USERS + N_ITEMS, SIZE))
+    dense = dense_normalized(interactions)
+    expected = sum(np.linalg.matrix_power(dense, k) @ x for k in range(n_layers + 1))
+    found = interaction_graph(interactions).summed_layers(torch.tensor(x).float(), n_layers)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_graph_of_edges_in_any_order_is_the_same(rng):
+    users, items = np.nonzero(random_interactions(rng).toarray())
+    order = rng.permutation(len(users))
+    graphs = [
+        normalized_graph(torch.tensor(u), torch.tensor(i), N_USERS, N_ITEMS, True)
+        for u, i in ((users, items), (users[order], items[order]))
+    ]
+    for one, other in zip(graphs[0].rows, graphs[1].rows, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_dropped_edges_leave_in_both_directions_and_the_others_are_rescaled():
+    torch.manual_seed(0)
+    n_users, n_items, keep_rate = 200, 300, 0.7
+    users, items = (torch.rand(n_users, n_items) < 0.1).nonzero(as_tuple=True)
+    graph = normalized_graph(users, items, n_users, n_items, self_loops=True)
+    dropped = graph.dropped(keep_rate)
+    before, after = (g.rows.dense(n_users + n_items) for g in (graph, dropped))
+    is_kept = after > 0
+    assert torch.equal(after, after.T)
+    torch.testing.assert_close(after[is_kept], before[is_kept] / keep_rate)
+    for part in (torch.eye(n_users + n_items) > 0, torch.triu(before, diagonal=1) > 0):
+        share, n_edges = is_kept[part].double().mean().item(), part.sum().item()
+        assert share == pytest.approx(keep_rate, abs=4.5 * (0.21 / n_edges) ** 0.5)
+    assert graph.dropped(1.0) is graph

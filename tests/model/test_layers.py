@@ -1,10 +1,10 @@
-"""The Gram-matrix SVD: numpy's result, a sign rule, finite gradients; and dropout of rows."""
+"""The Gram-matrix SVD: numpy's result, a sign rule, finite gradients; dropout and unit rows."""
 
 import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.model.layers import RowDropout, thin_svd
+from recbole_diffusion.model.layers import RowDropout, thin_svd, unit_rows
 
 SHAPES = [(2, 1), (4, 4), (9, 5), (200, 16)]
 
@@ -224,3 +224,22 @@ def test_row_dropout_passes_gradients_of_what_it_keeps() -> None:
     out.sum().backward()
     assert x.grad is not None
     assert torch.equal(x.grad, torch.where(out != 0, 2.0, 0.0))
+
+
+def test_unit_rows_are_those_of_normalize_with_its_gradients() -> None:
+    x = tall_matrix(9, 4).requires_grad_()
+    upstream = tall_matrix(9, 4, seed=3)
+    found, expected = unit_rows(x), torch.nn.functional.normalize(x, dim=1)
+    torch.testing.assert_close(found, expected)
+    gradients = [torch.autograd.grad(y, x, upstream)[0] for y in (found, expected)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_unit_rows_of_zeros_stay_and_give_no_gradient() -> None:
+    x = torch.tensor([[0.0, 0.0], [3.0, 4.0]], requires_grad=True)
+    unit = unit_rows(x)
+    unit.sum().backward()
+    assert unit.tolist() == [[0.0, 0.0], [pytest.approx(0.6), pytest.approx(0.8)]]
+    assert x.grad is not None
+    assert x.grad[0].tolist() == [0.0, 0.0]
+    assert torch.isfinite(x.grad).all()

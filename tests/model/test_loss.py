@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from recbole_diffusion.data.interactions import history_rows
 from recbole_diffusion.model import loss as loss_module
-from recbole_diffusion.model.loss import bpr_loss, info_nce
+from recbole_diffusion.model.loss import bpr_loss, info_nce, row_square_error
 
 N_VIEWS, N_ANCHORS, SIZE = 7, 11, 5
 TARGETS = [3, 0, 10, 3, 3, 7, 0]  # first and last anchor, and repeats within and across blocks
@@ -95,6 +96,26 @@ def test_info_nce_is_a_sum_over_views():
     torch.testing.assert_close(whole, torch.stack(parts).sum())
 
 
+@pytest.mark.parametrize("temperature", [0.01, 0.5])
+@pytest.mark.parametrize("block_entries", BLOCK_SIZES)
+def test_info_nce_of_views_that_count_several_times(monkeypatch, block_entries, temperature):
+    monkeypatch.setattr(loss_module, "BLOCK_ENTRIES", block_entries)
+    monkeypatch.setattr(loss_module, "MIN_BLOCK_ROWS", 1)
+    views, anchors, targets = make_case()
+    counts = torch.tensor([1, 3, 2, 1, 5, 1, 4])
+
+    def repeated(views, anchors, *arguments):
+        return definition(
+            views.repeat_interleave(counts, dim=0), anchors,
+            targets.repeat_interleave(counts), temperature,
+        )  # fmt: skip
+
+    found = value_and_gradients(info_nce, views, anchors, targets, temperature, counts)
+    expected = value_and_gradients(repeated, views, anchors)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
 def test_info_nce_gives_no_gradient_where_none_is_asked_for():
     views, anchors, targets = make_case()
     views.requires_grad_()
@@ -160,3 +181,53 @@ def test_info_nce_stays_in_single_precision_under_autocast():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert (views @ anchors.T).dtype == torch.bfloat16
         assert torch.equal(info_nce(views, anchors, targets, 0.1), expected)
+
+
+# Square errors of sparse rows
+
+N_ROW_ITEMS, N_HIDDEN = 9, 4
+HISTORIES = [[2, 5, 8], [], [1], [3, 4, 1, 8]]
+
+
+def row_case(dtype=torch.float64):
+    generator = torch.Generator().manual_seed(2)
+    sizes = (len(HISTORIES), N_HIDDEN), (N_ROW_ITEMS, N_HIDDEN), (N_ROW_ITEMS,)
+    tensors = [torch.randn(size, generator=generator, dtype=torch.float64) for size in sizes]
+    rows = history_rows(HISTORIES, N_ROW_ITEMS, w_min=0.3, w_max=0.9)
+    return [tensor.to(dtype).requires_grad_() for tensor in tensors], rows
+
+
+def plain_square_error(hidden, weight, bias, rows):
+    target = rows.dense(N_ROW_ITEMS).to(hidden.dtype)
+    return (hidden @ weight.T + bias - target).square().sum(dim=1)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 2e-5)])
+def test_row_square_error_and_its_gradients_are_plain_autograds(dtype, tolerance):
+    results = []
+    for function, kind in ((row_square_error, dtype), (plain_square_error, torch.float64)):
+        tensors, rows = row_case(kind)
+        losses = function(*tensors, rows)
+        (losses * torch.tensor([1.0, -2.0, 0.5, 3.0]).to(losses.dtype)).sum().backward()
+        results.append([losses.detach(), *(tensor.grad for tensor in tensors)])
+    for found, expected in zip(*results, strict=True):
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_row_square_error_makes_no_row_of_predictions():
+    """With more items than any other array has entries for a row."""
+    hidden = torch.randn(60, 5, requires_grad=True)
+    weight = torch.randn(400, 5, requires_grad=True)
+    bias = torch.randn(400, requires_grad=True)
+    rows = history_rows([[1 + user, 300] for user in range(60)], 400)
+    with _LargestTensor() as largest:
+        row_square_error(hidden, weight, bias, rows).sum().backward()
+    assert largest.entries == weight.numel()
+
+
+def test_row_square_error_stays_in_single_precision_under_autocast():
+    tensors, rows = row_case(torch.float32)
+    expected = row_square_error(*tensors, rows)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(row_square_error(*tensors, rows), expected)
