@@ -6,7 +6,8 @@ from recbole_diffusion.compat import apply_patches
 
 apply_patches()  # before anything imports the parts of RecBole that it mends
 
-# Before the function of that name, which then stays.
+# Before the functions of these names, which then stay.
+import recbole_diffusion.analyze  # noqa: E402, F401
 import recbole_diffusion.compare  # noqa: E402, F401
 from recbole_diffusion.quick_start import (  # noqa: E402
     evaluate_run,
@@ -18,6 +19,7 @@ from recbole_diffusion.registry import register  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = [
+    "analyze",
     "compare",
     "evaluate_run",
     "load_run",
@@ -25,6 +27,13 @@ __all__ = [
     "resume_run",
     "run_recbole_diffusion",
 ]
+
+
+def analyze(*args: Any, **kwargs: Any) -> Any:
+    """Draw the figures of a run; see ``recbole_diffusion.analyze.run.analyze``."""
+    from recbole_diffusion.analyze.run import analyze as run
+
+    return run(*args, **kwargs)
 
 
 def compare(*args: Any, **kwargs: Any) -> dict[str, Any]:

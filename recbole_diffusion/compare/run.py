@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion import report
+from recbole_diffusion.analyze.report import write_report
 from recbole_diffusion.compare import tables
 from recbole_diffusion.compare.jobs import Job, Limits, Outcome, machine_memory_mb, run_jobs
 from recbole_diffusion.compare.plan import (
@@ -103,7 +104,7 @@ class _Comparison:
                 raise
             results = self._write(cells)
             log.info(tables.as_text(tables.make_tables(results)).rstrip())
-            log.info(f"results: {self.folder}")
+            log.info(f"results: {self.folder}, with figures in {write_report(self.folder).name}")
         return results
 
     def _tell_plan(self, log: Logger) -> None:
