@@ -32,7 +32,7 @@ GROUP_FIGURES = {
 
 
 def efficiency(results: Mapping[str, Any], metric: str) -> pd.DataFrame:
-    """A row for each finished model: model, seconds of training an epoch, test metric; both spreads."""
+    """A row for each finished model: model, seconds of training an epoch, metric, its deviation."""
     rows = [
         (
             model["name"],
@@ -145,8 +145,8 @@ def draw_groups(results: Mapping[str, Any], kind: str, metric: str) -> Figure | 
     return Figure(
         f"groups-{kind.replace('_', '-')}",
         title,
-        f"Test {metric_name(metric)}, mean and deviation over seeds. {caption} Groups without users "
-        "are left out.",
+        f"Test {metric_name(metric)}, mean and deviation over seeds. {caption} Groups without "
+        "users are left out.",
         source,
         [Panel("", axis, f"test {metric_name(metric)}", series)],
         table,

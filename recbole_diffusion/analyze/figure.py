@@ -23,6 +23,9 @@ PATTERNS = ("", "/", "\\", "x", "-", "|", "+", ".")
 N_STYLES = len(SYMBOLS)
 # More points than this stand without markers, which would run together.
 MOST_MARKERS = 40
+# Ticks of a logarithmic axis in each decade, the sparse choices first.
+LOG_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
+MOST_LOG_TICKS = 7
 
 
 @dataclass(frozen=True)
@@ -120,30 +123,58 @@ def plain(text: Any) -> str:
 
 def plotly_spec(panel: Panel) -> dict[str, Any]:
     """Traces and layout of a panel as plotly's JSON, without the colours that the page gives."""
-    x_axis = _axis(panel.x, panel.is_log_x, panel.has_ticks)
-    if any(isinstance(x, str) for series in panel.series for x in series.x):
+    xs = [x for series in panel.series for x in series.x]
+    ys = [y for series in panel.series for y in series.y]
+    x_axis = _axis(panel.x, xs if panel.is_log_x else None, panel.has_ticks)
+    if any(isinstance(x, str) for x in xs):
         x_axis["type"] = "category"  # "6-10" would pass for a date
+    elif _is_short_count(xs):
+        x_axis["dtick"] = 1  # no half epochs
     return {
-        "data": [_trace(series) for series in panel.series],
+        "data": [_trace(series, xs) for series in panel.series],
         "layout": {
             "xaxis": x_axis,
-            "yaxis": _axis(panel.y, panel.is_log_y, panel.has_ticks),
+            "yaxis": _axis(panel.y, ys if panel.is_log_y else None, panel.has_ticks),
             "barmode": "group",
             "showlegend": False,
         },
     }
 
 
-def _axis(title: str, is_log: bool, has_ticks: bool) -> dict[str, Any]:
+def _is_short_count(values: Sequence[Any]) -> bool:
+    return all(float(x).is_integer() for x in values) and max(values) - min(values) <= 10
+
+
+def _axis(title: str, log_values: Sequence[Any] | None, has_ticks: bool) -> dict[str, Any]:
+    """An axis, logarithmic if its values are given."""
     axis: dict[str, Any] = {"title": {"text": plain(title)}, "automargin": True}
-    if is_log:
-        axis |= {"type": "log", "dtick": "D2", "exponentformat": "power"}
+    if log_values is not None:
+        axis |= {"type": "log", "tickformat": "~g", "tickvals": log_ticks(log_values)}
     if not has_ticks:
         axis |= {"showticklabels": False, "showgrid": False, "zeroline": False}
     return axis
 
 
-def _trace(series: Series) -> dict[str, Any]:
+def log_ticks(values: Sequence[Any]) -> list[float] | None:
+    """Round numbers in the range of the positive values: three or more, as sparse as can be.
+
+    None leaves the choice to plotly, for a range that holds fewer.
+    """
+    known = [float(value) for value in values if value is not None and 0 < value < np.inf]
+    if not known:
+        return None
+    low, high = min(known) / 1.05, max(known) * 1.05
+    exponents = np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    for digits in LOG_DIGITS:
+        ticks = np.outer(10.0**exponents, digits).ravel()
+        inside = ticks[(low <= ticks) & (ticks <= high)]
+        if len(inside) >= 3:
+            stride = -(-len(inside) // MOST_LOG_TICKS)
+            return [float(f"{tick:.6g}") for tick in inside[::stride]]
+    return None
+
+
+def _trace(series: Series, xs: Sequence[Any]) -> dict[str, Any]:
     style = series.style % N_STYLES
     trace: dict[str, Any] = {
         "name": plain(series.name),
@@ -157,7 +188,12 @@ def _trace(series: Series) -> dict[str, Any]:
         return trace | {"type": "bar", "marker": {"pattern": {"shape": PATTERNS[style]}}}
     trace |= {"type": "scatter", "marker": {"symbol": SYMBOLS[style], "size": 7}}
     if series.labels is not None:
-        trace |= {"text": [plain(text) for text in series.labels], "textposition": "top center"}
+        middle = np.median(xs)  # labels point inwards, where there is room
+        trace |= {
+            "text": [plain(text) for text in series.labels],
+            "textposition": ["top right" if x <= middle else "top left" for x in series.x],
+            "cliponaxis": False,
+        }
     has_markers = series.kind == "points" or len(series.x) <= MOST_MARKERS
     parts = {
         "lines": series.kind in ("line", "level"),

@@ -131,7 +131,7 @@ def _table(table: Table, key: str) -> str:
     notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-labelledby="{key}">'
-        f'<table class="results"><caption id="{key}">{escape(table.title)}</caption>'
+        f'<table class="results"><caption id="{key}"><span>{escape(table.title)}</span></caption>'
         f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>"
         f'<div class="notes">{notes}</div>'
     )
@@ -221,7 +221,7 @@ def _data(table: pd.DataFrame, key: str, caption: str) -> str:
     )
     return (
         f'<div class="scroll data" role="region" tabindex="0" aria-labelledby="{key}">'
-        f'<table><caption id="{key}">{escape(caption)}</caption>'
+        f'<table><caption id="{key}"><span>{escape(caption)}</span></caption>'
         f"<thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 

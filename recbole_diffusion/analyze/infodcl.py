@@ -144,8 +144,8 @@ def _draw_map(process: Process, seed: int, projection: str, key: str, name: str)
         sets,
         projection,
         seed,
-        "Item embeddings of the best epoch; the same after all forward steps with Gaussian and with "
-        "informative noise; and what the denoiser makes of the latter at a random step each.",
+        "Item embeddings of the best epoch; the same after all forward steps with Gaussian and "
+        "with informative noise; and what the denoiser makes of the latter at a random step each.",
         "InfoDCL, Figure 5",
     )
     return _named(figure, name)

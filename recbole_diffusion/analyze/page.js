@@ -42,7 +42,7 @@
     const spec = JSON.parse(plot.nextElementSibling.textContent);
     const colour = colours();
     const hidden = hiddenGroups(plot);
-    const layout = { ...spec.layout, margin: { l: 8, r: 12, t: 12, b: 8 }, autosize: true, dragmode: false,
+    const layout = { ...spec.layout, margin: { l: 8, r: 12, t: 24, b: 8 }, autosize: true, dragmode: false,
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: colour("sans"), size: 12, color: colour("ink") },
       hoverlabel: { bgcolor: colour("shade"), bordercolor: colour("rule"), font: { color: colour("ink") } },

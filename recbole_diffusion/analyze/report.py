@@ -148,7 +148,7 @@ def checkpoint_figures(
 
 
 def _neighbours(folder: Path, results: Mapping[str, Any]) -> dict[float, Any]:
-    """This comparison and those beside it that differ in `train_noise_ratio` alone, by its value."""
+    """This comparison and those beside it that differ in `train_noise_ratio` alone, by that."""
     own = _plan(folder)
     parts = {own[0]: results} if own else {}
     for path in sorted(folder.parent.glob(f"*/{RESULTS}")):

@@ -65,7 +65,7 @@ def _seconds(history: History) -> np.ndarray:
 
 
 def loss_terms(histories: Sequence[History]) -> pd.DataFrame:
-    """A row for each epoch and term of the loss: model, seed, epoch, term, value as it is summed."""
+    """A row for each epoch and term: model, seed, epoch, term, value as the loss sums it."""
     rows = [
         (history.name, history.seed, record["epoch"], term, value)
         for history in histories
@@ -76,7 +76,7 @@ def loss_terms(histories: Sequence[History]) -> pd.DataFrame:
 
 
 def diagnostics(histories: Sequence[History], names: Sequence[str]) -> pd.DataFrame:
-    """A row for each epoch with one of these diagnostics: model, seed, epoch, and the first of them."""
+    """A row for each epoch and diagnostic of these names: model, seed, epoch, diagnostic, value."""
     rows = [
         (history.name, history.seed, record["epoch"], name, record["diagnostics"][name])
         for history in histories
@@ -130,8 +130,7 @@ def _curves(histories: Sequence[History], table: pd.DataFrame, x: str, y: str) -
 def draw_loss_terms(histories: Sequence[History]) -> Figure | Missing:
     """Terms of the loss by epoch, a panel for each model that names them; of its first seed."""
     title = "Balance of the loss"
-    firsts = {history.name: history for history in reversed(histories)}
-    shown = [h for h in histories if firsts[h.name] is h and any(r["terms"] for r in h.records)]
+    shown = [h for h in _first_seeds(histories) if any(r["terms"] for r in h.records)]
     if not shown:
         return Missing(title, f"needs {LOSS_KEYS}")
     table = loss_terms(shown)
@@ -162,6 +161,14 @@ def draw_loss_terms(histories: Sequence[History]) -> Figure | Missing:
         panels,
         table,
     )
+
+
+def _first_seeds(histories: Sequence[History]) -> list[History]:
+    """One run of each model."""
+    firsts: dict[str, History] = {}
+    for history in histories:
+        firsts.setdefault(history.name, history)
+    return list(firsts.values())
 
 
 def _rows(table: pd.DataFrame, **values: Any) -> pd.DataFrame:
@@ -208,6 +215,7 @@ def draw_change(histories: Sequence[History]) -> Figure | Missing:
 def draw_snr_over_epochs(histories: Sequence[History]) -> Figure | Missing | None:
     """Signal against noise in SimDiff's latent variable and in a noised embedding."""
     title = "Signal-to-noise ratio over epochs"
+    histories = _first_seeds(histories)
     table = diagnostics(histories, ["log_snr", "log_snr_gaussian"])
     if table.empty:
         return None
@@ -226,7 +234,7 @@ def draw_snr_over_epochs(histories: Sequence[History]) -> Figure | Missing | Non
             ],
         )
         for history in histories
-        if ((table["model"] == history.name) & (table["seed"] == history.seed)).any()
+        if (table["model"] == history.name).any()
     ]
     return Figure(
         "snr-epochs",
