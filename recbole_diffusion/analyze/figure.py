@@ -26,6 +26,7 @@ MOST_MARKERS = 40
 # Ticks of a logarithmic axis in each decade, the sparse choices first.
 LOG_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
 MOST_LOG_TICKS = 7
+MOST_LABEL_LETTERS = 14
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _trace(series: Series, xs: Sequence[Any]) -> dict[str, Any]:
     if series.labels is not None:
         middle = np.median(xs)  # labels point inwards, where there is room
         trace |= {
-            "text": [plain(text) for text in series.labels],
+            "text": [plain(_shortened(text)) for text in series.labels],
             "textposition": ["top right" if x <= middle else "top left" for x in series.x],
             "cliponaxis": False,
         }
@@ -206,6 +207,11 @@ def _trace(series: Series, xs: Sequence[Any]) -> dict[str, Any]:
     if series.kind == "points" and len(series.x) > MOST_MARKERS:
         trace["marker"] |= {"size": 4, "opacity": 0.6}
     return trace
+
+
+def _shortened(text: str) -> str:
+    """A label that has room on a phone; the legend has the whole name."""
+    return text if len(text) <= MOST_LABEL_LETTERS else text[: MOST_LABEL_LETTERS - 1] + "…"
 
 
 def _plain_value(value: Any) -> Any:

@@ -62,7 +62,7 @@ def write_report(folder: str | Path) -> Path:
         Section("training", "Training", [], training),
         Section("diffusion", "Inside the diffusion models", [], _diagnostics(folder, results)),
         Section("groups", "Groups of users and items", of_groups, groups),
-        Section("robustness", "Robustness", [], robustness),
+        Section("noise", "Robustness", [], robustness),
     ]
     text = page(
         f"Comparison on {results['dataset']}", _facts(results), results["command"], sections
