@@ -1,6 +1,6 @@
 """A figure apart from the page it stands on: traces for plotly, and the table of its data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ MOST_MARKERS = 40
 LOG_DIGITS = ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7))
 MOST_LOG_TICKS = 7
 MOST_LABEL_LETTERS = 14
+# Room of a label, as shares of what the points span in a plot on a phone.
+LABEL_WIDTH, LABEL_HEIGHT = 0.3, 0.07
 
 
 @dataclass(frozen=True)
@@ -126,13 +128,14 @@ def plotly_spec(panel: Panel) -> dict[str, Any]:
     """Traces and layout of a panel as plotly's JSON, without the colours that the page gives."""
     xs = [x for series in panel.series for x in series.x]
     ys = [y for series in panel.series for y in series.y]
+    places = label_places(panel)
     x_axis = _axis(panel.x, xs if panel.is_log_x else None, panel.has_ticks)
     if any(isinstance(x, str) for x in xs):
         x_axis["type"] = "category"  # "6-10" would pass for a date
     elif _is_short_count(xs):
         x_axis["dtick"] = 1  # no half epochs
     return {
-        "data": [_trace(series, xs) for series in panel.series],
+        "data": [_trace(series, n, places) for n, series in enumerate(panel.series)],
         "layout": {
             "xaxis": x_axis,
             "yaxis": _axis(panel.y, ys if panel.is_log_y else None, panel.has_ticks),
@@ -148,9 +151,16 @@ def _is_short_count(values: Sequence[Any]) -> bool:
 
 def _axis(title: str, log_values: Sequence[Any] | None, has_ticks: bool) -> dict[str, Any]:
     """An axis, logarithmic if its values are given."""
-    axis: dict[str, Any] = {"title": {"text": plain(title)}, "automargin": True}
+    axis: dict[str, Any] = {
+        "title": {"text": plain(title)},
+        "automargin": True,
+        "exponentformat": "power",
+    }
     if log_values is not None:
-        axis |= {"type": "log", "tickformat": "~g", "tickvals": log_ticks(log_values)}
+        axis["type"] = "log"
+        ticks = log_ticks(log_values)
+        if ticks is not None:
+            axis |= {"tickvals": ticks, "ticktext": [_tick_text(tick) for tick in ticks]}
     if not has_ticks:
         axis |= {"showticklabels": False, "showgrid": False, "zeroline": False}
     return axis
@@ -175,7 +185,53 @@ def log_ticks(values: Sequence[Any]) -> list[float] | None:
     return None
 
 
-def _trace(series: Series, xs: Sequence[Any]) -> dict[str, Any]:
+def _tick_text(value: float) -> str:
+    """As it is printed; far from 1 as a power of ten."""
+    if 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    digits, _, exponent = f"{value:.1e}".partition("e")
+    factor = "" if float(digits) == 1 else f"{float(digits):g}·"
+    return f"{factor}10<sup>{int(exponent)}</sup>"
+
+
+def label_places(panel: Panel) -> dict[tuple[int, int], str]:
+    """Where the label of each point goes, by series and point, so that none lies on another.
+
+    Labels point inwards, above their point or else below it; one without room is left out, and the
+    legend has its name.
+    """
+    points = [
+        (number, k, _scaled(x, panel.is_log_x), _scaled(y, panel.is_log_y))
+        for number, series in enumerate(panel.series)
+        for k, (x, y) in enumerate(zip(series.x, series.y, strict=True))
+        if series.labels is not None and np.isfinite(y)
+    ]
+    if not points:
+        return {}
+    values = np.array([point[2:] for point in points])
+    span = np.ptp(values, axis=0)
+    values = (values - values.min(axis=0)) / np.where(span > 0, span, 1)
+    places, taken = {}, list(map(tuple, values))
+    for (number, k, _, _), (x, y) in zip(points, values, strict=True):
+        for name, shift in (("top", LABEL_HEIGHT), ("bottom", -LABEL_HEIGHT)):
+            inwards = LABEL_WIDTH / 2 * (1 if x <= 0.5 else -1)
+            centre = (x + inwards, y + shift)
+            if not any(_overlap(centre, other) for other in taken if other != (x, y)):
+                places[number, k] = f"{name} {'right' if x <= 0.5 else 'left'}"
+                taken.append(centre)
+                break
+    return places
+
+
+def _scaled(value: float, is_log: bool) -> float:
+    return float(np.log10(value)) if is_log else float(value)
+
+
+def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    return abs(one[0] - other[0]) < LABEL_WIDTH and abs(one[1] - other[1]) < LABEL_HEIGHT
+
+
+def _trace(series: Series, number: int, places: Mapping[tuple[int, int], str]) -> dict[str, Any]:
     style = series.style % N_STYLES
     trace: dict[str, Any] = {
         "name": plain(series.name),
@@ -189,10 +245,11 @@ def _trace(series: Series, xs: Sequence[Any]) -> dict[str, Any]:
         return trace | {"type": "bar", "marker": {"pattern": {"shape": PATTERNS[style]}}}
     trace |= {"type": "scatter", "marker": {"symbol": SYMBOLS[style], "size": 7}}
     if series.labels is not None:
-        middle = np.median(xs)  # labels point inwards, where there is room
+        own = [places.get((number, k)) for k in range(len(series.x))]
+        texts = [plain(_shortened(text)) for text in series.labels]
         trace |= {
-            "text": [plain(_shortened(text)) for text in series.labels],
-            "textposition": ["top right" if x <= middle else "top left" for x in series.x],
+            "text": [t if place else "" for t, place in zip(texts, own, strict=True)],
+            "textposition": [place or "top right" for place in own],
             "cliponaxis": False,
         }
     has_markers = series.kind == "points" or len(series.x) <= MOST_MARKERS
@@ -205,7 +262,7 @@ def _trace(series: Series, xs: Sequence[Any]) -> dict[str, Any]:
     if parts["lines"]:
         trace["line"] = {"dash": DASHES[style], "width": 2}
     if series.kind == "points" and len(series.x) > MOST_MARKERS:
-        trace["marker"] |= {"size": 4, "opacity": 0.6}
+        trace["marker"] |= {"size": 5, "opacity": 0.7}
     return trace
 
 

@@ -193,7 +193,7 @@ def _json(content: Any) -> str:
 def _legend(figure: Figure) -> str:
     """A switch for each name in the figure; none for a single name."""
     found = {s.name: s for panel in figure.panels for s in reversed(panel.series)}
-    names = list(dict.fromkeys(s.name for panel in figure.panels for s in panel.series))
+    names = sorted(found, key=lambda name: found[name].style)
     if len(names) < 2:
         return ""
     items = "".join(

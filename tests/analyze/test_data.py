@@ -33,6 +33,8 @@ from recbole_diffusion.analyze.figure import (
     Missing,
     Panel,
     Series,
+    _tick_text,
+    label_places,
     log_ticks,
     plotly_spec,
 )
@@ -228,3 +230,32 @@ def test_short_counts_have_whole_ticks() -> None:
         series = Series("a", 0, "line", frame["x"] * scale, frame["y"])
         axis = plotly_spec(Panel("", "epoch", "y", [series]))["layout"]["xaxis"]
         assert axis.get("dtick") == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.2, "0.2"),
+        (1000.0, "1000"),
+        (1e-6, "10<sup>-6</sup>"),
+        (3e-5, "3·10<sup>-5</sup>"),
+        (1.5e7, "1.5·10<sup>7</sup>"),
+    ],
+)
+def test_ticks_far_from_one_are_powers_of_ten(value: float, text: str) -> None:
+    series = Series("a", 0, "line", [0, 1, 2], [value / 20, value, value * 20])
+    axis = plotly_spec(Panel("", "x", "y", [series], is_log_y=True))["layout"]["yaxis"]
+    assert _tick_text(value) == text
+    assert len(axis["ticktext"]) == len(axis["tickvals"]) >= 3
+
+
+def test_labels_point_inwards_and_do_not_meet() -> None:
+    def point(name: str, x: float, y: float) -> Series:
+        return Series(name, 0, "points", [x], [y], labels=[name])
+
+    panel = Panel("", "x", "y", [point("left", 0, 0), point("a", 1, 1), point("b", 1, 0.99)])
+    assert label_places(panel) == {(0, 0): "top right", (1, 0): "top left", (2, 0): "bottom left"}
+    crowded = Panel("", "x", "y", [*panel.series, point("c", 0.99, 0.995)])
+    assert (3, 0) not in label_places(crowded)
+    trace = plotly_spec(crowded)["data"][3]
+    assert trace["text"] == [""]
