@@ -2,10 +2,11 @@
 
     python benchmarks/kill_comparison.py --models=InfoDCL,LightGCN --dataset=ml-100k --kills=3
 
-The comparison runs once undisturbed. Then, in a folder of its own, it is started and killed (SIGKILL,
-the command's process alone) as often as ``--kills`` says, at random moments after its plan that
-together leave some of the work to do; each time no process of it may go on. At last it runs to its end.
-Exit code 1 if ``results.json`` differs in anything but times and memory, or any user's metric by a bit.
+The comparison runs once undisturbed. Then, in a folder of its own, it is started and killed
+(SIGKILL, the command's process alone) as often as ``--kills`` says, at random moments after its
+plan that together leave some of the work to do; each time no process of it may go on. At last it
+runs to its end. Exit code 1 if ``results.json`` differs in anything but times and memory, or any
+user's metric by a bit.
 """
 
 import argparse

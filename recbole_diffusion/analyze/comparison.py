@@ -19,7 +19,7 @@ GROUP_FIGURES = {
         "Users by activity",
         "train interactions",
         "Users by their number of interactions in train.",
-        "groups of DiffMM, Section 3.4",
+        "DiffMM, Section 3.4 (the groups)",
     ),
     "item_popularity": (
         "Items by popularity",

@@ -131,7 +131,7 @@ def plotly_spec(panel: Panel) -> dict[str, Any]:
     places = label_places(panel)
     x_axis = _axis(panel.x, xs if panel.is_log_x else None, panel.has_ticks)
     if any(isinstance(x, str) for x in xs):
-        x_axis["type"] = "category"  # "6-10" would pass for a date
+        x_axis |= {"type": "category", "showgrid": False}  # "6-10" would pass for a date
     elif _is_short_count(xs):
         x_axis["dtick"] = 1  # no half epochs
     return {

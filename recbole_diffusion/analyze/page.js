@@ -21,7 +21,7 @@
     const themed = { ...trace, visible: !hidden.has(trace.meta.group) };
     themed.marker = { ...trace.marker, color: own };
     if (trace.type === "bar") {
-      themed.marker.pattern = { ...trace.marker.pattern, fgcolor: colour("paper"), bgcolor: own, size: 6 };
+      themed.marker.pattern = { ...trace.marker.pattern, fgcolor: colour("paper"), bgcolor: own, size: 8, solidity: 0.2 };
       themed.marker.line = { color: own, width: 1 };
     }
     if (trace.line) themed.line = { ...trace.line, color: own };

@@ -148,8 +148,8 @@ def _environment(processes: int) -> dict[str, str]:
     """This process's, with the threads divided and the same modules to be found."""
     available = int(os.environ.get("OMP_NUM_THREADS", "0") or 0) or _cpu_count()
     threads = str(max(available // processes, 1))
-    paths = [path for path in dict.fromkeys(["", *sys.path]) if path or path == ""]
-    modules = {"PYTHONPATH": os.pathsep.join(str(Path(path).resolve()) for path in paths)}
+    paths = [str(Path(path).resolve()) for path in sys.path]
+    modules = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, threads), **modules}
 
 

@@ -1,6 +1,6 @@
 """A page of our numbers beside the papers', written from ``results.json`` files alone.
 
-    python -m recbole_diffusion.compare.reproduction benchmarks/results/*.json --target=PAGE.md
+python -m recbole_diffusion.compare.reproduction benchmarks/results/*.json --target=PAGE.md
 """
 
 import argparse
@@ -17,6 +17,8 @@ from recbole_diffusion.compare.tables import (
     Table,
     as_markdown,
     metric_name,
+    protocol_table,
+    search_text,
     spread_text,
 )
 from recbole_diffusion.errors import UserError, refusals_of
@@ -26,9 +28,9 @@ HEAD = """\
 # Reproduction
 
 Written by `python -m recbole_diffusion.compare.reproduction` from the committed results of
-comparisons; not edited by hand. Best epochs and settings are picked on validation, every number is
-on test, and each data set has one split. Rows with ‡ stand as the paper reports them; where a paper's
-code picks the best epoch on test, its note says so.
+comparisons; not edited by hand. Best epochs and settings are picked on validation, every number
+is on test, and each data set has one split. Rows with ‡ stand as the paper reports them; where a
+paper's code picks the best epoch on test, its note says so.
 """
 # Which of two rows of a model stands: the one that has more.
 WORTH = {"not run": 0, "failed": 1, "partial": 2, "finished": 3}
@@ -85,7 +87,7 @@ def _join(first: dict[str, Any], other: Mapping[str, Any], path: Path) -> None:
 
 
 def _section(results: Mapping[str, Any]) -> str:
-    data = results["data"]
+    data, made = results["data"], [_table(results), protocol_table(results)]
     lines = [
         f"## {results['dataset']}",
         "",
@@ -93,7 +95,7 @@ def _section(results: Mapping[str, Any]) -> str:
         f"{data['validation_interactions']} validation and {data['test_interactions']} test "
         f"interactions, split `{data['split_hash']}`.",
         "",
-        as_markdown([_table(results)]).rstrip(),
+        as_markdown([table for table in made if table.rows]).rstrip(),
         "",
         *_verdict(results),
         "",
@@ -146,10 +148,7 @@ def _own_row(
 def _settings(model: Mapping[str, Any]) -> str:
     done = max(value["n"] for value in model["test"].values())
     seeds = f"{done} seed{'s' if done > 1 else ''}"
-    tuning = model["tuning"]
-    if not tuning:
-        return f"untuned, {seeds}"
-    return f"{tuning['trials']} trials, {tuning['minutes']:.0f} min; {seeds}"
+    return f"{search_text(model['tuning']) if model['tuning'] else 'untuned'}; {seeds}"
 
 
 def _quoted_row(row: Mapping[str, Any], metrics: Sequence[str]) -> list[Entry]:

@@ -14,7 +14,7 @@ from recbole_diffusion.compare.per_user import (
     metric_names,
     write_frame,
 )
-from recbole_diffusion.compare.plan import Cell, Data, code_version
+from recbole_diffusion.compare.plan import FAILURE, Cell, Data, code_version, read_json
 from recbole_diffusion.compare.protocol import Protocol
 from recbole_diffusion.compare.quoted import quoted_rows
 from recbole_diffusion.compare.request import Request
@@ -70,6 +70,8 @@ def collect(
         _model(request, label, configs[label], cells, frames, tuning, measured, data)
         for label in request.models
     ]
+    for model in models:
+        _tell_failed_search(model, folder)
     names = [model["name"] for model in models if model["test"]]
     return {
         "schema": SCHEMA,
@@ -268,7 +270,7 @@ def _cell_entry(request: Request, cell: Cell, is_finished: bool) -> dict[str, An
         "folder": f"runs/{cell.folder.name}",
         "selects_on_test": cell.selects_on_test,
         "status": "finished" if is_finished else "failed" if cell.failure() else "not run",
-        "error": None if is_finished else cell.failure(),
+        "error": cell.failure(),
         "command": request.command([cell.label], [cell.seed]),
     }
     if is_finished:
@@ -276,6 +278,15 @@ def _cell_entry(request: Request, cell: Cell, is_finished: bool) -> dict[str, An
         kept = ("best_epoch", "split_hash", "valid", "test", *COSTS, "environment")
         entry.update({name: result[name] for name in kept})
     return entry
+
+
+def _tell_failed_search(model: dict[str, Any], folder: Path) -> None:
+    """Give the cells that are not run, as their model's search failed, its reason."""
+    path = folder / "tuning" / model["name"] / FAILURE
+    if model["status"] == "not run" and path.is_file():
+        model["status"] = "failed"
+        for cell in model["cells"]:
+            cell["error"] = f"its search failed: {read_json(path)['error']}"
 
 
 def _best(models: Sequence[Mapping[str, Any]], measured: Sequence[str]) -> dict[str, str]:

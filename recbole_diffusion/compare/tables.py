@@ -49,7 +49,7 @@ def make_tables(results: Mapping[str, Any]) -> list[Table]:
     Args:
         results: Content of ``results.json``.
     """
-    makers = (_accuracy, _protocols, _tests, _costs, _diversity)
+    makers = (_accuracy, protocol_table, _tests, _costs, _diversity)
     kinds = next((list(m["groups"]) for m in results["models"] if m["groups"]), [])
     made = [make(results) for make in makers] + [_groups(results, kind) for kind in kinds]
     return [table for table in made if table.rows]
@@ -89,9 +89,10 @@ def _accuracy(results: Mapping[str, Any]) -> Table:
 
 
 def _name(model: Mapping[str, Any]) -> str:
-    done = sum(cell["status"] == "finished" for cell in model["cells"])
+    cells = [cell for cell in model["cells"] if not cell["selects_on_test"]]
+    done = sum(cell["status"] == "finished" for cell in cells)
     is_short = model["status"] == "partial"
-    return f"{model['name']} ({done} of {len(model['cells'])} runs)" if is_short else model["name"]
+    return f"{model['name']} ({done} of {len(cells)} seeds)" if is_short else model["name"]
 
 
 def _seed_text(results: Mapping[str, Any]) -> str:
@@ -132,7 +133,7 @@ def _budget_text(results: Mapping[str, Any]) -> str:
     if budget is None:
         return "Untuned: each model at its settings as they are."
     spent = [
-        f"{model['name']} {model['tuning']['trials']} in {model['tuning']['minutes']:.0f} min"
+        f"{model['name']} {search_text(model['tuning'])}"
         for model in results["models"]
         if model["tuning"]
     ]
@@ -143,6 +144,13 @@ def _budget_text(results: Mapping[str, Any]) -> str:
     )
 
 
+def search_text(tuning: Mapping[str, Any]) -> str:
+    """What a search has spent, and whether its best trial was cut short."""
+    outcome = tuning.get("best_outcome", "complete")
+    cut = "" if outcome == "complete" else f" (best trial: {outcome})"
+    return f"{tuning['trials']} trials in {tuning['minutes']:.0f} min{cut}"
+
+
 def _marks(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     return {
         (test["candidate"], test["metric"]): BETTER if test["mean_difference"] > 0 else WORSE
@@ -151,8 +159,8 @@ def _marks(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
     }
 
 
-def _protocols(results: Mapping[str, Any]) -> Table:
-    """Ours and the papers' averages side by side."""
+def protocol_table(results: Mapping[str, Any]) -> Table:
+    """Our averages and those of papers' protocols side by side; no rows without protocols."""
     metrics, protocols = results["significance"]["metrics"], results["protocols"]
     sources = [("", "")] + [(entry["name"], f" ({entry['name']})") for entry in protocols]
     rows = []
@@ -160,7 +168,7 @@ def _protocols(results: Mapping[str, Any]) -> Table:
         row = [Entry(_name(model))]
         for metric in metrics:
             for name, _ in sources:
-                values = model["protocols"][name] if name else model["test"]
+                values = model["protocols"].get(name, {}) if name else model["test"]
                 row.append(Entry(spread_text(values.get(metric))))
         rows.append(row)
     header = [metric_name(metric) + suffix for metric in metrics for _, suffix in sources]

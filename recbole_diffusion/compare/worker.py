@@ -101,7 +101,9 @@ def tune_model(folder: Path, task: dict[str, Any]) -> None:
         folder=folder,
         storage=task["storage"],
     )
-    _write(folder / "tuned.json", {"asked": task, "found": vars(tuned)})
+    # Less the folder: results are committed, and hold no paths of a machine.
+    found = {name: value for name, value in vars(tuned).items() if name != "folder"}
+    _write(folder / "tuned.json", {"asked": task, "found": found})
 
 
 def _write(path: Path, content: Any) -> None:

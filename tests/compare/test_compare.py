@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pandas as pd
 import pytest
 
 from recbole_diffusion import cli, compare
-from recbole_diffusion.compare import jobs, run, worker
+from recbole_diffusion.compare import jobs, request, run, worker
 from recbole_diffusion.compare.jobs import Job, Limits, Outcome, run_jobs
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import sole_writer, wait_until_free
@@ -152,8 +154,8 @@ def test_missing_cell_tells_its_command(
 def test_another_split_is_refused(keys: dict[str, Any], in_process: list[str]) -> None:
     with pytest.raises(UserError, match="would not have the same split"):
         compare("BPR,EASE", "planted", config_dict={**keys, "EASE.split_seed": 7})
+    own = {"EASE.topk": [5], "EASE.valid_metric": "Recall@5"}
     with pytest.raises(UserError, match=r"`topk`: found \[5\] for EASE and \[10, 20, 50\] for BPR"):
-        own = {"EASE.topk": [5], "EASE.valid_metric": "Recall@5"}
         compare("BPR,EASE", "planted", config_dict={**keys, **own})
     assert not Path(keys["output_dir"]).exists()
     assert in_process == []
@@ -219,6 +221,60 @@ def test_bad_words_are_refused_before_anything_runs(
     assert list(tmp_path.iterdir()) == []
 
 
+# Tuning
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search gives, as far as a comparison reads it."""
+
+    settings: dict[str, Any]
+    trials: int
+    minutes: float
+    folder: Path
+
+
+def test_searched_settings_are_run(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def search(model: str, dataset: str, files: Any, config_dict: Any, **given: Any) -> Found:
+        asked.append({"model": model, **given})
+        if model == "recbole.Pop":
+            raise UserError("no trial has a result")
+        return Found({"reg_weight": 9.0}, 3, 0.5, given["folder"])
+
+    monkeypatch.setattr(request, "tuned_settings", lambda: search)
+    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+    keys |= {"seeds": 1, "tune": 3, "tune_minutes": 7.0}
+    results = compare("EASE,Pop", "planted", config_dict=keys)
+    assert in_process == ["search for EASE", "search for Pop", "EASE, seed 1"]
+    assert [entry["model"] for entry in asked] == ["recbole.EASE", "recbole.Pop"]
+    assert {(e["n_trials"], e["minutes"], e["trial_minutes"]) for e in asked} == {(3, 7.0, 8.0)}
+    (cell,) = row(results, "EASE")["cells"]
+    assert "reg_weight: 9.0\n" in (folder_of(keys) / cell["folder"] / "config.yaml").read_text()
+    assert row(results, "EASE")["tuning"] == {
+        "settings": {"reg_weight": 9.0}, "trials": 3, "minutes": 0.5,
+    }  # fmt: skip
+    assert "--tune=3 --tune_minutes=7" in row(results, "EASE")["command"]
+    assert row(results, "Pop")["status"] == "failed"
+    (cell,) = row(results, "Pop")["cells"]
+    assert cell["error"] == "its search failed: no trial has a result"
+    text = (folder_of(keys) / "table.txt").read_text()
+    assert "3 trials and 7 minutes for each model" in text
+    assert "EASE 3 trials in 0 min" in text
+
+
+def test_missing_search_is_told(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError("No module named 'optuna'")
+
+    monkeypatch.setattr(request, "import_module", missing)
+    with pytest.raises(UserError, match="key `tune`: .*No module named 'optuna'"):
+        compare("EASE", "planted", config_dict={**keys, "tune": 3})
+
+
 # Jobs
 
 
@@ -281,22 +337,22 @@ def test_waiting_for_a_dying_process(tmp_path: Path) -> None:
     path = tmp_path / "run.log"
     wait_until_free(path, 0.0)  # no such file
     program = (
-        "import sys, time; from recbole_diffusion.files import sole_writer\n"
+        "import sys; from recbole_diffusion.files import sole_writer\n"
         "from pathlib import Path\n"
-        "with sole_writer(Path(sys.argv[1])): print('held', flush=True); time.sleep(0.5)"
+        "with sole_writer(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
-    holder = subprocess.Popen(
-        [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    wait_until_free(path, 0.01)
-    with pytest.raises(UserError, match="another process"), sole_writer(path):
-        pass
-    wait_until_free(path, 20.0)
-    with sole_writer(path):
-        pass
-    holder.wait()
+    command = [sys.executable, "-c", program, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        wait_until_free(path, 0.01)
+        with pytest.raises(UserError, match="another process"), sole_writer(path):
+            pass
+        threading.Timer(0.3, holder.stdin.close).start()
+        wait_until_free(path, 60.0)
+        with sole_writer(path):
+            pass
 
 
 @pytest.mark.slow

@@ -1,0 +1,240 @@
+"""Tables, quoted rows and the reproduction page, from results made by hand."""
+
+import copy
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recbole_diffusion import keys
+from recbole_diffusion.compare.groups import activity_groups
+from recbole_diffusion.compare.quoted import quoted_rows
+from recbole_diffusion.compare.reproduction import main, write_reproduction
+from recbole_diffusion.compare.request import Request, default_options, read_request
+from recbole_diffusion.compare.results import spread
+from recbole_diffusion.compare.tables import as_csv, as_latex, as_markdown, as_text, make_tables
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.property_files import properties_folder
+
+METRICS = ["recall@20", "ndcg@20"]
+
+
+def model(name: str, recall: float | None, **changes: Any) -> dict[str, Any]:
+    """An entry of ``models`` with two seeds, or one that is not run."""
+    spreads = (
+        {} if recall is None else spread([dict.fromkeys(METRICS, recall + d) for d in (0, 0.02)])
+    )
+    status = "not run" if recall is None else "finished"
+    cell = {"seed": 1, "status": status, "error": None, "selects_on_test": False}
+    empty: dict[str, Any] = dict.fromkeys(("costs", "diversity", "groups"), {})
+    return {
+        "name": name, "role": "baseline" if name == "EASE" else "candidate", "status": status,
+        "tuning": None, "command": f"run {name}", "test": spreads, "protocols": {},
+        "cells": [cell], **empty, **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def results() -> dict[str, Any]:
+    test = {
+        "metric": "recall@20", "candidate": "Low_1", "baseline": "EASE", "users": 9, "p": 0.001,
+        "mean_difference": -0.1, "statistic": 1.0, "p_holm": 0.002, "is_significant": True,
+    }  # fmt: skip
+    quoted = {
+        "name": "VBPR", "model": "VBPR", "source": "Paper, Table 1", "note": "text and image",
+        "metrics": {"recall@20": 0.9},
+    }  # fmt: skip
+    return {
+        "schema": "recbole_diffusion comparison 1",
+        "dataset": "toy",
+        "data": {
+            "users": 9, "items": 8, "train_interactions": 7, "validation_interactions": 6,
+            "test_interactions": 5, "split_hash": "abc",
+        },
+        "evaluation": {"metrics": METRICS, "valid_metric": "recall@20", "masked": "all"},
+        "seeds": [1, 2],
+        "budget": None,
+        "models": [model("EASE", 0.5), model("Low_1", 0.4), model("Missing", None)],
+        "best": dict.fromkeys(METRICS, "EASE"),
+        "significance": {
+            "test": "wilcoxon", "alpha": 0.05, "metrics": METRICS, "comparisons": [test],
+        },
+        "protocols": [],
+        "quoted": [quoted],
+    }  # fmt: skip
+
+
+def test_text(results: dict[str, Any]) -> None:
+    lines = as_text(make_tables(results)).splitlines()
+    assert lines[1].split() == ["model", "Recall@20", "NDCG@20"]
+    # Mean of .5 and .52; the deviation of two values is their distance over the root of 2.
+    assert lines[2].split() == ["EASE", "[0.5100", "±", "0.0141]", "[0.5100", "±", "0.0141]"]
+    assert lines[3].split() == ["Low_1", "0.4100", "±", "0.0141†", "0.4100", "±", "0.0141"]
+    assert lines[4].split() == ["Missing", "not", "run"]
+    assert lines[5].split() == ["VBPR", "(Paper,", "Table", "1)‡", "0.9000"]
+    assert "Missing is not run: run Missing" in lines
+
+
+def test_markdown_and_latex(results: dict[str, Any]) -> None:
+    tables = make_tables(results)
+    markdown = as_markdown(tables)
+    assert "| EASE | **0.5100 ± 0.0141** | **0.5100 ± 0.0141** |" in markdown
+    assert "| VBPR (Paper, Table 1)‡ | 0.9000 |  |" in markdown
+    latex = as_latex(tables)
+    assert r"EASE & \textbf{0.5100 $\pm$ 0.0141}" in latex
+    assert r"Low\_1 & 0.4100 $\pm$ 0.0141$^{\dagger}$ &" in latex
+    assert latex.count(r"\begin{table}") == latex.count(r"\end{table}") == len(tables)
+    assert not set("†‡±") & set(latex)
+
+
+def test_csv_is_unrounded(results: dict[str, Any]) -> None:
+    rows = {row["model"]: row for row in csv.DictReader(as_csv(results).splitlines())}
+    assert float(rows["EASE"]["recall@20"]) == results["models"][0]["test"]["recall@20"]["mean"]
+    assert float(rows["EASE"]["recall@20 std"]) == pytest.approx(0.02 / np.sqrt(2), rel=1e-12)
+    assert (rows["VBPR"]["status"], rows["VBPR"]["source"]) == ("quoted", "Paper, Table 1")
+    assert (rows["Missing"]["status"], rows["Missing"]["recall@20"]) == ("not run", "")
+
+
+def test_protocols_stand_beside_ours_with_their_warning(results: dict[str, Any]) -> None:
+    entry = {
+        "name": "paper:diffmm+test-selection", "masked": "train", "average": "users",
+        "batch_users": None, "selects_on_test": True, "warning": "too high",
+    }  # fmt: skip
+    results["protocols"] = [entry]
+    for row in results["models"]:
+        own = {"recall@20": {"mean": 0.7, "std": None, "n": 1}} if row["test"] else {}
+        row["protocols"] = {entry["name"]: own}
+    text = as_text(make_tables(results))
+    start = text.index("The same runs by the papers' protocols")
+    head, ease = text[start:].splitlines()[1:3]
+    assert "Recall@20 (paper:diffmm+test-selection)" in head
+    assert ease.split() == ["EASE", "0.5100", "±", "0.0141", "0.7000", "0.5100", "±", "0.0141"]
+    assert "WARNING: too high" in text
+
+
+def test_spread() -> None:
+    found = spread([{"a": 1.0, "b": None}, {"a": 3.0, "b": 2.0}])
+    assert found["a"] == {"mean": 2.0, "std": pytest.approx(np.sqrt(2)), "n": 2}
+    assert found["b"] == {"mean": 2.0, "std": None, "n": 1}
+    assert spread([]) == {}
+
+
+def test_activity_groups_by_hand() -> None:
+    groups = activity_groups(np.array([0, 5, 6, 10, 25, 26]))
+    at_most = {name: np.flatnonzero(mask).tolist() for name, mask in groups["at_most"].items()}
+    assert at_most == {
+        "<=5": [0, 1], "<=10": [0, 1, 2, 3], "<=15": [0, 1, 2, 3], "<=20": [0, 1, 2, 3],
+        "<=25": [0, 1, 2, 3, 4],
+    }  # fmt: skip
+    between = {name: np.flatnonzero(mask).tolist() for name, mask in groups["between"].items()}
+    assert between == {
+        "0-5": [0, 1], "6-10": [2, 3], "11-15": [], "16-20": [], "21-25": [4], ">25": [5],
+    }  # fmt: skip
+
+
+# Quoted rows
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "source", "metrics"),
+    [
+        ("office", "InfoDCL-D", "InfoDCL, Table 2", {"recall@20": 0.1398, "ndcg@20": 0.0625}),
+        ("office", "SimDiff", "SimDiff, Table III", {"recall@20": 0.1361, "recall@50": 0.2398}),
+        ("office", "BM3", "InfoDCL, Table 3", {"recall@20": 0.1158}),
+        ("ml-1m_clean", "L-DiffRec", "DiffRec, Table 6", {"recall@20": 0.1809, "ndcg@10": 0.0868}),
+        ("tiktok", "DiffMM", "DiffMM, Table 1", {"recall@20": 0.1129, "ndcg@20": 0.0456}),
+        ("tiktok", "SimDiff (image)", "SimDiff, Table VII", {"recall@50": 0.1933}),
+        ("tiktok", "VBPR", "DiffMM, Table 1", {"recall@20": 0.0380}),
+        ("microlens", "LD4MRec", "LD4MRec, Table 3", {"recall@10": 0.0618, "ndcg@20": 0.0442}),
+    ],
+)
+def test_quoted(dataset: str, name: str, source: str, metrics: dict[str, float]) -> None:
+    (row,) = (
+        row for row in quoted_rows(dataset) if row["name"] == name and row["source"] == source
+    )
+    assert {key: row["metrics"][key] for key in metrics} == metrics
+
+
+def test_every_quoted_file_is_sound() -> None:
+    files = sorted((properties_folder() / "quoted").glob("*.yaml"))
+    assert len(files) == 4
+    for path in files:
+        for row in quoted_rows(path.stem):
+            assert all(0 < value < 1 for value in row["metrics"].values()), row
+            cuts = {}
+            for metric, value in row["metrics"].items():
+                kind, _, cut = metric.partition("@")
+                cuts.setdefault(kind, []).append((int(cut), value))
+            for values in cuts.values():
+                assert [v for _, v in sorted(values)] == sorted(v for _, v in values), row
+    assert quoted_rows("planted") == []
+
+
+def test_keys_of_the_command_are_no_keys_of_runs() -> None:
+    known = keys.declared_keys()
+    assert not {"processes", "tune_minutes", "tables"} & known
+    assert "learning_rate" in known
+
+
+# The command's words
+
+
+def test_command_repeats_the_request() -> None:
+    given = {
+        "seeds": [3, 4], "learning_rate": 1e-3, "topk": [5, 10], "data_path": "/somewhere",
+        "plain.use_diffusion": False, "protocol": "paper:diffmm", "tune": 0,
+    }  # fmt: skip
+    request = read_request("plain=InfoDCL,EASE", "planted", "a.yaml b.yaml", given)
+    assert isinstance(request, Request)
+    assert request.command(["plain"], [3]) == (
+        "python run_recbole_diffusion.py compare --models=plain=InfoDCL --dataset=planted "
+        '--seeds="[3]" --config_files="a.yaml b.yaml" --learning_rate=0.001 --topk="[5, 10]" '
+        "--plain.use_diffusion=false --protocol=paper:diffmm"
+    )
+    assert request.baselines == ["EASE"]
+    assert set(default_options()) <= set(request.options)
+
+
+# Reproduction
+
+
+def test_reproduction_joins_files(results: dict[str, Any], tmp_path: Path) -> None:
+    later = copy.deepcopy(results)
+    later["models"] = [model("Missing", 0.6), model("EASE", None)]
+    paths = []
+    for number, content in enumerate((results, later)):
+        paths.append(tmp_path / f"{number}.json")
+        paths[-1].write_text(json.dumps(content))
+    write_reproduction(paths[:1], tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "| Missing |  | not run |" in page
+    assert "run Missing\n" in page
+    assert "Low_1, falls short of the best baseline, EASE, by 0.1000." in page
+    assert "| VBPR‡ | Paper, Table 1 | 0.9000 |  |" in page
+    write_reproduction(paths, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "not run" not in page
+    assert "| Missing | untuned; 2 seeds | **0.6100 ± 0.0141** |" in page
+    assert "| EASE | untuned; 2 seeds | 0.5100 ± 0.0141 |" in page
+    assert "Missing, is ahead of the best baseline, EASE, by 0.1000." in page
+
+
+def test_reproduction_refuses_other_files(
+    results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other, bad = (tmp_path / f"{name}.json" for name in ("one", "other", "bad"))
+    one.write_text(json.dumps(results))
+    results["data"]["split_hash"] = "xyz"
+    other.write_text(json.dumps(results))
+    with pytest.raises(UserError, match=r"other\.json: found split xyz of toy"):
+        write_reproduction([one, other], tmp_path / "page.md")
+    bad.write_text("{")
+    with pytest.raises(UserError, match=r"bad\.json: not JSON"):
+        write_reproduction([bad], tmp_path / "page.md")
+    bad.write_text('{"schema": "other"}')
+    assert main([str(bad), f"--target={tmp_path / 'page.md'}"]) == 2
+    assert "found schema 'other'" in capsys.readouterr().err
+    assert not (tmp_path / "page.md").exists()
