@@ -7,7 +7,7 @@ from recbole_diffusion.compat import apply_patches
 apply_patches()  # before anything imports the parts of RecBole that it mends
 
 # Before the functions of these names, which then stay.
-import recbole_diffusion.analyze  # noqa: E402, F401
+import recbole_diffusion.analyze  # noqa: E402
 import recbole_diffusion.compare  # noqa: E402, F401
 from recbole_diffusion.quick_start import (  # noqa: E402
     evaluate_run,
