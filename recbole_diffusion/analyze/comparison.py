@@ -41,7 +41,7 @@ def efficiency(results: Mapping[str, Any], metric: str) -> pd.DataFrame:
             model["test"][metric]["std"],
         )
         for model in results["models"]
-        if model["test"]
+        if model["test"] and model["costs"]["train_seconds_per_epoch"]["mean"]
     ]
     columns = ["model", "training seconds an epoch", metric, f"{metric} std"]
     return pd.DataFrame(rows, columns=columns)

@@ -25,7 +25,7 @@ from recbole_diffusion.analyze.training import (
 )
 from recbole_diffusion.compare.results import SCHEMA
 from recbole_diffusion.compare.tables import GROUP_TITLES, make_tables
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.files import written_whole
 from recbole_diffusion.history import read_history
 from recbole_diffusion.quick_start import load_run
@@ -45,7 +45,7 @@ def write_report(folder: str | Path) -> Path:
         The file.
 
     Raises:
-        UserError: No comparison, or a damaged history of a run.
+        UserError: No comparison, or a damaged file of it or of one beside it.
     """
     folder = Path(folder).resolve()
     results = _read_results(folder)
@@ -54,7 +54,7 @@ def write_report(folder: str | Path) -> Path:
     of_groups = [table for table in tables if table.title.endswith(tuple(GROUP_TITLES.values()))]
     overview, training, groups, robustness = Gallery(), Gallery(), Gallery(), Gallery()
     overview.add(draw_efficiency(results, metric))
-    add_training_figures(training, _histories(folder, results), metric)
+    add_training_figures(training, _histories(folder, results, training), metric)
     groups.add(*(draw_groups(results, kind, metric) for kind in GROUP_FIGURES))
     robustness.add(draw_robustness(results, _neighbours(folder, results), metric))
     sections = [
@@ -76,11 +76,9 @@ def _read_results(folder: Path) -> dict[str, Any]:
     path = folder / RESULTS
     if not path.is_file():
         raise UserError(f"report: {folder} holds no {RESULTS}: expected the folder of a comparison")
-    try:
+    with refusals_of(f"{path}: no JSON of a comparison", ValueError, LookupError, TypeError):
         results = json.loads(path.read_text(encoding="utf-8"))
         schema = results["schema"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{path}: no JSON of a comparison: {error}") from error
     if schema != SCHEMA:
         raise UserError(f"{path}: found schema {schema!r}, expected {SCHEMA!r}")
     return dict(results)
@@ -102,22 +100,31 @@ def add_training_figures(gallery: Gallery, histories: list[History], metric: str
     )
 
 
-def _histories(folder: Path, results: Mapping[str, Any]) -> list[History]:
-    return [
-        History(model["name"], number, cell["seed"], cell.get("best_epoch"), records)
-        for number, model in enumerate(results["models"])
-        for cell in model["cells"]
-        if not cell["selects_on_test"]
-        for records in [read_history(folder / cell["folder"])]
-        if records
-    ]
+def _histories(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> list[History]:
+    """Of all runs that have one; the gallery is told of those that cannot be read."""
+    histories = []
+    for number, model in enumerate(results["models"]):
+        for cell in _on_validation(model):
+            try:
+                records = read_history(folder / cell["folder"])
+            except UserError as error:
+                gallery.add(Missing(f"{model['name']}, seed {cell['seed']}", str(error)))
+                continue
+            if records:
+                histories.append(History(model["name"], number, cell["seed"], records))
+    return histories
+
+
+def _on_validation(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The runs whose best epoch is picked on validation."""
+    return [cell for cell in model["cells"] if not cell["selects_on_test"]]
 
 
 def _diagnostics(folder: Path, results: Mapping[str, Any]) -> Gallery:
     """Figures of the papers for the first finished run of each model that has some."""
     gallery = Gallery()
     for model in results["models"]:
-        cells = [cell for cell in model["cells"] if cell["status"] == "finished"]
+        cells = [cell for cell in _on_validation(model) if cell["status"] == "finished"]
         if model["model"] in DRAWN and cells:
             key = "-" + re.sub(r"[^a-z0-9]+", "-", model["name"].lower())
             name = f": {model['name']}, seed {cells[0]['seed']}"
@@ -150,11 +157,11 @@ def checkpoint_figures(
 def _neighbours(folder: Path, results: Mapping[str, Any]) -> dict[float, Any]:
     """This comparison and those beside it that differ in `train_noise_ratio` alone, by that."""
     own = _plan(folder)
-    parts = {own[0]: results} if own else {}
+    parts = {} if own is None else {own[0]: results}
     for path in sorted(folder.parent.glob(f"*/{RESULTS}")):
         other = _plan(path.parent)
-        if own and other and other[1] == own[1] and other[0] not in parts:
-            parts[other[0]] = _read_results(path.parent)
+        if own is not None and other is not None and other[1] == own[1]:
+            parts.setdefault(other[0], _read_results(path.parent))
     return parts
 
 
@@ -163,10 +170,11 @@ def _plan(folder: Path) -> tuple[float, Any] | None:
     path = folder / "plan.json"
     if not path.is_file():
         return None
-    plan = json.loads(path.read_text(encoding="utf-8"))
-    shared = dict(plan["shared"])
-    ratio = float(shared.pop("train_noise_ratio", 0.0))
-    return ratio, (plan["dataset"], plan["config_files"], shared, plan["own"])
+    with refusals_of(f"{path}: no plan of a comparison", ValueError, LookupError, TypeError):
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        shared = dict(plan["shared"])
+        ratio = float(shared.pop("train_noise_ratio", 0.0))
+        return ratio, (plan["dataset"], plan["config_files"], shared, plan["own"])
 
 
 def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:

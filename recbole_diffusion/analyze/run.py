@@ -19,7 +19,7 @@ from recbole_diffusion.analyze.report import (
 )
 from recbole_diffusion.analyze.training import History
 from recbole_diffusion.compare.tables import Entry, Table, metric_name
-from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.errors import UserError, expect, refusals_of
 from recbole_diffusion.files import folder_written_whole
 from recbole_diffusion.history import read_history
 from recbole_diffusion.property_files import read_properties
@@ -87,18 +87,19 @@ def _run_page(folder: Path, projection: str) -> tuple[str, list[Gallery]]:
     settings = read_properties(folder / "config.yaml")
     metric = str(settings["valid_metric"]).lower()
     model, seed = result["model"], result["seed"]
-    history = History(model, 0, seed, result["best_epoch"], read_history(folder))
+    history = History(model, 0, seed, read_history(folder))
     training, inside = Gallery(), Gallery()
     add_training_figures(training, [history] if history.records else [], metric)
     if model in DRAWN and not result["is_host_model"]:
         found = checkpoint_figures(folder, model, seed, projection)
         inside.add(*found.figures, *found.missing)
+    parts = {"validation": result["valid"], "test": result.get("test")}
+    known = {name: scores for name, scores in parts.items() if scores}
     rows = [
-        [Entry(metric_name(name)), Entry(f"{value:.4f}"), Entry(f"{result['test'][name]:.4f}")]
-        for name, value in result["valid"].items()
+        [Entry(metric_name(name)), *(Entry(f"{scores[name]:.4f}") for scores in known.values())]
+        for name in result["valid"]
     ]
-    header = ["metric", "validation", "test"]
-    scores = Table(f"Best epoch, {result['best_epoch']}", header, rows, [])
+    scores = Table(f"Best epoch, {result['best_epoch']}", ["metric", *known], rows, [])
     facts = [
         ("Seed", str(seed)),
         ("Epochs trained", str(result["epochs_trained"])),
@@ -129,7 +130,5 @@ def _read(folder: Path, name: str, expected: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise UserError(f"analyze: {folder} holds no {name}, expected {expected}")
-    try:
+    with refusals_of(f"{path}: no JSON of ours", ValueError, TypeError):
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: no JSON of ours: {error}") from error

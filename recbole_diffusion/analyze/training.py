@@ -22,14 +22,12 @@ class History:
         name: Of the model in the figures.
         style: Number of its style there.
         seed: Of the run.
-        best_epoch: That its result is of; None while it has none.
         records: As ``read_history`` gives them.
     """
 
     name: str
     style: int
     seed: int
-    best_epoch: int | None
     records: list[dict[str, Any]]
 
 

@@ -104,8 +104,16 @@ class _Comparison:
                 raise
             results = self._write(cells)
             log.info(tables.as_text(tables.make_tables(results)).rstrip())
-            log.info(f"results: {self.folder}, with figures in {write_report(self.folder).name}")
+            log.info(f"results: {self.folder}")
+            self._write_report(log)
         return results
+
+    def _write_report(self, log: Logger) -> None:
+        """The page; the results stand without it."""
+        try:
+            log.info(f"report: {write_report(self.folder)}")
+        except UserError as error:
+            log.error(f"no report: {error}")
 
     def _tell_plan(self, log: Logger) -> None:
         request, data = self.request, self.data

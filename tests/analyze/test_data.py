@@ -104,7 +104,7 @@ def test_sampled_rows_are_all_of_a_few_and_spread_over_many() -> None:
 def histories() -> list[History]:
     three = [epoch(k, 0.2, change=0.1 * (k + 1)) for k in range(3)]
     three[1]["valid"] = None
-    return [History("A", 0, 1, 2, three), History("B", 1, 1, 0, [epoch(0, 0.4)])]
+    return [History("A", 0, 1, three), History("B", 1, 1, [epoch(0, 0.4)])]
 
 
 def test_learning_curves_add_up_the_seconds(histories: list[History]) -> None:
@@ -126,12 +126,12 @@ def test_learning_curve_skips_epochs_without_validation(histories: list[History]
 def test_loss_terms_are_those_of_the_first_seed(histories: list[History]) -> None:
     table = loss_terms(histories[:1])
     assert table["value"].tolist() == [0.4, 0.1, 0.2, 0.05, 0.1, 0.025]
-    second = History("A", 0, 2, 0, [epoch(0, 0.9)])
+    second = History("A", 0, 2, [epoch(0, 0.9)])
     figure = draw_loss_terms([*histories, second])
     assert isinstance(figure, Figure)
     assert [panel.title for panel in figure.panels] == ["A, seed 1", "B, seed 1"]
     without = {**epoch(0, 0.1), "terms": {}}
-    assert isinstance(draw_loss_terms([History("A", 0, 1, 0, [without])]), Missing)
+    assert isinstance(draw_loss_terms([History("A", 0, 1, [without])]), Missing)
 
 
 def test_change_needs_the_key_that_logs_it(histories: list[History]) -> None:

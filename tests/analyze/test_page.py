@@ -160,6 +160,16 @@ def test_what_is_missing_says_why(tmp_path: Path) -> None:
     assert "runs/0-1 holds no best.pth" in missing.replace("\n", " ")
 
 
+def test_damaged_files_are_told(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "toys-1")
+    (folder / "runs" / "1-2" / "history.jsonl").write_text("damaged\n")
+    text = report.write_report(folder).read_text(encoding="utf-8")
+    assert "history.jsonl, line 1: found b&#x27;damaged&#x27;" in text
+    (folder / "plan.json").write_text("[]")
+    with pytest.raises(UserError, match=r"plan\.json: no plan of a comparison"):
+        report.write_report(folder)
+
+
 def test_seeds_are_lines_of_their_own(text: str) -> None:
     spec = re.search(r'id="learning-curves-0"></div><script[^>]*>(.*?)</script>', text)
     assert spec is not None
