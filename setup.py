@@ -22,6 +22,7 @@ setup(
     package_dir={"recbole_diffusion.properties": "properties"},
     package_data={
         "recbole_diffusion": ["py.typed"],
+        "recbole_diffusion.analyze": ["page.css", "page.js"],
         "recbole_diffusion.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml"],
     },
     install_requires=[
@@ -34,6 +35,7 @@ setup(
         "threadpoolctl>=3.1",
         "pandas>=2.0",
         "pyarrow>=14.0",  # reads item features from .parquet
+        "plotly>=5.0",
         "pyyaml>=6.0",
         "tensorboard>=2.5",
         "tqdm>=4.48",

@@ -7,6 +7,7 @@ from recbole_diffusion.compat import apply_patches
 apply_patches()  # before anything imports the parts of RecBole that it mends
 
 # Before the functions of these names, which then stay.
+import recbole_diffusion.analyze  # noqa: E402
 import recbole_diffusion.compare  # noqa: E402
 import recbole_diffusion.tune  # noqa: E402, F401
 from recbole_diffusion.quick_start import (  # noqa: E402
@@ -19,6 +20,7 @@ from recbole_diffusion.registry import register  # noqa: E402
 
 __version__ = "0.1.0"
 __all__ = [
+    "analyze",
     "compare",
     "evaluate_run",
     "load_run",
@@ -27,6 +29,13 @@ __all__ = [
     "run_recbole_diffusion",
     "tune",
 ]
+
+
+def analyze(*args: Any, **kwargs: Any) -> Any:
+    """Draw the figures of a run; see ``recbole_diffusion.analyze.run.analyze``."""
+    from recbole_diffusion.analyze.run import analyze as run
+
+    return run(*args, **kwargs)
 
 
 def compare(*args: Any, **kwargs: Any) -> dict[str, Any]:

@@ -19,6 +19,7 @@ usage: run_recbole_diffusion.py [--model=InfoDCL] [--dataset=ml-100k]
                                 [--seeds=3] [--key=value ...] [--InfoDCL.key=value ...]
        run_recbole_diffusion.py tune --model=InfoDCL [--dataset=ml-100k] [--trials=20]
                                 [--minutes=60] [--grid key=v1,v2 ...] [--key=value ...]
+       run_recbole_diffusion.py analyze RUN [--projection=tsne]
 
 Trains a model, picks its best epoch on validation and prints validation and test metrics.
 Results, log, settings and checkpoints go to a new folder under ./runs.
@@ -37,6 +38,7 @@ compare runs several models with several seeds on one split, tests the differenc
 tables; the same command goes on where it stopped. docs/compare.md lists its keys.
 tune searches a model's settings on validation, or tries all combinations of a grid; the same
 command goes on where it stopped. docs/tune.md lists its keys.
+analyze draws the papers' figures of one run into RUN/analysis; docs/report.md.
 
 examples:
   python run_recbole_diffusion.py
@@ -60,11 +62,19 @@ LITERAL = (
     "space",
     "storage",
     "study_name",
+    "run",
+    "projection",
 )
 # Keys that may stand several times; their texts are kept as a list.
 REPEATED = ("grid",)
 # Commands by the first word, each the function `main` of a module; without one, a run.
-COMMANDS = {"compare": "recbole_diffusion.compare.run", "tune": "recbole_diffusion.tune.run"}
+COMMANDS = {
+    "analyze": "recbole_diffusion.analyze.run",
+    "compare": "recbole_diffusion.compare.run",
+    "tune": "recbole_diffusion.tune.run",
+}
+# Key that the word after a command stands for.
+ARGUMENTS = {"analyze": "run"}
 SWITCHES = ("--help", "-h", "--list_models", "--list_datasets")
 
 
@@ -79,6 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words.pop(0) if words and words[0] in COMMANDS else None
+    if command in ARGUMENTS and words and not words[0].startswith("-"):
+        words[0] = f"--{ARGUMENTS[command]}={words[0]}"
     try:
         keys = parse_arguments([word for word in words if word not in SWITCHES])
         listing = _listing(words, keys)

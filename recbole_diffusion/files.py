@@ -1,6 +1,7 @@
 """Files that are whole or absent, however the process ends."""
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -34,6 +35,27 @@ def written_whole(path: str | Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """A folder whose files appear under ``path`` at the end, in place of the folder that is there.
+
+    Args:
+        path: Target folder; its parent exists.
+    """
+    new, old = (path.with_name(f".{path.name}-{part}-{os.getpid()}") for part in ("new", "old"))
+    try:
+        new.mkdir()
+        yield new
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from recbole_diffusion.errors import UserError
 from recbole_diffusion.quick_start import StopRun, run_recbole_diffusion
 from recbole_diffusion.randomness import seed_everything
 from recbole_diffusion.registry import register
-from recbole_diffusion.trainer import base
+from recbole_diffusion.trainer import progress
 from recbole_diffusion.trainer.base import DiffusionTrainer
 
 DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
@@ -180,7 +180,7 @@ def test_progress_bars_do_not_change_the_result(
 ) -> None:
     quiet = run(planted, "LightGCN")
     capsys.readouterr()
-    monkeypatch.setattr(base, "tqdm", partial(base.tqdm, mininterval=0, miniters=1))
+    monkeypatch.setattr(progress, "tqdm", partial(progress.tqdm, mininterval=0, miniters=1))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     shown = run(planted, "LightGCN", show_progress=True)
     out, err = capsys.readouterr()

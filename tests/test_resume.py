@@ -23,6 +23,7 @@ from recbole_diffusion import evaluate_run, quick_start, register, resume_run, r
 from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import sole_writer
+from recbole_diffusion.history import FILE, read_history
 from recbole_diffusion.trainer import base
 from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
 from recbole_diffusion.trainer.state import ModelAttributes, learners
@@ -133,6 +134,14 @@ def assert_same_end(resumed: dict[str, Any], whole: dict[str, Any]) -> None:
     for file in ("best.pth", "last.pth"):
         one, other = (read_checkpoint(Path(r["run_folder"], file)) for r in (resumed, whole))
         assert_same(one, other, file)
+    assert untimed_history(resumed) == untimed_history(whole)
+
+
+def untimed_history(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of a run, all of its file: each epoch has one line."""
+    history = read_history(result["run_folder"])
+    assert Path(result["run_folder"], FILE).read_text().count("\n") == len(history)
+    return [{k: v for k, v in e.items() if not k.endswith("_seconds")} for e in history]
 
 
 # Resume

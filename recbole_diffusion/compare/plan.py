@@ -27,6 +27,7 @@ NO_MATTER = (
     "metric_decimal_place",
     "eval_memory_mb",
     "eval_batch_users",
+    "log_diagnostics",
     "log_wandb",
     "wandb_project",
 )

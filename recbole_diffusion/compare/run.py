@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion import report
+from recbole_diffusion.analyze.report import write_report
 from recbole_diffusion.compare import tables
 from recbole_diffusion.compare.jobs import Job, Limits, Outcome, machine_memory_mb, run_jobs
 from recbole_diffusion.compare.plan import (
@@ -104,7 +105,15 @@ class _Comparison:
             results = self._write(cells)
             log.info(tables.as_text(tables.make_tables(results)).rstrip())
             log.info(f"results: {self.folder}")
+            self._write_report(log)
         return results
+
+    def _write_report(self, log: Logger) -> None:
+        """The page; the results stand without it."""
+        try:
+            log.info(f"report: {write_report(self.folder)}")
+        except UserError as error:
+            log.error(f"no report: {error}")
 
     def _tell_plan(self, log: Logger) -> None:
         request, data = self.request, self.data

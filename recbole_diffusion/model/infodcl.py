@@ -29,6 +29,8 @@ class InfoDCL(ChannelRecommender):
     """
 
     input_type = InputType.PAIRWISE
+    # Terms of the loss in their order, as logs and figures call them.
+    loss_names = ("BPR", "L2", "reconstruction", "contrast", "balance")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

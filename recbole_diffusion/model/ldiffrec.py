@@ -35,6 +35,7 @@ class LDiffRec(DiffRec):
     Source: Wang et al. 2023, section 3.5.
     """
 
+    loss_names = ("reconstruction", "KL", "diffusion")
     clusters: Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:

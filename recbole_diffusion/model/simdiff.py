@@ -47,6 +47,8 @@ class SimDiff(ChannelRecommender):
     """
 
     input_type = InputType.PAIRWISE
+    # Terms of the loss in their order, as logs and figures call them.
+    loss_names = ("BPR", "L2", "reconstruction", "balance")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -246,9 +248,18 @@ class SimDiff(ChannelRecommender):
         Args:
             is_noisy: With ``latent: noise``, after all forward steps instead of none.
         """
-        embedding = self.item_embedding.weight
-        last = torch.full((self.n_items,), self.diffusion.num_timesteps - 1).to(embedding.device)
-        return self._latent(embedding, self.guide(), last if is_noisy else None)
+        last = self._last_step() if is_noisy else None
+        return self._latent(self.item_embedding.weight, self.guide(), last)
+
+    @torch.no_grad()
+    def noised_embeddings(self) -> Tensor:
+        """All item embeddings [n_items, d] with Gaussian noise, after all forward steps."""
+        noised: Tensor = self.diffusion.q_sample(self.item_embedding.weight, self._last_step())
+        return noised
+
+    def _last_step(self) -> Tensor:
+        last = torch.full((self.n_items,), self.diffusion.num_timesteps - 1)
+        return last.to(self.item_embedding.weight.device)
 
     def _generate_step_by_step(self, latent: Tensor, condition: Tensor) -> Tensor:
         """The chain as Eq. 4 writes it; O(steps * n_items * d * h)."""

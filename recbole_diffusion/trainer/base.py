@@ -1,7 +1,7 @@
 """What every run adds to RecBole's trainers: checkpoints, exact resume, one line an epoch."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,13 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
-from tqdm import tqdm
 
 from recbole_diffusion.checkpoint import check_origin, read_checkpoint, save_checkpoint
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.history import append_epoch, keep_epochs
+from recbole_diffusion.model.simdiff import relative_change
 from recbole_diffusion.randomness import generator_states, own_randomness, set_generator_states
+from recbole_diffusion.trainer.progress import BatchBar, format_losses, mean_losses, sampled_ids
 from recbole_diffusion.trainer.state import ModelAttributes, learners
 
 
@@ -36,7 +38,10 @@ class RunTrainer:
         "pretrain_seconds",
         "train_seconds",
         "_is_prepared",
+        "_scores_before",
     )
+    # Sampled scores of the validation before, with key `log_diagnostics`.
+    _scores_before: torch.Tensor | None = None
 
     # RecBole's trainer, mixed in after this class, sets these.
     model: Any
@@ -71,6 +76,7 @@ class RunTrainer:
         self._is_prepared = False
         self._has_validation, self._verbose, self._saved = False, False, False
         self._epoch_report = ""
+        self._record: dict[str, Any] = {}
 
     def on_fit_start(self, train_data: Any, valid_data: Any) -> None:
         """Hook for what must exist before the first epoch, such as pre-trained embeddings.
@@ -98,6 +104,8 @@ class RunTrainer:
         """
         self._has_validation, self._train_data = valid_data is not None, train_data
         self._verbose, self._saved = verbose, saved
+        if saved:
+            keep_epochs(self.config["checkpoint_dir"], self.start_epoch)
         if not self._is_prepared:
             self._save_last(-1)
             start = time.perf_counter()
@@ -110,6 +118,7 @@ class RunTrainer:
             return self.best_valid_score, self.best_valid_result
 
         def after_validation(epoch: int, score: float) -> None:
+            self._write_record()
             self._save_last(epoch)
             if callback_fn is not None:
                 callback_fn(epoch, score)
@@ -135,17 +144,26 @@ class RunTrainer:
         show_progress: bool = False,
     ) -> Any:
         """Time one epoch of RecBole's loop under a bar that shows the loss."""
-        batches = _BatchBar(train_data, epoch_idx, self) if show_progress else train_data
+        batches = BatchBar(train_data, epoch_idx, self) if show_progress else train_data
         start = time.perf_counter()
         self.on_epoch_start(epoch_idx)
         losses = super()._train_epoch(batches, epoch_idx, loss_func=loss_func)  # type: ignore[misc]
         seconds = time.perf_counter() - start
         self.train_seconds += seconds
         self.epochs_trained += 1
-        means = _format_losses(losses, len(train_data))
+        means = format_losses(losses, len(train_data))
         self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {means} [{seconds:.2f} s]"
+        self._record = {
+            "epoch": epoch_idx,
+            **mean_losses(self.model, losses, len(train_data)),
+            "train_seconds": seconds,
+            "valid": None,
+            "valid_seconds": None,
+            "diagnostics": {},
+        }
         if not self._is_validated(epoch_idx):
             self._log(self._epoch_report)
+            self._write_record()
             if not self._chooses_by_validation() and self._saved:
                 self._save_checkpoint(epoch_idx)  # before `last.pth`, which names it
             self._save_last(epoch_idx)
@@ -160,7 +178,31 @@ class RunTrainer:
         places = self.config["metric_decimal_place"]
         metrics = ", ".join(f"{name} {value:.{places}f}" for name, value in result.items())
         self._log(f"{self._epoch_report}, validation {metrics} [{seconds:.2f} s]")
+        self._record |= {"valid": dict(result), "valid_seconds": seconds}
+        if self.config["log_diagnostics"]:
+            self._log_change_of_scores()
         return score, result
+
+    @torch.no_grad()
+    def _log_change_of_scores(self) -> None:
+        """SimDiff's Eq. 1 on the scores of a few users and items, the same in all epochs."""
+        users, items = sampled_ids(self.model.n_users, self.tot_item_num)
+        batch = Interaction({self.config["USER_ID_FIELD"]: users}).to(self.device)
+        with own_randomness(self.config["seed"], self.device):
+            scores = self._score_all_items(batch).view(len(users), -1).cpu()[:, items]
+        if self._scores_before is not None:
+            change = relative_change(scores, self._scores_before).item()
+            self.diagnose({"change_of_scores": change})
+        self._scores_before = scores
+
+    def diagnose(self, figures: dict[str, float]) -> None:
+        """Put figures of the epoch that was just validated into the run's history, by name."""
+        self._record["diagnostics"] |= figures
+
+    def _write_record(self) -> None:
+        """Before ``last.pth``: an epoch that is resumed from there has its line already."""
+        if self._saved:
+            append_epoch(self.config["checkpoint_dir"], self._record)
 
     def _chooses_by_validation(self) -> bool:
         return self._has_validation and self.eval_step > 0
@@ -334,39 +376,6 @@ class RunTrainer:
 
 def _on_device(values: dict[str, Any], device: torch.device) -> dict[str, Any]:
     return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in values.items()}
-
-
-class _BatchBar:
-    """A data loader under a progress bar that shows the trainer's latest loss."""
-
-    def __init__(self, loader: Any, epoch: int, trainer: RunTrainer) -> None:
-        self._loader, self._epoch, self._trainer = loader, epoch, trainer
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        bar = tqdm(
-            self._loader,
-            desc=f"{self._trainer.epoch_label} {self._epoch}",
-            leave=False,
-            ncols=80,
-            disable=None,
-        )
-        for batch in bar:
-            yield batch
-            bar.set_postfix(loss=f"{self._trainer.last_loss.item():.4f}", refresh=False)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-
-def _format_losses(losses: Any, n_batches: int) -> str:
-    """Mean over batches: the sum, then its terms when the model gives several."""
-    if not isinstance(losses, tuple):
-        return f"{losses / n_batches:.4f}"
-    terms = [term / n_batches for term in losses]
-    return f"{sum(terms):.4f} ({' + '.join(f'{term:.4g}' for term in terms)})"
 
 
 class DiffusionTrainer(RunTrainer, Trainer):

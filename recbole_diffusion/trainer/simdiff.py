@@ -27,11 +27,14 @@ class SimDiffTrainer(ChannelTrainer):
     def _log_generation(self) -> None:
         with own_randomness(self.config["seed"], self.device):
             latent, _ = self.model.latent_variable(is_noisy=True)
-        figures = {"log_snr": log_snr(latent[1:])}  # row 0 is the padding
+            noised = self.model.noised_embeddings()
+        # Row 0 is the padding.
+        figures = {"log_snr": log_snr(latent[1:]), "log_snr_gaussian": log_snr(noised[1:])}
         generated = self.model.generated.cpu()
         if self._generated_before is not None:
             figures["change"] = relative_change(generated[1:], self._generated_before[1:])
         self._generated_before = generated
+        self.diagnose({name: value.item() for name, value in figures.items()})
         for name, value in figures.items():
             self.tensorboard.add_scalar(f"Generation/{name}", value, self.epochs_trained - 1)
         self._log("generation: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))

@@ -1,0 +1,211 @@
+"""The page of a comparison: ``python -m recbole_diffusion.analyze.report FOLDER``."""
+
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_diffusion.analyze import infodcl, simdiff
+from recbole_diffusion.analyze.comparison import (
+    GROUP_FIGURES,
+    draw_efficiency,
+    draw_groups,
+    draw_robustness,
+)
+from recbole_diffusion.analyze.figure import Gallery, Missing
+from recbole_diffusion.analyze.html import Section, page
+from recbole_diffusion.analyze.training import (
+    History,
+    draw_change,
+    draw_learning_curves,
+    draw_loss_terms,
+    draw_snr_over_epochs,
+)
+from recbole_diffusion.compare.results import SCHEMA
+from recbole_diffusion.compare.tables import GROUP_TITLES, make_tables
+from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.files import written_whole
+from recbole_diffusion.history import read_history
+from recbole_diffusion.quick_start import load_run
+
+RESULTS, REPORT = "results.json", "report.html"
+# Models with figures of their own, made from a checkpoint.
+DRAWN: dict[str, Callable[..., Gallery]] = {"InfoDCL": infodcl.draw, "SimDiff": simdiff.draw}
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write ``report.html`` into the folder of a comparison.
+
+    Args:
+        folder: Holds ``results.json``, and the runs that it names.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: No comparison, or a damaged file of it or of one beside it.
+    """
+    folder = Path(folder).resolve()
+    results = _read_results(folder)
+    metric = results["evaluation"]["valid_metric"]
+    tables = make_tables(results)
+    of_groups = [table for table in tables if table.title.endswith(tuple(GROUP_TITLES.values()))]
+    overview, training, groups, robustness = Gallery(), Gallery(), Gallery(), Gallery()
+    overview.add(draw_efficiency(results, metric))
+    add_training_figures(training, _histories(folder, results, training), metric)
+    groups.add(*(draw_groups(results, kind, metric) for kind in GROUP_FIGURES))
+    robustness.add(draw_robustness(results, _neighbours(folder, results), metric))
+    sections = [
+        Section("results", "Results", [t for t in tables if t not in of_groups], overview),
+        Section("training", "Training", [], training),
+        Section("diffusion", "Inside the diffusion models", [], _diagnostics(folder, results)),
+        Section("groups", "Groups of users and items", of_groups, groups),
+        Section("noise", "Robustness", [], robustness),
+    ]
+    text = page(
+        f"Comparison on {results['dataset']}", _facts(results), results["command"], sections
+    )
+    with written_whole(folder / REPORT) as stream:
+        stream.write(text.encode())
+    return folder / REPORT
+
+
+def _read_results(folder: Path) -> dict[str, Any]:
+    path = folder / RESULTS
+    if not path.is_file():
+        raise UserError(f"report: {folder} holds no {RESULTS}: expected the folder of a comparison")
+    with refusals_of(f"{path}: no JSON of a comparison", ValueError, LookupError, TypeError):
+        results = json.loads(path.read_text(encoding="utf-8"))
+        schema = results["schema"]
+    if schema != SCHEMA:
+        raise UserError(f"{path}: found schema {schema!r}, expected {SCHEMA!r}")
+    return dict(results)
+
+
+def add_training_figures(gallery: Gallery, histories: list[History], metric: str) -> None:
+    """What the histories of runs show.
+
+    Args:
+        gallery: Takes the figures.
+        histories: One for each run.
+        metric: Of validation.
+    """
+    gallery.add(
+        draw_learning_curves(histories, metric),
+        draw_loss_terms(histories),
+        draw_snr_over_epochs(histories),
+        draw_change(histories),
+    )
+
+
+def _histories(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> list[History]:
+    """Of all runs that have one; the gallery is told of those that cannot be read."""
+    histories = []
+    for number, model in enumerate(results["models"]):
+        for cell in _on_validation(model):
+            try:
+                records = read_history(folder / cell["folder"])
+            except UserError as error:
+                gallery.add(Missing(f"{model['name']}, seed {cell['seed']}", str(error)))
+                continue
+            if records:
+                histories.append(History(model["name"], number, cell["seed"], records))
+    return histories
+
+
+def _on_validation(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The runs whose best epoch is picked on validation."""
+    return [cell for cell in model["cells"] if not cell["selects_on_test"]]
+
+
+def _diagnostics(folder: Path, results: Mapping[str, Any]) -> Gallery:
+    """Figures of the papers for the first finished run of each model that has some."""
+    gallery = Gallery()
+    for model in results["models"]:
+        cells = [cell for cell in _on_validation(model) if cell["status"] == "finished"]
+        if model["model"] in DRAWN and cells:
+            key = "-" + re.sub(r"[^a-z0-9]+", "-", model["name"].lower())
+            name = f": {model['name']}, seed {cells[0]['seed']}"
+            path = folder / cells[0]["folder"]
+            found = checkpoint_figures(path, model["model"], cells[0]["seed"], "pca", key, name)
+            gallery.add(*found.figures, *found.missing)
+    return gallery
+
+
+def checkpoint_figures(
+    folder: Path, model: str, seed: int, projection: str, key: str = "", name: str = ""
+) -> Gallery:
+    """Figures of the best epoch of a run; a run that cannot be loaded has none, and says why.
+
+    Args:
+        folder: Of the run.
+        model: Its name, one of ``DRAWN``.
+        seed: Of the run.
+        projection: Of the map of items.
+        key: Put behind the keys of the figures.
+        name: Put behind their titles.
+    """
+    try:
+        network, _ = load_run(folder, {"state": "error"})
+    except UserError as error:
+        return Gallery(missing=[Missing(f"Figures of the best epoch{name}", str(error))])
+    return DRAWN[model](network, seed, projection, key, name)
+
+
+def _neighbours(folder: Path, results: Mapping[str, Any]) -> dict[float, Any]:
+    """This comparison and those beside it that differ in `train_noise_ratio` alone, by that."""
+    own = _plan(folder)
+    parts = {} if own is None else {own[0]: results}
+    for path in sorted(folder.parent.glob(f"*/{RESULTS}")):
+        other = _plan(path.parent)
+        if own is not None and other is not None and other[1] == own[1]:
+            parts.setdefault(other[0], _read_results(path.parent))
+    return parts
+
+
+def _plan(folder: Path) -> tuple[float, Any] | None:
+    """The ratio that was asked for, and all that has to agree; None without a plan."""
+    path = folder / "plan.json"
+    if not path.is_file():
+        return None
+    with refusals_of(f"{path}: no plan of a comparison", ValueError, LookupError, TypeError):
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        shared = dict(plan["shared"])
+        ratio = float(shared.pop("train_noise_ratio", 0.0))
+        return ratio, (plan["dataset"], plan["config_files"], shared, plan["own"])
+
+
+def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    data, seeds = results["data"], results["seeds"]
+    return [
+        ("Users", f"{data['users']:,}"),
+        ("Items", f"{data['items']:,}"),
+        ("Train interactions", f"{data['train_interactions']:,}"),
+        ("Test interactions", f"{data['test_interactions']:,}"),
+        ("Seeds", ", ".join(map(str, seeds))),
+        ("Picked on validation by", str(results["evaluation"]["valid_metric"])),
+        ("Split", data["split_hash"]),
+        ("Made by", results["code"]),
+    ]
+
+
+def main(words: list[str]) -> int:
+    """The command.
+
+    Returns:
+        0, or 2 on bad input.
+    """
+    try:
+        if len(words) != 1:
+            raise UserError(f"report: found {words}, expected the folder of a comparison")
+        sys.stdout.write(f"{write_report(words[0])}\n")
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

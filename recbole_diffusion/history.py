@@ -1,0 +1,76 @@
+"""What each epoch of a run gave: ``history.jsonl`` in the run's folder, one JSON line an epoch."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import written_whole
+
+FILE = "history.jsonl"
+
+
+def append_epoch(folder: str | Path, record: Mapping[str, Any]) -> None:
+    """Add one epoch to a run's history.
+
+    Args:
+        folder: Of the run.
+        record: ``epoch`` from 0, ``loss`` (mean over batches) and its weighted ``terms`` by name,
+            ``train_seconds`` of this epoch; ``valid`` metrics by name and ``valid_seconds``, both
+            None without a validation; ``diagnostics`` of the model by name.
+    """
+    with (Path(folder) / FILE).open("ab") as stream:
+        stream.write((json.dumps(record) + "\n").encode())
+
+
+def read_history(folder: str | Path) -> list[dict[str, Any]]:
+    """The epochs of a run in order, each once: of an epoch that was repeated, the last counts.
+
+    Args:
+        folder: Of the run.
+
+    Returns:
+        Records as ``append_epoch`` takes them; none for a run that has no history.
+
+    Raises:
+        UserError: A line that is no record, but for a last one that a kill cut off.
+    """
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().split(b"\n")
+    records = [_record(path, number, line) for number, line in enumerate(lines[:-1], start=1)]
+    return list({record["epoch"]: record for record in sorted(records, key=_epoch)}.values())
+
+
+def _epoch(record: Mapping[str, Any]) -> int:
+    return int(record["epoch"])
+
+
+def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        record = None
+    is_record = isinstance(record, dict) and type(record.get("epoch")) is int
+    if not (is_record and {"loss", "terms", "train_seconds", "valid"} <= record.keys()):
+        raise UserError(
+            f"{path}, line {number}: found {line[:60]!r}, expected the record of an epoch; "
+            "without this file the run has no learning curves, and all else"
+        )
+    return dict(record)
+
+
+def keep_epochs(folder: str | Path, n_epochs: int) -> None:
+    """Forget the epochs that a resumed run repeats.
+
+    Args:
+        folder: Of the run.
+        n_epochs: Epochs before this one stay.
+    """
+    path = Path(folder) / FILE
+    if path.is_file():
+        kept = [record for record in read_history(folder) if record["epoch"] < n_epochs]
+        with written_whole(path) as stream:
+            stream.write("".join(json.dumps(record) + "\n" for record in kept).encode())

@@ -1,0 +1,139 @@
+"""The report in a headless browser: it draws, without errors, for the keyboard and on a phone."""
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from typing import Any
+
+import pytest
+from analyze_tools import MODELS, write_comparison
+
+from recbole_diffusion.analyze import report
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
+]
+# Chromium's number of each scheme.
+SCHEMES = {"light": 1, "dark": 0}
+PHONE = 390
+# Walks the page as the Tab key does, presses every switch, and tells what it met.
+PROBE = """
+<script>
+(async () => {
+  const all = (query) => [...document.querySelectorAll(query)];
+  const seen = (plot) => plot.querySelectorAll(".trace, .bars .points .point").length;
+  const style = (element) => getComputedStyle(element);
+  const stops = all("a[href], button, summary, [tabindex='0']");
+  const found = {
+    plots: all(".plot").length,
+    drawn: all(".plot").filter((plot) => plot.querySelector("svg.main-svg") && seen(plot)).length,
+    width: innerWidth,
+    content: document.documentElement.scrollWidth,
+    ordered: stops.every((stop) => stop.tabIndex === 0),
+    first: stops[0].textContent,
+    paper: style(document.body).backgroundColor,
+    ink: style(document.querySelector(".plot .xtick text")).fill,
+    cut: all(".plot").filter((plot) => [...plot.querySelectorAll("text")].some((text) => {
+      const [box, frame] = [text.getBoundingClientRect(), plot.getBoundingClientRect()];
+      return text.textContent && box.width
+        && (box.left < frame.left - 1 || box.right > frame.right + 1
+            || box.top < frame.top - 1 || box.bottom > frame.bottom + 1);
+    })).map((plot) => plot.id),
+    open: all("details").map((one) => { one.open = true; return one.offsetHeight > 60; }),
+    reached: stops.map((stop) => {
+      stop.focus({ focusVisible: true });
+      return document.activeElement === stop && parseFloat(style(stop).outlineWidth) >= 2;
+    }),
+    opened: document.documentElement.scrollWidth,
+  };
+  const curves = document.querySelector("#learning-curves");
+  const before = seen(curves);
+  const buttons = [...curves.querySelectorAll("button")];
+  buttons.forEach((button) => button.click());
+  found.pressed = buttons.map((button) => button.getAttribute("aria-pressed"));
+  await new Promise((done) => setTimeout(done, 500));
+  found.hidden = [before, seen(curves)];
+  parent.postMessage(JSON.stringify(found), "*");
+})();
+</script>
+"""
+FRAME = f"""<!doctype html><body>
+<script>
+addEventListener("message", (event) => {{ document.body.dataset.found = event.data; }});
+</script>
+<iframe src="page.html" width="{PHONE}" height="900" style="border:0"></iframe>
+"""
+
+
+@pytest.fixture(scope="module", params=SCHEMES)
+def visit(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, dict[str, Any], str]:
+    """The scheme, what the probe found on a page as wide as a phone, and the browser's log."""
+    folder = write_comparison(tmp_path_factory.mktemp("browser") / "toys-1")
+    text = report.write_report(folder).read_text(encoding="utf-8")
+    (folder / "page.html").write_text(text + PROBE, encoding="utf-8")
+    (folder / "frame.html").write_text(FRAME, encoding="utf-8")
+    done = subprocess.run(
+        [
+            str(CHROMIUM),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={folder / 'profile'}",
+            f"--blink-settings=preferredColorScheme={SCHEMES[request.param]}",
+            "--virtual-time-budget=10000",
+            "--enable-logging=stderr",
+            "--dump-dom",
+            (folder / "frame.html").as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    found = re.search(r'data-found="(.*?)"', done.stdout)
+    assert found is not None, done.stderr[-2000:]
+    return request.param, json.loads(unescape(found[1])), done.stderr
+
+
+def test_every_plot_is_drawn_without_an_error(visit: tuple[str, dict[str, Any], str]) -> None:
+    _, found, log = visit
+    assert found["drawn"] == found["plots"] == 10
+    assert "CONSOLE" not in log
+
+
+def test_phone_needs_no_sideways_scrolling(visit: tuple[str, dict[str, Any], str]) -> None:
+    _, found, _ = visit
+    assert found["width"] == PHONE
+    assert max(found["content"], found["opened"]) <= PHONE
+    assert found["cut"] == []  # no label reaches out of its plot
+
+
+def test_keyboard_reaches_everything(visit: tuple[str, dict[str, Any], str]) -> None:
+    _, found, _ = visit
+    assert found["first"] == "Skip to the content"
+    assert found["ordered"]
+    assert len(found["reached"]) > 40
+    assert all(found["reached"])
+    assert all(found["open"])
+
+
+def test_switches_hide_what_they_name(visit: tuple[str, dict[str, Any], str]) -> None:
+    _, found, _ = visit
+    assert found["pressed"] == ["false"] * len(MODELS)
+    before, after = found["hidden"]
+    assert before > 0
+    assert after == 0
+
+
+def test_scheme_of_the_system_is_followed(visit: tuple[str, dict[str, Any], str]) -> None:
+    scheme, found, _ = visit
+    paper, ink = (
+        sum(map(int, re.findall(r"\d+", found[name])[:3])) / 3 for name in ("paper", "ink")
+    )
+    assert (paper < 60 and ink > 200) if scheme == "dark" else (paper > 240 and ink < 60)

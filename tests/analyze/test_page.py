@@ -1,0 +1,300 @@
+"""Pages as files: what stands on them, escaped, labelled and in order."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from analyze_tools import HOSTILE, MODELS, SEEDS, write_comparison
+
+from recbole_diffusion import cli, run_recbole_diffusion
+from recbole_diffusion.analyze import report
+from recbole_diffusion.analyze.run import analyze
+from recbole_diffusion.errors import UserError
+
+VOID = ("meta", "link", "br", "img", "hr", "input", "path")
+CSS = Path(report.__file__).with_name("page.css").read_text(encoding="utf-8")
+
+
+class Outline(HTMLParser):
+    """Start tags with their attributes and parents, and the text of each kind of element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None], tuple[str, ...]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(text)
+        assert self._open == []  # every element is closed
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes), tuple(self._open)))
+        if tag not in VOID:
+            self._open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes), tuple(self._open)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        for tag in set(self._open):
+            self.texts[tag][-1] += data
+
+    def all(self, tag: str, **attributes: str) -> list[dict[str, str | None]]:
+        wanted = {k.rstrip("_"): v for k, v in attributes.items()}
+        return [a for t, a, _ in self.tags if t == tag and wanted.items() <= a.items()]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = write_comparison(tmp_path_factory.mktemp("comparisons") / "toys-1")
+    write_comparison(folder.parent / "toys-2", ratio=0.3)
+    return report.write_report(folder).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def outline(text: str) -> Outline:
+    # Without plotly, whose source holds markup.
+    return Outline(re.sub(r"<script>.*?</script>", "<script></script>", text, flags=re.S))
+
+
+def test_figures_of_the_comparison_are_there(outline: Outline) -> None:
+    assert [attributes["id"] for attributes in outline.all("figure")] == [
+        "efficiency",
+        "learning-curves",
+        "loss-balance",
+        "change",
+        "groups-at-most",
+        "groups-between",
+        "robustness",
+    ]
+
+
+def test_each_figure_has_caption_plots_and_data(outline: Outline) -> None:
+    n_figures = len(outline.all("figure"))
+    assert len(outline.texts["figcaption"]) == len(outline.texts["summary"]) == n_figures
+    assert len(outline.all("div", class_="scroll data", role="region", tabindex="0")) == n_figures
+    plots = outline.all("div", class_="plot", role="img", tabindex="0")
+    specs = outline.all("script", type="application/json")
+    assert len(plots) == len(specs) == len(outline.all("div", class_="panel")) == 11
+    assert all(plot["aria-label"] and plot["aria-describedby"] for plot in plots)
+    assert all(caption.strip() for caption in outline.texts["figcaption"])
+
+
+def test_tables_have_captions_and_scopes(outline: Outline) -> None:
+    assert len(outline.texts["caption"]) == len(outline.all("table"))
+    assert all(caption.strip() for caption in outline.texts["caption"])
+    headers = outline.all("th")
+    assert {header["scope"] for header in headers} == {"col", "row"}
+    regions = outline.all("div", role="region")
+    assert len(regions) == len(outline.all("table"))
+    assert all(region["tabindex"] == "0" for region in regions)
+
+
+def test_table_of_the_comparison_marks_best_and_significance(text: str) -> None:
+    row = re.search(r'<tr><th scope="row">EASE</th>(.*?)</tr>', text)
+    assert row is not None
+    assert row[1].count("<strong>0.3000 ± 0.0100</strong>") == 2
+    marked = re.search(r'<tr><th scope="row">InfoDCL</th>(.*?)</tr>', text)
+    assert marked is not None
+    assert '0.1000 ± 0.0100<abbr class="mark" title="significantly worse' in marked[1]
+
+
+def test_headings_are_in_order_and_links_lead_somewhere(outline: Outline) -> None:
+    levels = [int(tag[1]) for tag, _, _ in outline.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    ids = [attributes["id"] for _, attributes, _ in outline.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    links = [attributes["href"] for attributes in outline.all("a")]
+    assert links[0] == "#content"  # the skip link
+    assert all(link is not None and link[1:] in ids for link in links)
+    named = [
+        a[k] for _, a, _ in outline.tags for k in ("aria-labelledby", "aria-describedby") if k in a
+    ]
+    assert set(named) <= set(ids)
+
+
+def test_names_are_escaped(text: str, outline: Outline) -> None:
+    assert not outline.all("img")
+    assert HOSTILE not in text.replace(json.dumps(HOSTILE)[1:-1], "")
+    rows = [cell.strip() for cell in outline.texts["th"]]
+    assert rows.count(HOSTILE) >= 1
+    buttons = {button["data-group"] for button in outline.all("button")}
+    assert set(MODELS) <= buttons
+    for spec in re.findall(r'<script type="application/json">(.*?)</script>', text):
+        assert "<" not in spec
+        assert not any("<" in trace["name"] for trace in json.loads(spec)["data"])
+
+
+def test_page_asks_for_nothing(text: str, outline: Outline) -> None:
+    assert not [a for _, a, _ in outline.tags if "src" in a]
+    assert [a["href"] for a in outline.all("link")] == ["data:,"]
+    assert "url(" not in CSS
+    assert "@import" not in CSS
+    assert text.count("plotly.js v") == 1
+    policy = outline.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+
+
+def test_what_is_missing_says_why(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "toys-1")
+    found = Outline(
+        re.sub(
+            r"<script>.*?</script>",
+            "<script></script>",
+            report.write_report(folder).read_text(encoding="utf-8"),
+            flags=re.S,
+        )
+    )
+    missing = " ".join(found.texts["ul"])
+    assert "key `train_noise_ratio`" in missing
+    assert "runs/0-1 holds no best.pth" in missing.replace("\n", " ")
+
+
+def test_damaged_files_are_told(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "toys-1")
+    (folder / "runs" / "1-2" / "history.jsonl").write_text("damaged\n")
+    text = report.write_report(folder).read_text(encoding="utf-8")
+    assert "history.jsonl, line 1: found b&#x27;damaged&#x27;" in text
+    (folder / "plan.json").write_text("[]")
+    with pytest.raises(UserError, match=r"plan\.json: no plan of a comparison"):
+        report.write_report(folder)
+
+
+def test_seeds_are_lines_of_their_own(text: str) -> None:
+    spec = re.search(r'id="learning-curves-0"></div><script[^>]*>(.*?)</script>', text)
+    assert spec is not None
+    assert len(json.loads(spec[1])["data"]) == len(MODELS) * len(SEEDS)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("scheme", [0, 1])
+def test_colours_stand_out_from_the_page(scheme: int) -> None:
+    block = re.findall(r":root \{(.*?)\}", CSS, flags=re.S)[scheme]
+    colours = dict(re.findall(r"--([\w-]+): (#\w{6});", block))
+    paper = luminance(colours["paper"])
+    for name, colour in colours.items():
+        low, high = sorted((paper, luminance(colour)))
+        # WCAG 2.2: 1.4.3 for text, 1.4.11 for what a plot is made of and for the focus.
+        least = {"ink": 7, "faint": 4.5, "link": 4.5, "focus": 3}.get(name, 3)
+        if name not in ("paper", "shade", "rule"):
+            assert (high + 0.05) / (low + 0.05) >= least, name
+
+
+def test_other_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"holds no results\.json: expected the folder of a comp"):
+        report.write_report(tmp_path)
+    (tmp_path / "results.json").write_text('{"schema": "other"}')
+    with pytest.raises(UserError, match=r"found schema 'other', expected"):
+        report.write_report(tmp_path)
+    with pytest.raises(UserError, match=r"folder of a comparison, expected that of a run"):
+        analyze(tmp_path)
+    (tmp_path / "results.json").write_text("{")
+    assert report.main([str(tmp_path)]) == 2
+    assert "no JSON of a comparison" in capsys.readouterr().err
+
+
+# One run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    from conftest import DATASETS
+
+    keys = {
+        "data_path": str(DATASETS),
+        "output_dir": str(tmp_path_factory.mktemp("runs")),
+        "show_progress": False,
+        "epochs": 2,
+    }
+    few = {"channels": ["knowledge"], "steps": 5, "pretrain_epochs": 1}
+    own = {"InfoDCL": few, "SimDiff": few, "BPR": {}}
+    return {
+        model: run_recbole_diffusion(model, "planted", config_dict={**keys, **own[model]})
+        for model in own
+    }
+
+
+EXPECTED = {
+    "InfoDCL": {"learning-curves", "loss-balance", "snr-steps", "item-map", "singular-vectors"},
+    "SimDiff": {"learning-curves", "loss-balance", "snr-epochs", "change", "item-map"},
+    "BPR": {"learning-curves"},
+}
+
+
+@pytest.mark.parametrize("model", EXPECTED)
+def test_analysis_of_a_run_holds_page_and_tables(
+    runs: dict[str, dict[str, Any]], model: str
+) -> None:
+    folder = Path(runs[model]["run_folder"])
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    target = analyze(folder)
+    assert target == folder / "analysis"
+    tables = {path.stem: pd.read_csv(path) for path in target.glob("*.csv")}
+    assert tables.keys() == EXPECTED[model]
+    assert all(len(table) for table in tables.values())
+    after = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    assert before.items() <= after.items()
+    assert {path.parent for path in after.keys() - before.keys()} == {target}
+
+
+def test_analysis_replaces_an_older_one_as_a_whole(
+    runs: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(runs["BPR"]["run_folder"])
+    target = analyze(folder)
+    (target / "old.csv").write_text("old")
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            analyze(folder)
+    assert (target / "old.csv").is_file()
+    assert (target / "report.html").is_file()
+    analyze(folder)
+    assert not (target / "old.csv").exists()
+    assert not [path for path in folder.iterdir() if path.name.startswith(".analysis")]
+
+
+def test_analyze_is_a_command(
+    runs: dict[str, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = runs["BPR"]["run_folder"]
+    assert cli.main(["analyze", folder, "--projection=tsne"]) == 0
+    assert f"analysis: {folder}/analysis/report.html" in "".join(capsys.readouterr())
+    assert cli.main(["analyze"]) == 2
+    assert "found no folder, expected the folder of a run" in capsys.readouterr().err
+    assert cli.main(["analyze", folder, "--projection=umap"]) == 2
+    assert "key `projection`: found 'umap', expected one of pca, tsne" in capsys.readouterr().err
+    assert cli.main(["analyze", folder, "--epochs=3"]) == 2
+    assert "found epochs" in capsys.readouterr().err
+
+
+def test_run_that_has_not_ended_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no result\.json, expected that of a run that has"):
+        analyze(tmp_path)
+
+
+def test_study_has_its_sensitivity(tmp_path: Path) -> None:
+    trials = [{"settings": {"n_layers": n}, "score": 0.1 * n, "outcome": "done"} for n in (1, 2)]
+    study = {
+        "identity": {"model": "SimDiff"},
+        "valid_metric": "Recall@20",
+        "trials": trials,
+    }
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    table = pd.read_csv(analyze(tmp_path) / "sensitivity.csv")
+    assert table["n_layers"].tolist() == [1, 2]
