@@ -42,6 +42,8 @@ class DiffMM(EmbeddingRecommender):
 
     input_type = InputType.PAIRWISE
     train_loader = "interactions"
+    # Terms of the loss in their order, as logs and figures call them.
+    loss_names = ("BPR", "L2", "contrast")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
