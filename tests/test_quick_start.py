@@ -97,7 +97,8 @@ def test_files_of_a_run(runs: dict[str, Any], model: str) -> None:
     result, folder = runs[model], Path(runs[model]["run_folder"])
     names = {path.name for path in folder.iterdir()}
     assert names == {
-        "result.json", "run.log", "config.yaml", "best.pth", "last.pth", "tensorboard",
+        "result.json", "run.log", "config.yaml", "best.pth", "last.pth", "history.jsonl",
+        "tensorboard",
     }  # fmt: skip
     assert json.loads((folder / "result.json").read_text()) == result
     settings = yaml.safe_load((folder / "config.yaml").read_text())
