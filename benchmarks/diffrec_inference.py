@@ -229,7 +229,7 @@ def compare(
         name: value / counts[name] for name, value in take_turns(arguments.rounds, jobs).items()
     }
     best = min(host_batches, key=seconds.get)
-    row = rows.lengths[users].double().mean().item()
+    row = rows.offsets.diff()[users].double().mean().item()
     ours = our_operations(n_items, hidden_sizes, steps, row, len(users))
     host = host_operations(n_items, hidden_sizes, steps)
     print(f"{n_items - 1} items, hidden {hidden_sizes}, {steps} steps; {len(users)} users")

@@ -94,7 +94,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> None:
     users = torch.arange(1, arguments.ranked_users + 1)
     size = users_per_batch(config, n_items)
     seconds, speed = beside(product, lambda: rank(network, network.rows, users, size))
-    row = network.rows.lengths[users].double().mean().item()
+    row = network.rows.offsets.diff()[users].double().mean().item()
     count = our_operations(n_items, HIDDEN, arguments.steps, row, len(users))
     tell(f"ranked, {size} a batch, for", len(users), count, seconds, speed)
 
