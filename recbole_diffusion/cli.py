@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from recbole_diffusion.data.folders import list_datasets
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.property_files import parse_value
 from recbole_diffusion.quick_start import evaluate_run, resume_run, run_recbole_diffusion
 from recbole_diffusion.registry import list_models
@@ -88,25 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_code(lambda: _obey(words))
+
+
+def _obey(words: list[str]) -> None:
     command = words.pop(0) if words and words[0] in COMMANDS else None
     if command in ARGUMENTS and words and not words[0].startswith("-"):
         words[0] = f"--{ARGUMENTS[command]}={words[0]}"
-    try:
-        keys = parse_arguments([word for word in words if word not in SWITCHES])
-        listing = _listing(words, keys)
-        if listing is not None:
-            sys.stdout.write(listing)
-            return 0
-        if command is None:
-            _run(keys)
-        else:
-            import_module(COMMANDS[command]).main(keys)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    keys = parse_arguments([word for word in words if word not in SWITCHES])
+    listing = _listing(words, keys)
+    if listing is not None:
+        sys.stdout.write(listing)
+    elif command is None:
+        _run(keys)
+    else:
+        import_module(COMMANDS[command]).main(keys)
 
 
 def _run(keys: dict[str, Any]) -> None:

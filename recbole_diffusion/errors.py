@@ -1,7 +1,8 @@
 """The one error type for what a user can cause."""
 
+import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +12,22 @@ class UserError(ValueError):
 
     The command line prints it as one paragraph and exits with code 2.
     """
+
+
+def exit_code(command: Callable[[], object]) -> int:
+    """Run what a command line asks for.
+
+    Returns:
+        0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
+    """
+    try:
+        command()
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 def expect(is_met: Any, key: str, found: Any, expected: str) -> None:

@@ -102,12 +102,8 @@ def is_held(path: Path) -> bool:
 def wait_until_free(path: Path, seconds: float) -> None:
     """Wait, at most so long, until no other process holds a file by ``sole_writer``."""
     end = time.monotonic() + seconds
-    while path.is_file() and time.monotonic() < end:
-        try:
-            with sole_writer(path):
-                return
-        except UserError:
-            time.sleep(0.1)
+    while is_held(path) and time.monotonic() < end:
+        time.sleep(0.1)
 
 
 def remove_unfinished(folder: Path) -> None:

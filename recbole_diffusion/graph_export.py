@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from recbole_diffusion.data.interactions import RowBatch
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.files import written_whole
 from recbole_diffusion.model.diffmm import DiffMM
 from recbole_diffusion.model.layers import unit_rows
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command-line words after the program's name; None reads ``sys.argv``.
 
     Returns:
-        0 on success, 2 on bad input (one paragraph on stderr).
+        0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
     """
     parser = argparse.ArgumentParser(
         prog="python -m recbole_diffusion.graph_export",
@@ -184,14 +184,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
     parser.add_argument("--data_path", help="folder of data sets, in place of the run's")
     args = parser.parse_args(arguments)
+    return exit_code(lambda: _export_and_tell(args))
+
+
+def _export_and_tell(args: argparse.Namespace) -> None:
     place = {"data_path": args.data_path} if args.data_path else {}
-    try:
-        for path in export_graphs(args.run, args.output, args.users, args.seed, place):
-            sys.stdout.write(f"{path}\n")
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    for path in export_graphs(args.run, args.output, args.users, args.seed, place):
+        sys.stdout.write(f"{path}\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from recbole_diffusion.analyze.training import (
 )
 from recbole_diffusion.compare.results import SCHEMA
 from recbole_diffusion.compare.tables import GROUP_TITLES, make_tables
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.errors import UserError, exit_code, refusals_of
 from recbole_diffusion.files import written_whole
 from recbole_diffusion.history import read_history
 from recbole_diffusion.quick_start import load_run
@@ -192,19 +192,14 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def main(words: list[str]) -> int:
-    """The command.
+    """The command; gives its exit code."""
+    return exit_code(lambda: _write_and_tell(words))
 
-    Returns:
-        0, or 2 on bad input.
-    """
-    try:
-        if len(words) != 1:
-            raise UserError(f"report: found {words}, expected the folder of a comparison")
-        sys.stdout.write(f"{write_report(words[0])}\n")
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+
+def _write_and_tell(words: list[str]) -> None:
+    if len(words) != 1:
+        raise UserError(f"report: found {words}, expected the folder of a comparison")
+    sys.stdout.write(f"{write_report(words[0])}\n")
 
 
 if __name__ == "__main__":

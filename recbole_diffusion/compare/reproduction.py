@@ -21,7 +21,7 @@ from recbole_diffusion.compare.tables import (
     search_text,
     spread_text,
 )
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.errors import UserError, exit_code, refusals_of
 from recbole_diffusion.files import written_whole
 
 HEAD = """\
@@ -196,17 +196,12 @@ def _verdict(results: Mapping[str, Any]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: 0 on success, 2 on bad input."""
+    """The command line; gives its exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("results", nargs="+", help="results.json of comparisons")
     parser.add_argument("--target", default="docs/reproduction.md", help="the page to write")
     given = parser.parse_args(arguments)
-    try:
-        write_reproduction(given.results, given.target)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    return exit_code(lambda: write_reproduction(given.results, given.target))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.data import given, logs, own, rated
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,16 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; the process's own if None.
 
     Returns:
-        Exit code: 0, or 2 for bad input, which is explained on stderr.
+        Exit code: 0, 2 for bad input, which is explained on stderr, 130 on Ctrl-C.
     """
     args = _parser().parse_args(argv)
-    try:
-        report = args.convert(args)
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write(report)
-    return 0
+    return exit_code(lambda: sys.stdout.write(args.convert(args)))
 
 
 def _convert_split(args: argparse.Namespace) -> str:

@@ -27,7 +27,7 @@ from recbole_diffusion.data.feature_files import (
     write_features,
 )
 from recbole_diffusion.data.features import DEFAULT_ENCODER, declared_texts
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.errors import UserError, exit_code, refusals_of
 from recbole_diffusion.randomness import own_randomness
 
 # The package that carries the default encoder, and the official hash of its weights.
@@ -228,14 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
     """
     args = _parser().parse_args(arguments)
-    try:
-        sys.stdout.write(_run(args))
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
+    return exit_code(lambda: sys.stdout.write(_run(args)))
 
 
 def _run(args: argparse.Namespace) -> str:
