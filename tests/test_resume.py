@@ -181,6 +181,21 @@ def test_generators_go_on(
     assert_same_end(resume_run(folder_of(keys)), whole)
 
 
+def test_checkpoint_of_another_version_is_refused(
+    settings: Callable[..., dict[str, Any]],
+) -> None:
+    keys = settings("BPR", "stopped")
+    with interruption(9):
+        start("BPR", keys)
+    last = folder_of(keys) / "last.pth"
+    content = read_checkpoint(last)
+    del content["training"]["best_valid_score"]
+    content.pop("format", None)
+    save_checkpoint(last, content)
+    with pytest.raises(UserError, match=r"last\.pth: found no best_valid_score of its training"):
+        resume_run(folder_of(keys))
+
+
 def test_annealing_goes_on(settings: Callable[..., dict[str, Any]]) -> None:
     """By epochs and by updates, from the second of three epochs, after two of pre-training."""
     whole = start("LDiffRec", settings("LDiffRec", "whole"))

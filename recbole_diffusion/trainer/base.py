@@ -306,10 +306,16 @@ class RunTrainer:
             train_data: The loader that ``fit`` is given.
 
         Raises:
-            UserError: No such file, or a checkpoint of another run.
+            UserError: No such file, or a checkpoint of another run or version.
         """
         content = self.load_checkpoint(self.last_model_file)
         training = content["training"]
+        missing = sorted(set(self.progress) - set(training))
+        if missing:
+            raise UserError(
+                f"checkpoint {self.last_model_file}: found no {', '.join(missing)} of its "
+                "training, expected what this version keeps; another one wrote it"
+            )
         for name in self.progress:
             setattr(self, name, training[name])
         for name, state in training["learners"].items():
