@@ -19,7 +19,7 @@ from recbole_diffusion.errors import expect, refusals_of
 from recbole_diffusion.model.autoencoder import gaussian_kl
 from recbole_diffusion.model.channels import choice
 from recbole_diffusion.model.diffrec import check_sizes
-from recbole_diffusion.model.layers import MirroredMLP
+from recbole_diffusion.model.layers import MirroredMLP, aligned_rows
 from recbole_diffusion.model.loss import row_square_error
 
 Scorer = Callable[[Tensor, RowBatch], Tensor]
@@ -133,7 +133,7 @@ class DiffusionGenerator(nn.Module):
         memory = chain.input_weight.new_empty(0)
 
         def scores(users: Tensor, rows: RowBatch) -> Tensor:
-            out = memory.resize_(len(users), self.n_items)  # never shrinks what it holds
+            out = aligned_rows(memory, len(users), self.n_items)
             if self.sampling_steps == 0:
                 return chain.scores(rows.product(chain.input_weight), out=out)
             last = torch.full_like(users, self.sampling_steps - 1)

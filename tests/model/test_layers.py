@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.model.layers import RowDropout, thin_svd, unit_rows
+from recbole_diffusion.model.layers import RowDropout, aligned_rows, thin_svd, unit_rows
 
 SHAPES = [(2, 1), (4, 4), (9, 5), (200, 16)]
 
@@ -243,3 +243,20 @@ def test_unit_rows_of_zeros_stay_and_give_no_gradient() -> None:
     assert x.grad is not None
     assert x.grad[0].tolist() == [0.0, 0.0]
     assert torch.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize("width", [1, 15, 16, 17, 6711])
+def test_aligned_rows_start_on_cache_lines_of_one_memory(width: int) -> None:
+    memory = torch.empty(0)
+    rows = aligned_rows(memory, 3, width)
+    assert rows.shape == (3, width)
+    assert rows.stride() == ((width + 15) // 16 * 16, 1)
+    first = rows.data_ptr()
+    assert aligned_rows(memory, 2, width).data_ptr() == first
+
+
+def test_aligned_rows_take_a_product() -> None:
+    left, right = torch.randn(5, 3), torch.randn(3, 21)
+    out = aligned_rows(torch.empty(0), 5, 21)
+    assert torch.mm(left, right, out=out) is out
+    torch.testing.assert_close(out, left @ right)
