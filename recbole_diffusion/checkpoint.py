@@ -25,8 +25,12 @@ def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
     Raises:
         TypeError: A value of another type, named by its place in ``content``.
     """
+    encoded = {"format": FORMAT, **_encode(content, "checkpoint")}
     with written_whole(path) as stream:
-        torch.save({"format": FORMAT, **_encode(content, "checkpoint")}, stream)
+        try:
+            torch.save(encoded, stream)
+        except RuntimeError as error:  # raised on closing, in place of Ctrl-C or of a full disk
+            raise error.__context__ or error from None
 
 
 def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dict[str, Any]:

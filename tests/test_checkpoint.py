@@ -1,7 +1,9 @@
 """Checkpoints: nothing is lost or changed, nothing runs, and a failed write harms nothing."""
 
+import io
 import os
 import pickle
+from contextlib import nullcontext
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -281,6 +283,27 @@ def test_interrupted_write_leaves_the_old_file(
     assert read_checkpoint(path)["epoch"] == 1
     save_checkpoint(path, {"epoch": 3})
     assert read_checkpoint(path)["epoch"] == 3
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("n_writes", [0, 1, 3])
+def test_what_stopped_a_write_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], n_writes: int
+) -> None:
+    """PyTorch's writer has a complaint of its own about the half file."""
+
+    class Stopped(io.BytesIO):
+        left = n_writes
+
+        def write(self, data: Any) -> int:
+            self.left -= 1
+            if self.left == -1:  # once: closing writes on
+                raise kind("stopped")
+            return super().write(data)
+
+    monkeypatch.setattr(checkpoint, "written_whole", lambda path: nullcontext(Stopped()))
+    with pytest.raises(kind, match="stopped"):
+        save_checkpoint(tmp_path / "last.pth", {"weights": [torch.ones(1000)] * 5})
 
 
 def test_check_origin_names_file_entry_and_both_values() -> None:
