@@ -188,9 +188,10 @@ def history_rows(
         w_max: Value of its last.
 
     Raises:
-        UserError: An item that is not in 1..n_items-1, or is in a history twice.
+        UserError: What is no list of whole numbers, an item that is not in 1..n_items-1, or is in a
+            history twice.
     """
-    parts = [torch.as_tensor(history, dtype=torch.int64, device="cpu") for history in histories]
+    parts = [_history(history) for history in histories]
     lengths = torch.tensor([len(part) for part in parts], dtype=torch.int64)
     offsets = functional.pad(lengths.cumsum(0), (1, 0))
     items = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64)
@@ -205,3 +206,16 @@ def history_rows(
         row, item = pairs[:, counts > 1][:, 0].tolist()
         raise UserError(f"histories: found item {item} twice in the one at place {row}")
     return rows
+
+
+def _history(history: Sequence[int] | Tensor) -> Tensor:
+    """One user's items as int64 [n]."""
+    try:
+        items = torch.as_tensor(history, device="cpu")
+    except (TypeError, ValueError, RuntimeError):
+        items = None
+    if items is None or items.dim() != 1 or (len(items) and items.is_floating_point()):
+        raise UserError(
+            f"histories: found {history!r} for one, expected a list of internal ids (whole numbers)"
+        )
+    return items.long()

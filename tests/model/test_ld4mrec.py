@@ -524,7 +524,15 @@ def test_history_of_a_user_of_the_data_has_that_users_scores(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("history", "told"), [([3, 0], "item 0"), ([11], "item 11"), ([2, 5, 2], "item 2 twice")]
+    ("history", "told"),
+    [
+        ([3, 0], "item 0"),
+        ([11], "item 11"),
+        ([2, 5, 2], "item 2 twice"),
+        (["1"], r"\['1'\] for one"),
+        ([1.5], r"\[1.5\] for one"),
+        (3, "3 for one"),
+    ],
 )
 def test_history_that_is_none(history, told):
     with pytest.raises(UserError, match=f"histories: found {told}"):
