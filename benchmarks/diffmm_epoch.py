@@ -24,14 +24,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffrec_inference import peak_mib
+from diffrec_inference import make_trainer, peak_mib
 from synthetic import write_synthetic
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.randomness import seed_everything
 from recbole_diffusion.report import run_logger
-from recbole_diffusion.trainer.base import RunTrainer
 
 AUTHORS = "model_on_dataset/DiffMM/tiktok-authors.yaml"
 TEXT_WIDTH = 768
@@ -98,14 +96,6 @@ def add_random_feature(config: Config, ids: np.ndarray, width: int, folder: Path
     np.savez(folder / "random.npz", ids=ids, matrix=matrix)
     declared = {"random": {"file": str(folder / "random.npz")}}
     config["item_features"] = {**(config["item_features"] or {}), **declared}
-
-
-def make_trainer(config: Config, split: Split, folder: Path) -> RunTrainer:
-    """The trainer of a new model."""
-    config["split_hash"], config["checkpoint_dir"] = split.digest, str(folder)
-    seed_everything(0)
-    network = config.model_class(config, split.train._dataset)
-    return config.registration.trainer_class(config, network)
 
 
 def parts_of(trainer: Any, split: Split) -> dict[str, Callable[[], Any]]:

@@ -372,7 +372,11 @@ def peak_memory(side: str, arguments: argparse.Namespace, folder: Path) -> tuple
     small = make_config(side, "ml-100k", None, **settings_of(side, [4], 2))
     small_split = load_split(small)
     make_trainer(small, small_split, folder)._train_epoch(small_split.train, 0)
-    config, split = load_side(side, arguments)
+    return peaks_of_training(*load_side(side, arguments), folder)
+
+
+def peaks_of_training(config: Config, split: Split, folder: Path) -> tuple[float, float]:
+    """MiB of this process as it stands, and at its peak in two epochs."""
     loaded = peak_mib()
     trainer = make_trainer(config, split, folder)
     for epoch in range(2):

@@ -21,7 +21,7 @@ from diffrec_inference import (
     make_sides,
     make_trainer,
     our_operations,
-    peak_mib,
+    peaks_of_training,
     rank,
     settings_of,
     take_turns,
@@ -188,12 +188,7 @@ def measure_memory(arguments: argparse.Namespace, folder: Path) -> None:
 def peak_memory(side: str, arguments: argparse.Namespace, folder: Path) -> tuple[float, float]:
     """MiB of this process with packages and data loaded, and at its peak in two epochs."""
     torch.set_num_threads(arguments.threads)
-    config, split = load(side, arguments)
-    loaded = peak_mib()
-    trainer = make_trainer(config, split, folder)
-    for epoch in range(2):
-        trainer._train_epoch(split.train, epoch)
-    return loaded, peak_mib()
+    return peaks_of_training(*load(side, arguments), folder)
 
 
 if __name__ == "__main__":

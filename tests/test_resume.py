@@ -190,7 +190,6 @@ def test_checkpoint_of_another_version_is_refused(
     last = folder_of(keys) / "last.pth"
     content = read_checkpoint(last)
     del content["training"]["best_valid_score"]
-    content.pop("format", None)
     save_checkpoint(last, content)
     with pytest.raises(UserError, match=r"last\.pth: found no best_valid_score of its training"):
         resume_run(folder_of(keys))
