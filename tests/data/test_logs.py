@@ -3,9 +3,11 @@
 import gzip
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from conversion_tools import lines_of, refused, snapshot
 
@@ -23,6 +25,7 @@ from recbole_diffusion.data.split import load_split
 MICROLENS = Path(__file__).resolve().parents[3] / "shared" / "data" / "microlens_50k"
 PAIRS, TITLES = "MicroLens-50k_pairs.tsv", "MicroLens-50k_titles.csv"
 RATED = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
+USER_AND_TIME = ("user_id", "timestamp")
 BREAKS = "texts whose tabs or line breaks became spaces"
 
 FILES = {
@@ -364,3 +367,11 @@ def test_released_microlens(output: Path) -> None:
     split = load_split(Config("BPR", "microlens", (), {"data_path": str(output), **filters}))
     dataset = split.dataset
     assert (dataset.user_num - 1, dataset.item_num - 1) == (46420, 14079)
+    times = [
+        pd.DataFrame({name: loader._dataset.inter_feat[name].numpy() for name in USER_AND_TIME})
+        .groupby("user_id")["timestamp"]
+        .agg(["min", "max"])
+        for loader in (split.train, split.valid, split.test)
+    ]
+    for earlier, later in pairwise(times):
+        assert (earlier["max"] < later["min"]).all()
