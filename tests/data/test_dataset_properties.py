@@ -57,8 +57,7 @@ def test_keys_are_sound_and_data_of_the_form_loads(tmp_path: Path, name: str) ->
     config = Config("BPR", name, (), small)
     for key, value in layer.items():
         if key == "eval_args":  # which RecBole completes
-            modes = dict.fromkeys(("valid", "test"), value.get("mode", "full"))
-            value = {**config[key], **value, "mode": modes}
+            value = {**value, "mode": dict.fromkeys(("valid", "test"), value["mode"])}
         assert config[key] == value, key
     dataset = load_split(config).dataset
     assert (dataset.user_num - 1, dataset.item_num - 1) == (N_USERS, N_ITEMS)
