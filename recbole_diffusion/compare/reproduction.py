@@ -32,6 +32,10 @@ comparisons; not edited by hand. Best epochs and settings are picked on validati
 is on test, and each data set has one split. Rows with ‡ stand as the paper reports them; where a
 paper's code picks the best epoch on test, its note says so.
 """
+OVERVIEW_NOTES = [
+    "The mean on test, and how many baselines have a higher one, of those that have run. The "
+    "metric is the one that picks epochs."
+]
 # Which of two rows of a model stands: the one that has more.
 WORTH = {"not run": 0, "failed": 1, "partial": 2, "finished": 3}
 
@@ -54,7 +58,7 @@ def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -
             _join(joined[name], results, path)
         else:
             joined[name] = results
-    sections = [HEAD, *(_section(results) for results in joined.values())]
+    sections = [HEAD, _overview(joined), *(_section(results) for results in joined.values())]
     with written_whole(target) as stream:
         stream.write("\n".join(sections).encode())
 
@@ -84,6 +88,39 @@ def _join(first: dict[str, Any], other: Mapping[str, Any], path: Path) -> None:
         if known is None or WORTH[model["status"]] >= WORTH[known["status"]]:
             models[model["name"]] = model
     first["models"] = list(models.values())
+
+
+def _overview(joined: Mapping[str, Mapping[str, Any]]) -> str:
+    """On each data set, our models by how many baselines are ahead of them."""
+    headers, rows = ["model"], dict[str, list[Entry]]()
+    for column, results in enumerate(joined.values()):
+        metric = results["evaluation"]["valid_metric"]
+        baselines = [m for m in results["models"] if m["role"] == "baseline" and m["test"]]
+        for model in results["models"]:
+            if model["role"] == "baseline":
+                continue
+            row = rows.setdefault(model["name"], [Entry("")] * len(joined))
+            row[column] = Entry(model["status"])
+            if model["test"]:
+                mean = model["test"][metric]["mean"]
+                ahead = len(_ahead(results, model, metric))
+                row[column] = Entry(f"{mean:.4f}; {ahead} of {len(baselines)}")
+        headers.append(f"{results['dataset']}, {metric_name(metric)}")
+    entries = [[Entry(name), *row] for name, row in rows.items()]
+    table = Table("Our models, and how many baselines are ahead", headers, entries, OVERVIEW_NOTES)
+    return "## Overview\n\n" + as_markdown([table])
+
+
+def _ahead(results: Mapping[str, Any], model: Mapping[str, Any], metric: str) -> list[str]:
+    """Names of the baselines with a higher mean, the best first."""
+    means = {
+        other["name"]: other["test"][metric]["mean"]
+        for other in results["models"]
+        if other["role"] == "baseline" and other["test"]
+    }
+    own = model["test"][metric]["mean"]
+    names = [name for name, mean in means.items() if mean > own]
+    return sorted(names, key=lambda name: -means[name])
 
 
 def _section(results: Mapping[str, Any]) -> str:
@@ -172,7 +209,7 @@ def _best(results: Mapping[str, Any], metric: str, role: str | None = None) -> s
 
 
 def _verdict(results: Mapping[str, Any]) -> list[str]:
-    """Plainly, who is ahead, metric by metric, and what failed."""
+    """Plainly, who is ahead, metric by metric and of which model, and what failed."""
     means = {model["name"]: model["test"] for model in results["models"]}
     lines = []
     for metric in results["significance"]["metrics"]:
@@ -186,6 +223,11 @@ def _verdict(results: Mapping[str, Any]) -> list[str]:
             f"- {metric_name(metric)}: the best model of ours, {candidate}, {told} the best "
             f"baseline, {baseline}, by {abs(difference):.4f}."
         )
+    metric = results["evaluation"]["valid_metric"]
+    for model in results["models"]:
+        if model["role"] != "baseline" and model["test"]:
+            names = ", ".join(_ahead(results, model, metric)) or "no baseline"
+            lines.append(f"- {metric_name(metric)}: ahead of {model['name']}: {names}.")
     lines += [
         f"- {model['name']}, seed {cell['seed']}, failed: {cell['error']}"
         for model in results["models"]

@@ -214,12 +214,17 @@ def test_reproduction_joins_files(results: dict[str, Any], tmp_path: Path) -> No
     assert "run Missing\n" in page
     assert "Low_1, falls short of the best baseline, EASE, by 0.1000." in page
     assert "| VBPR‡ | Paper, Table 1 | 0.9000 |  |" in page
+    assert "| Low_1 | 0.4100; 1 of 1 |" in page
+    assert "| Missing | not run |" in page
+    assert "- Recall@20: ahead of Low_1: EASE." in page
     write_reproduction(paths, tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()
     assert "not run" not in page
     assert "| Missing | untuned; 2 seeds | **0.6100 ± 0.0141** |" in page
     assert "| EASE | untuned; 2 seeds | 0.5100 ± 0.0141 |" in page
     assert "Missing, is ahead of the best baseline, EASE, by 0.1000." in page
+    assert "| Missing | 0.6100; 0 of 1 |" in page
+    assert "- Recall@20: ahead of Missing: no baseline." in page
 
 
 def test_reproduction_refuses_other_files(
