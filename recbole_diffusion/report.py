@@ -208,6 +208,8 @@ def format_result(result: dict[str, Any], places: int) -> str:
     ]
     for name, value in result["valid"].items():
         lines.append(f"{name:<14}{value:>12.{places}f}{result['test'][name]:>12.{places}f}")
-    lines += [f"{text:<30}{result[key]:>12{form}}" for key, text, form in COSTS if key in result]
+    for key, text, form in COSTS:
+        if key in result and (result[key] or key != "pretrain_seconds"):  # most models have none
+            lines.append(f"{text:<30}{result[key]:>12{form}}")
     lines.append(f"results: {result['run_folder']}")
     return "\n".join(lines)

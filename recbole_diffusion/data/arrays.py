@@ -35,7 +35,7 @@ def read_header(stream: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np
     except MALFORMED as error:
         raise ValueError(f"found a malformed header ({type(error).__name__})") from error
     if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded, expected numbers")
+        raise ValueError("Object arrays cannot be loaded, expected an array of numbers or of texts")
     if any(type(n) is not int or n < 0 for n in shape):
         raise ValueError(f"found the shape {shape}, expected whole numbers")
     found, expected = size - stream.tell(), int(np.prod(shape, dtype=object)) * dtype.itemsize

@@ -263,8 +263,8 @@ def _find_file(config: Any, name: str | None) -> Path:
     for path in places:
         if path.is_file():
             return path
-    found = " and ".join(str(path) for path in dict.fromkeys(places))
-    raise UserError(f"key `item_features`: file {name!r}: found no {found}, expected one of them")
+    missing = " and no ".join(str(path) for path in dict.fromkeys(places))
+    raise UserError(f"key `item_features`: file {name!r}: found no {missing}, expected it there")
 
 
 def _item_column(config: Any, column: str) -> FeatureTable:
