@@ -23,6 +23,16 @@ from recbole_diffusion.randomness import repeatable_operations, seed_everything
 HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError)
 # What a resumed or evaluated run may be given anew: where it runs and what it shows.
 KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu")
+# Settings that change no result: where a run is, what it shows, how evaluations are cut up.
+KEYS_WITHOUT_EFFECT = (
+    *KEYS_OF_PLACE,
+    "output_dir",
+    "metric_decimal_place",
+    "eval_memory_mb",
+    "eval_batch_users",
+    "log_wandb",
+    "wandb_project",
+)
 # What stands around the evaluation of the best epoch, given the run and its trainer.
 Recorder = Callable[[Any, Any], AbstractContextManager[None]]
 

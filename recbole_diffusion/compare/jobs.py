@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from recbole_diffusion.compare.plan import FAILURE, read_json
 from recbole_diffusion.files import written_whole
 
 MEMORY = "memory.json"
+TUNED = "tuned.json"
+# Holds the URL of the database of studies, which is written nowhere: it may hold a password.
+STORAGE_VARIABLE = "RECBOLE_DIFFUSION_TUNE_STORAGE"
 MEMORY_SHARE = 0.8
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WAIT_SECONDS = 0.1
@@ -30,12 +33,14 @@ class Job:
         kind: Jobs of one kind need about the same memory.
         folder: Where it works; ``job.json``, ``output.txt`` and ``failure.json`` lie there.
         task: What ``compare.worker`` is to do, as plain values.
+        variables: Of the process's environment, beside this one's.
     """
 
     name: str
     kind: str
     folder: Path
     task: dict[str, Any]
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,7 @@ def _start(job: Job, processes: int) -> "subprocess.Popen[bytes]":
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_environment(processes),
+            env={**_environment(processes), **job.variables},
             start_new_session=True,
         )
 

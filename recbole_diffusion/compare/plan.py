@@ -13,24 +13,13 @@ from recbole.utils.argument_list import dataset_arguments
 
 from recbole_diffusion import report
 from recbole_diffusion.compare.per_user import PER_USER, TRAIN_MASKED
-from recbole_diffusion.compare.request import Request
+from recbole_diffusion.compare.request import Request, search_space
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import find_property_file
-from recbole_diffusion.quick_start import KEYS_OF_PLACE
+from recbole_diffusion.quick_start import KEYS_WITHOUT_EFFECT
 
-# Settings that change no result: where a run is, what it shows, how evaluations are cut up.
-NO_MATTER = (
-    *KEYS_OF_PLACE,
-    "output_dir",
-    "metric_decimal_place",
-    "eval_memory_mb",
-    "eval_batch_users",
-    "log_diagnostics",
-    "log_wandb",
-    "wandb_project",
-)
 # Settings of the data beside RecBole's own list.
 DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio")
 SAME_FOR_ALL = ("eval_args", "metrics", "topk", "valid_metric", "train_noise_ratio")
@@ -112,7 +101,7 @@ def comparison_folder(request: Request) -> Path:
     Models, seeds, trials and protocols are left out, so that a later command adds to a folder.
     """
     files = [find_property_file(name).read_text(encoding="utf-8") for name in request.config_files]
-    shared = {k: v for k, v in request.shared.items() if k not in NO_MATTER}
+    shared = _with_effect(request.shared)
     digest = _digest([request.dataset, files, shared])
     return Path(request.options["output_dir"]) / f"{request.dataset}-{digest[:8]}"
 
@@ -206,12 +195,38 @@ def _cell(
 ) -> Cell:
     settings = {**config.settable(), "seed": seed}
     name = config.registration.key
-    matter = {key: value for key, value in settings.items() if key not in NO_MATTER}
-    data_hashes = [data.split_hash, data.data_hash]
-    key = _digest([name, matter, data_hashes, code_version(), selects_on_test])[:12]
+    key = _digest([name, _with_effect(settings), *_made_of(data), selects_on_test])[:12]
     suffix = "-on-test" if selects_on_test else ""
     path = folder / "runs" / f"{_as_file_name(label)}-seed{seed}-{key}{suffix}"
     return Cell(label, name, seed, settings, key, path.resolve(), selects_on_test)
+
+
+def search_folder(request: Request, label: str, config: Config, data: Data, folder: Path) -> Path:
+    """Where the search for a model's settings lies: named by all that its trials hang on.
+
+    Args:
+        request: What is asked for.
+        label: Of the model.
+        config: Its settings before the search.
+        data: That all share.
+        folder: Of the comparison.
+
+    Raises:
+        UserError: A bad search space.
+    """
+    space = search_space(config, request.overrides(label))
+    asked = [config.registration.key, _with_effect(config.settable()), space]
+    key = _digest([*asked, request.options["trial_minutes"], *_made_of(data)])[:12]
+    return folder / "tuning" / f"{_as_file_name(label)}-{key}"
+
+
+def _with_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in KEYS_WITHOUT_EFFECT}
+
+
+def _made_of(data: Data) -> list[str]:
+    """What results hang on beside settings."""
+    return [data.split_hash, data.data_hash, code_version()]
 
 
 def code_version() -> str:

@@ -1,12 +1,13 @@
 """What a comparison is asked for: the keys of the command, checked before anything runs."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 from recbole_diffusion.compare.protocol import Protocol, find_protocols
+from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError, expect, refusals_of
 from recbole_diffusion.property_files import properties_folder, read_properties
 from recbole_diffusion.quick_start import KEYS_OF_PLACE
@@ -213,6 +214,20 @@ def tuned_settings() -> Any:
     """
     with refusals_of("key `tune`: leave it out, or install what is missing", ImportError):
         return import_module("recbole_diffusion.tune.study").tuned_settings
+
+
+def search_space(config: Config, pinned: Iterable[str]) -> dict[str, Any]:
+    """The search space of a model as plain values, by key.
+
+    Args:
+        config: Its settings.
+        pinned: Keys that are not searched.
+
+    Raises:
+        UserError: A bad space.
+    """
+    space = import_module("recbole_diffusion.tune.space").read_space(config, pinned=pinned)
+    return {key: dimension.plain() for key, dimension in space.items()}
 
 
 def _yaml(value: Any) -> str:

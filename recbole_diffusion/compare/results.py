@@ -14,7 +14,7 @@ from recbole_diffusion.compare.per_user import (
     metric_names,
     write_frame,
 )
-from recbole_diffusion.compare.plan import FAILURE, Cell, Data, code_version, read_json
+from recbole_diffusion.compare.plan import Cell, Data, code_version
 from recbole_diffusion.compare.protocol import Protocol
 from recbole_diffusion.compare.quoted import quoted_rows
 from recbole_diffusion.compare.request import Request
@@ -46,6 +46,7 @@ def collect(
     data: Data,
     cells: Sequence[Cell],
     tuning: Mapping[str, Any],
+    failed_searches: Mapping[str, str],
     folder: Path,
 ) -> dict[str, Any]:
     """Gather what the finished cells hold; docs/compare.md describes the result.
@@ -56,11 +57,13 @@ def collect(
         data: That all cells share.
         cells: All of them, finished or not.
         tuning: What the search of each model found, by label; empty without one.
+        failed_searches: Why the search of a model failed, by label.
         folder: Of the comparison; ``per_user.parquet`` is written there.
     """
     config = next(iter(configs.values()))
     valid_metric = config["valid_metric"].lower()
-    frames = {cell: pd.read_parquet(cell.folder / PER_USER) for cell in cells if cell.is_finished}
+    known = [c for c in cells if c.is_finished and c.label not in failed_searches]
+    frames = {cell: pd.read_parquet(cell.folder / PER_USER) for cell in known}
     per_user = _together(frames)
     if len(per_user):
         write_frame(folder / PER_USER, per_user)
@@ -71,7 +74,8 @@ def collect(
         for label in request.models
     ]
     for model in models:
-        _tell_failed_search(model, folder)
+        if model["name"] in failed_searches:
+            _tell_failed_search(model, failed_searches[model["name"]])
     names = [model["name"] for model in models if model["test"]]
     return {
         "schema": SCHEMA,
@@ -280,13 +284,11 @@ def _cell_entry(request: Request, cell: Cell, is_finished: bool) -> dict[str, An
     return entry
 
 
-def _tell_failed_search(model: dict[str, Any], folder: Path) -> None:
-    """Give the cells that are not run, as their model's search failed, its reason."""
-    path = folder / "tuning" / model["name"] / FAILURE
-    if model["status"] == "not run" and path.is_file():
-        model["status"] = "failed"
-        for cell in model["cells"]:
-            cell["error"] = f"its search failed: {read_json(path)['error']}"
+def _tell_failed_search(model: dict[str, Any], reason: str) -> None:
+    """No number stands for a model that has no settings."""
+    model["status"] = "failed"
+    for cell in model["cells"]:
+        cell["error"] = f"its search failed: {reason}"
 
 
 def _best(models: Sequence[Mapping[str, Any]], measured: Sequence[str]) -> dict[str, str]:

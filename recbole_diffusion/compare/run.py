@@ -9,8 +9,17 @@ from typing import Any
 from recbole_diffusion import report
 from recbole_diffusion.analyze.report import write_report
 from recbole_diffusion.compare import tables
-from recbole_diffusion.compare.jobs import Job, Limits, Outcome, machine_memory_mb, run_jobs
+from recbole_diffusion.compare.jobs import (
+    STORAGE_VARIABLE,
+    TUNED,
+    Job,
+    Limits,
+    Outcome,
+    machine_memory_mb,
+    run_jobs,
+)
 from recbole_diffusion.compare.plan import (
+    FAILURE,
     Cell,
     Data,
     check_split,
@@ -19,6 +28,7 @@ from recbole_diffusion.compare.plan import (
     make_configs,
     read_data,
     read_json,
+    search_folder,
 )
 from recbole_diffusion.compare.protocol import check_modes
 from recbole_diffusion.compare.request import Request, read_request
@@ -71,7 +81,8 @@ class _Comparison:
     Attributes:
         request: What is asked for.
         folder: Where everything lies.
-        tuning: What ``tuned.json`` of each model holds, by label.
+        tuning: What the search of each model found, by label.
+        failed_searches: Why a search failed, by label.
     """
 
     def __init__(self, request: Request) -> None:
@@ -82,6 +93,7 @@ class _Comparison:
         memory = options["memory_mb"] or machine_memory_mb()
         self.limits = Limits(options["processes"], memory)
         self.tuning: dict[str, Any] = {}
+        self.failed_searches: dict[str, str] = {}
         self.configs = make_configs(request, self.cache, {})
         first = next(iter(self.configs.values()))
         tested_metrics(request, first)
@@ -132,7 +144,7 @@ class _Comparison:
             "config_files": list(request.config_files),
             "shared": request.shared,
             "own": request.own,
-            "options": request.options,
+            "options": {**request.options, "tune_storage": None},  # may hold a password
             "command": request.command(list(request.models), request.seeds),
             "data": data.as_dict(),
         }
@@ -140,34 +152,35 @@ class _Comparison:
 
     def _tune(self, log: Logger) -> None:
         """Search the settings of every model; one whose search failed is not run."""
-        options = self.request.options
-        jobs = []
-        for label, name in self.request.models.items():
-            folder = self.folder / "tuning" / label
-            task = {
-                "kind": "tune",
-                "modules": _modules(self.configs[label]),
-                "model": find_model(name).key,
-                "dataset": self.request.dataset,
-                "config_files": list(self.request.config_files),
-                "config_dict": self.request.overrides(label, output_dir=str(self.cache)),
-                "n_trials": options["tune"],
-                "minutes": options["tune_minutes"],
-                "trial_minutes": options["trial_minutes"],
-                "storage": options["tune_storage"],
-            }
-            if _tuned_for(folder, task) is None:
-                jobs.append(Job(f"search for {label}", f"tune {label}", folder, task))
-        self._run_jobs(log, jobs)
-        failed = [job.name for job in jobs if not (job.folder / "tuned.json").is_file()]
-        if len(failed) == len(self.request.models):
+        jobs = {label: self._search_job(label) for label in self.request.models}
+        self._run_jobs(log, [job for job in jobs.values() if _found(job) is None])
+        for label, job in jobs.items():
+            found = _found(job)
+            if found is None:
+                self.failed_searches[label] = read_json(job.folder / FAILURE)["error"]
+            else:
+                self.tuning[label] = found
+        if not self.tuning:
             raise UserError(f"every search failed: see output.txt in {self.folder / 'tuning'}")
-        for label in self.request.models:
-            path = self.folder / "tuning" / label / "tuned.json"
-            if path.is_file():
-                self.tuning[label] = read_json(path)["found"]
-        found = {label: entry["settings"] for label, entry in self.tuning.items()}
-        self.configs = make_configs(self.request, self.cache, found)
+        settings = {label: entry["settings"] for label, entry in self.tuning.items()}
+        self.configs = make_configs(self.request, self.cache, settings)
+
+    def _search_job(self, label: str) -> Job:
+        options, config = self.request.options, self.configs[label]
+        task = {
+            "kind": "tune",
+            "modules": _modules(config),
+            "model": find_model(self.request.models[label]).key,
+            "dataset": self.request.dataset,
+            "config_files": list(self.request.config_files),
+            "config_dict": self.request.overrides(label, output_dir=str(self.cache)),
+            "n_trials": options["tune"],
+            "minutes": options["tune_minutes"],
+            "trial_minutes": options["trial_minutes"],
+        }
+        folder = search_folder(self.request, label, config, self.data, self.folder)
+        storage = {STORAGE_VARIABLE: options["tune_storage"] or ""}
+        return Job(f"search for {label}", f"tune {label}", folder, task, storage)
 
     def _run_cells(self, log: Logger, cells: Sequence[Cell]) -> None:
         asked = any(protocol.masks_train_only for protocol in self.request.protocols)
@@ -177,7 +190,7 @@ class _Comparison:
             self.limits.measured(job)
             if cell.failure() and not self.request.options["retry_failed"]:
                 log.warning(f"{job.name} failed before, and --retry_failed=true runs it again")
-            elif self.request.options["tune"] and cell.label not in self.tuning:
+            elif cell.label in self.failed_searches:
                 log.warning(f"{job.name}: not run, as its search failed")
             elif cell.lacks(asked):
                 jobs.append(job)
@@ -211,7 +224,8 @@ class _Comparison:
 
     def _write(self, cells: Sequence[Cell]) -> dict[str, Any]:
         """Write ``results.json`` and the tables; gives the former."""
-        results = collect(self.request, self.configs, self.data, cells, self.tuning, self.folder)
+        searches = (self.tuning, self.failed_searches)
+        results = collect(self.request, self.configs, self.data, cells, *searches, self.folder)
         _write_json(self.folder / "results.json", results)
         made = tables.make_tables(results)
         texts = {
@@ -226,13 +240,13 @@ class _Comparison:
         return results
 
 
-def _tuned_for(folder: Path, task: Mapping[str, Any]) -> Any:
-    """What an earlier search for the same found; None without one."""
-    path = folder / "tuned.json"
+def _found(job: Job) -> Any:
+    """What an earlier job found that was asked for the same; None without one."""
+    path = job.folder / TUNED
     if not path.is_file():
         return None
     content = read_json(path)
-    return content["found"] if content["asked"] == dict(task) else None
+    return content["found"] if content["asked"] == job.task else None
 
 
 def _modules(config: Config) -> list[str]:

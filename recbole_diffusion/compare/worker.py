@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from recbole_diffusion.compare.jobs import MEMORY
+from recbole_diffusion.compare.jobs import MEMORY, STORAGE_VARIABLE, TUNED
 from recbole_diffusion.compare.per_user import (
     PER_USER,
     TRAIN_MASKED,
@@ -99,11 +99,11 @@ def tune_model(folder: Path, task: dict[str, Any]) -> None:
         minutes=task["minutes"],
         trial_minutes=task["trial_minutes"],
         folder=folder,
-        storage=task["storage"],
+        storage=os.environ[STORAGE_VARIABLE] or None,
     )
     # Less the folder: results are committed, and hold no paths of a machine.
     found = {name: value for name, value in vars(tuned).items() if name != "folder"}
-    _write(folder / "tuned.json", {"asked": task, "found": found})
+    _write(folder / TUNED, {"asked": task, "found": found})
 
 
 def _write(path: Path, content: Any) -> None:

@@ -12,7 +12,7 @@ from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.property_files import find_property_file, read_properties
-from recbole_diffusion.quick_start import KEYS_OF_PLACE
+from recbole_diffusion.quick_start import KEYS_OF_PLACE, KEYS_WITHOUT_EFFECT
 from recbole_diffusion.randomness import seed_everything
 from recbole_diffusion.tune.space import Space
 
@@ -77,7 +77,8 @@ class Task:
 
     def identity(self) -> dict[str, Any]:
         """All that must be equal for trials to stand in one study."""
-        kept = {k: v for k, v in self.config.settable().items() if k not in PLACE}
+        settings = self.config.settable().items()
+        kept = {key: value for key, value in settings if key not in KEYS_WITHOUT_EFFECT}
         return {
             "model": self.config.registration.key,
             "dataset": self.config.dataset,

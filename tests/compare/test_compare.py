@@ -42,6 +42,8 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / "failure.json").unlink(missing_ok=True)
         (job.folder / "job.json").write_text(json.dumps(job.task))
+        for name, value in job.variables.items():
+            monkeypatch.setenv(name, value)
         return _Ended(worker.main(job.folder))
 
     monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
@@ -264,6 +266,56 @@ def test_searched_settings_are_run(
     text = (folder_of(keys) / "table.txt").read_text()
     assert "3 trials and 7 minutes for each model" in text
     assert "EASE 3 trials in 0 min" in text
+
+
+def test_search_is_of_its_request_and_data(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier search found does not stand in for one that is refused, or of other keys."""
+
+    def search(model: str, dataset: str, files: Any, config_dict: Any, **given: Any) -> Found:
+        if given["n_trials"] == 4:
+            raise UserError("no trial has a result")
+        return Found({"reg_weight": 9.0}, given["n_trials"], 0.5, given["folder"])
+
+    monkeypatch.setattr(request, "tuned_settings", lambda: search)
+    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+    keys |= {"seeds": 1, "tune": 3}
+    models = "EASE,ItemKNN"
+    compare(models, "planted", config_dict=keys)
+    searches = ["search for EASE", "search for ItemKNN"]
+    assert in_process == [*searches, "EASE, seed 1", "ItemKNN, seed 1"]
+    in_process.clear()
+    compare(models, "planted", config_dict=keys)
+    assert in_process == []
+    compare(models, "planted", config_dict={**keys, "ItemKNN.shrink": 0.5})
+    assert in_process == ["search for ItemKNN", "ItemKNN, seed 1"]
+    in_process.clear()
+    compare(models, "planted", config_dict={**keys, "trial_minutes": 5.0})
+    assert in_process == searches
+    compare(models, "planted", config_dict={**keys, "train_noise_ratio": 0.1})
+    in_process.clear()
+    with pytest.raises(UserError, match="every search failed"):
+        compare(models, "planted", config_dict={**keys, "tune": 4})
+    assert in_process == searches
+
+
+def test_password_of_a_database_is_written_nowhere(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    def search(*arguments: Any, **options: Any) -> Found:
+        given.append(options["storage"])
+        return Found({}, 1, 0.5, options["folder"])
+
+    monkeypatch.setattr(request, "tuned_settings", lambda: search)
+    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+    url = "postgresql+psycopg://me:secret@host/studies"
+    compare("EASE", "planted", config_dict={**keys, "seeds": 1, "tune": 1, "tune_storage": url})
+    assert given == [url]
+    texts = [path.read_bytes() for path in folder_of(keys).rglob("*") if path.is_file()]
+    assert not any(b"secret" in text for text in texts)
 
 
 def test_missing_search_is_told(keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
