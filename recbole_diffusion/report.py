@@ -25,6 +25,7 @@ HANDLER_NAME = "recbole_diffusion"
 COSTS = (
     ("epochs_trained", "epochs trained", ",d"),
     ("parameters", "parameters", ",d"),
+    ("setup_seconds", "making the model, s", ".3f"),
     ("pretrain_seconds", "pre-training, s", ".3f"),
     ("train_seconds_per_epoch", "training, s an epoch", ".3f"),
     ("valid_seconds", "evaluation of validation, s", ".3f"),
@@ -209,7 +210,7 @@ def format_result(result: dict[str, Any], places: int) -> str:
     for name, value in result["valid"].items():
         lines.append(f"{name:<14}{value:>12.{places}f}{result['test'][name]:>12.{places}f}")
     for key, text, form in COSTS:
-        if key in result and (result[key] or key != "pretrain_seconds"):  # most models have none
+        if result.get(key) or key == "epochs_trained":  # most models have no pre-training
             lines.append(f"{text:<30}{result[key]:>12{form}}")
     lines.append(f"results: {result['run_folder']}")
     return "\n".join(lines)

@@ -174,7 +174,9 @@ def _plan(folder: Path) -> tuple[float, Any] | None:
         plan = json.loads(path.read_text(encoding="utf-8"))
         shared = dict(plan["shared"])
         ratio = float(shared.pop("train_noise_ratio", 0.0))
-        return ratio, (plan["dataset"], plan["config_files"], shared, plan["own"])
+        budget = [plan["options"][key] for key in ("tune", "tune_minutes", "trial_minutes")]
+        asked = (plan["dataset"], plan["config_files"], shared, plan["own"], plan["seeds"], budget)
+        return ratio, asked
 
 
 def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:

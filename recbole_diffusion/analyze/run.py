@@ -104,7 +104,7 @@ def _run_page(folder: Path, projection: str) -> tuple[str, list[Gallery]]:
         ("Seed", str(seed)),
         ("Epochs trained", str(result["epochs_trained"])),
         ("Training, seconds an epoch", f"{result['train_seconds_per_epoch']:.3g}"),
-        ("Parameters", f"{result['parameters']:,}"),
+        ("Parameters", "none" if result["parameters"] is None else f"{result['parameters']:,}"),
         ("Split", result["split_hash"]),
     ]
     sections = [

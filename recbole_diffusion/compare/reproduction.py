@@ -36,12 +36,13 @@ OVERVIEW_NOTES = [
     "The mean on test, and how many baselines have a higher one, of those that have run. The "
     "metric is the one that picks epochs."
 ]
-# Which of two rows of a model stands: the one that has more.
+# Which of two rows of a model stands: the one that has more, then the one that was tuned.
 WORTH = {"not run": 0, "failed": 1, "partial": 2, "finished": 3}
 
 
 def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -> None:
-    """Write the page; files of one data set are joined, the most finished row of a model stands.
+    """Write the page; files of one data set are joined, the most finished row of a model stands, of
+    equals the tuned one, then the one of the later file.
 
     Args:
         result_files: ``results.json`` of comparisons.
@@ -85,9 +86,13 @@ def _join(first: dict[str, Any], other: Mapping[str, Any], path: Path) -> None:
     models = {model["name"]: model for model in first["models"]}
     for model in other["models"]:
         known = models.get(model["name"])
-        if known is None or WORTH[model["status"]] >= WORTH[known["status"]]:
+        if known is None or _worth(model) >= _worth(known):
             models[model["name"]] = model
     first["models"] = list(models.values())
+
+
+def _worth(model: Mapping[str, Any]) -> tuple[int, bool]:
+    return WORTH[model["status"]], model["tuning"] is not None
 
 
 def _overview(joined: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,5 +1,6 @@
 """What a comparison is asked for: the keys of the command, checked before anything runs."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -168,8 +169,8 @@ def _check_type(key: str, value: Any, default: Any) -> None:
     is_sound = default is None and key not in TYPES or isinstance(value, kinds)
     is_flag = isinstance(value, bool) == isinstance(default, bool)
     expect(is_sound and is_flag, key, value, f"a value such as {default!r}")
-    if key in LEAST and value is not None and value < LEAST[key]:
-        raise UserError(f"key `{key}`: found {value}, expected at least {LEAST[key]}")
+    if key in LEAST and value is not None and not LEAST[key] <= value < math.inf:
+        raise UserError(f"key `{key}`: found {value}, expected a number of at least {LEAST[key]}")
 
 
 def _named_models(words: Any) -> dict[str, str]:

@@ -27,6 +27,7 @@ SCHEMA = "recbole_diffusion comparison 1"
 COSTS = (
     "train_seconds_per_epoch",
     "epochs_trained",
+    "setup_seconds",
     "pretrain_seconds",
     "valid_seconds",
     "test_seconds",
@@ -130,9 +131,11 @@ def tested_metrics(request: Request, config: Config) -> list[str]:
     """Names of the metrics to test.
 
     Raises:
-        UserError: One that is not measured.
+        UserError: One that is not measured for each user, or picks the epoch and is not.
     """
     asked, measured = request.options["tested_metrics"], metric_names(config)
+    metric = config["valid_metric"]
+    expect(metric.lower() in measured, "valid_metric", metric, f"one of {', '.join(measured)}")
     if asked is None:
         cutoff = config["valid_metric"].rpartition("@")[2]
         return [name for name in measured if name.rpartition("@")[2] == cutoff]
@@ -280,7 +283,7 @@ def _cell_entry(request: Request, cell: Cell, is_finished: bool) -> dict[str, An
     if is_finished:
         result = cell.result()
         kept = ("best_epoch", "split_hash", "valid", "test", *COSTS, "environment")
-        entry.update({name: result[name] for name in kept})
+        entry.update({name: result.get(name) for name in kept})
     return entry
 
 

@@ -18,6 +18,8 @@ METRIC_NAMES = {
 COST_COLUMNS = (
     ("train_seconds_per_epoch", "s an epoch", ".2f"),
     ("epochs_trained", "epochs", ".0f"),
+    ("setup_seconds", "s setup", ".2f"),
+    ("pretrain_seconds", "s pre-training", ".1f"),
     ("test_seconds", "s evaluation", ".2f"),
     ("parameters", "parameters", ",.0f"),
     ("peak_memory_mb", "peak MiB", ".0f"),
@@ -205,7 +207,10 @@ def _costs(results: Mapping[str, Any]) -> Table:
         for model in results["models"]
         if model["costs"]
     ]
-    notes = ["Peak MiB: of the GPU where one is used, else of the process."]
+    notes = [
+        "Setup makes the model, and solves those of RecBole that need no gradients; parameters are "
+        "what gradients train. Peak MiB: of the GPU where one is used, else of the process."
+    ]
     return Table("Costs", ["model", *(text for _, text, _ in COST_COLUMNS)], rows, notes)
 
 

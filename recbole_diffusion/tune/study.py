@@ -234,10 +234,12 @@ class Search:
         tables.write_tables(self.task, self.study)  # with what others have finished
 
     def _remove_leftovers(self) -> None:
-        """Folders of trials that were killed."""
-        trials = self.study.get_trials(deepcopy=False)
-        for folder in (self.task.folder / "trials").glob("*"):
-            if trials[int(folder.name)].state != TrialState.RUNNING:
+        """Folders of trials that were killed, or are of a study that is no more."""
+        folders = list((self.task.folder / "trials").glob("*"))  # first: others start trials
+        trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        running = {str(trial.number) for trial in trials}
+        for folder in folders:
+            if folder.name not in running:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _run_one(self) -> None:

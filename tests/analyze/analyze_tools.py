@@ -128,7 +128,7 @@ def results() -> dict[str, Any]:
     }
 
 
-def write_comparison(folder: Path, ratio: float | None = None) -> Path:
+def write_comparison(folder: Path, ratio: float | None = None, tune: int = 0) -> Path:
     """Results, plan and histories; no checkpoints. The last model has one epoch."""
     for number, name in enumerate(MODELS):
         for seed in SEEDS:
@@ -138,7 +138,11 @@ def write_comparison(folder: Path, ratio: float | None = None) -> Path:
                 level = 0.1 * (number + 1)
                 append_epoch(run, epoch(k, level, change_of_scores=0.5, change=0.2))
     shared = {} if ratio is None else {"train_noise_ratio": ratio}
-    plan = {"dataset": "toys", "config_files": [], "shared": shared, "own": {}}
+    options = {"tune": tune, "tune_minutes": 240.0, "trial_minutes": 8.0}
+    plan = {
+        "dataset": "toys", "config_files": [], "shared": shared, "own": {}, "seeds": list(SEEDS),
+        "options": options,
+    }  # fmt: skip
     (folder / "plan.json").write_text(json.dumps(plan))
     (folder / "results.json").write_text(json.dumps(results()))
     return folder

@@ -147,6 +147,7 @@ def test_page_asks_for_nothing(text: str, outline: Outline) -> None:
 
 def test_what_is_missing_says_why(tmp_path: Path) -> None:
     folder = write_comparison(tmp_path / "toys-1")
+    write_comparison(tmp_path / "toys-2", ratio=0.3, tune=5)  # differs in more than the ratio
     found = Outline(
         re.sub(
             r"<script>.*?</script>",

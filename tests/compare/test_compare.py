@@ -86,6 +86,8 @@ def test_whole_comparison(keys: dict[str, Any], in_process: list[str]) -> None:
             assert value["std"] == pytest.approx(seeds.std(), abs=1e-9)
             assert value["n"] == 2
     assert row(results, "EASE")["role"] == "baseline"
+    assert row(results, "EASE")["costs"]["parameters"]["mean"] is None  # solved, not trained
+    assert row(results, "BPR")["costs"]["parameters"]["mean"] % 64 == 0
     assert row(results, "DiffRec")["role"] == "candidate"
     assert results["best"]["recall@20"] == "EASE"
     tests = results["significance"]["comparisons"]
@@ -192,6 +194,15 @@ def test_second_command_in_the_folder_is_refused(
         (["--models=BPR", "--processes=0"], ["`processes`", "at least 1"]),
         (["--models=BPR", "--processes=two"], ["`processes`", "'two'"]),
         (["--models=BPR", "--memory_mb=-1"], ["`memory_mb`", "-1"]),
+        (["--models=BPR", "--tune_minutes=.inf"], ["`tune_minutes`", "inf"]),
+        (
+            [
+                "--models=BPR",
+                "--metrics=[AveragePopularity]",
+                "--valid_metric=AveragePopularity@20",
+            ],
+            ["`valid_metric`", "AveragePopularity@20", "one of"],
+        ),
         (["--models=BPR", "--alpha=2"], ["`alpha`", "between 0 and 1"]),
         (["--models=BPR", "--significance=anova"], ["`significance`", "wilcoxon"]),
         (["--models=BPR", "--baselines=EASE"], ["`baselines`", "'EASE'", "BPR"]),

@@ -40,7 +40,7 @@ def test_equals_scipy(per_user: pd.DataFrame, test: str) -> None:
         pair = (user_means(per_user, model, metric) for model in ("ours", "strong"))
         one, other = pair
         expected = (
-            stats.wilcoxon(one, other, zero_method="pratt", alternative="two-sided")
+            stats.wilcoxon(np.round(one - other, 9), zero_method="pratt", alternative="two-sided")
             if test == "wilcoxon"
             else stats.ttest_rel(one, other)
         )
@@ -53,6 +53,26 @@ def test_equals_scipy(per_user: pd.DataFrame, test: str) -> None:
     for entry in found:
         assert entry["p_holm"] == pytest.approx(min(expected_holm[entry["p"]], 1))
         assert entry["is_significant"] == (entry["p_holm"] < 0.05)
+
+
+def test_rounding_makes_no_ranks() -> None:
+    """Means over three seeds: thirds that are equal as fractions, and not as floats."""
+    ours, base = ([1, 1, 0], [0, 1, 1], [0, 0, 1], [1, 1, 1]), ([0.0] * 3, [1, 0, 0], [1, 1, 1])
+    values = {"ours": [*ours] * 9, "base": [*base, [1, 0, 1]] * 9}
+    rows = [
+        (model, seed, f"u{user:02d}", 0.1 * value)
+        for model, users in values.items()
+        for user, seeds in enumerate(users)
+        for seed, value in enumerate(seeds)
+    ]
+    per_user = pd.DataFrame(rows, columns=["model", "seed", "user_id", "recall@20"])
+    (entry,) = compare_to_best_baseline(
+        per_user, ["base"], ["ours"], ["recall@20"], "wilcoxon", 0.05
+    )
+    in_thirds = np.array([sum(a) - sum(b) for a, b in zip(*values.values(), strict=True)])
+    expected = stats.wilcoxon(in_thirds, zero_method="pratt")
+    assert entry["p"] == pytest.approx(expected.pvalue, rel=1e-12)
+    assert entry["statistic"] == expected.statistic
 
 
 def test_equal_models_do_not_differ(per_user: pd.DataFrame) -> None:

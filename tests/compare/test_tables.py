@@ -222,6 +222,13 @@ def test_reproduction_joins_files(results: dict[str, Any], tmp_path: Path) -> No
     assert "not run" not in page
     assert "| Missing | untuned; 2 seeds | **0.6100 ± 0.0141** |" in page
     assert "| EASE | untuned; 2 seeds | 0.5100 ± 0.0141 |" in page
+    tuning = {"trials": 3, "minutes": 1.0, "asked_trials": 3, "has_space": True}
+    results["models"][0]["tuning"] = tuning
+    later["models"] = [model("EASE", 0.7)]
+    for path, content in zip(paths, (results, later), strict=True):
+        path.write_text(json.dumps(content))
+    write_reproduction(paths, tmp_path / "tuned.md")
+    assert "| EASE | 3 trials" in (tmp_path / "tuned.md").read_text()
     assert "Missing, is ahead of the best baseline, EASE, by 0.1000." in page
     assert "| Missing | 0.6100; 0 of 1 |" in page
     assert "- Recall@20: ahead of Missing: no baseline." in page

@@ -325,6 +325,15 @@ def test_finished_search_is_left_as_it_is(tmp_path: Path, fake: Callable[..., Fa
     assert len(run.seen) == 6
 
 
+def test_folders_of_a_lost_study_are_removed(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
+    """A search that was killed, and then lost its journal, begins anew."""
+    fake()
+    left = tmp_path / "study" / "trials" / "3"
+    left.mkdir(parents=True)
+    assert search(tmp_path / "study", 2).trials == 2
+    assert not left.exists()
+
+
 def test_search_goes_on_with_more_trials(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
     fake()
     search(tmp_path / "at_once", 12)
