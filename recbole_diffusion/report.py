@@ -210,7 +210,9 @@ def format_result(result: dict[str, Any], places: int) -> str:
     for name, value in result["valid"].items():
         lines.append(f"{name:<14}{value:>12.{places}f}{result['test'][name]:>12.{places}f}")
     for key, text, form in COSTS:
-        if result.get(key) or key == "epochs_trained":  # most models have no pre-training
-            lines.append(f"{text:<30}{result[key]:>12{form}}")
+        value = result.get(key)
+        has_none = key == "pretrain_seconds" and not value
+        if value is not None and not has_none:
+            lines.append(f"{text:<30}{value:>12{form}}")
     lines.append(f"results: {result['run_folder']}")
     return "\n".join(lines)
