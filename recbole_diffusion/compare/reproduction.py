@@ -41,8 +41,9 @@ WORTH = {"not run": 0, "failed": 1, "partial": 2, "finished": 3}
 
 
 def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -> None:
-    """Write the page; files of one data set are joined, the most finished row of a model stands, of
-    equals the tuned one, then the one of the later file.
+    """Write the page; files of one data set are joined.
+
+    Of two rows of a model the more finished one stands, of equals the tuned one, then the later.
 
     Args:
         result_files: ``results.json`` of comparisons.
