@@ -101,16 +101,15 @@ def _overview(joined: Mapping[str, Mapping[str, Any]]) -> str:
     headers, rows = ["model"], dict[str, list[Entry]]()
     for column, results in enumerate(joined.values()):
         metric = results["evaluation"]["valid_metric"]
-        baselines = [m for m in results["models"] if m["role"] == "baseline" and m["test"]]
+        n_baselines = len(_means(results, metric, "baseline"))
         for model in results["models"]:
             if model["role"] == "baseline":
                 continue
-            row = rows.setdefault(model["name"], [Entry("")] * len(joined))
-            row[column] = Entry(model["status"])
+            text = model["status"]
             if model["test"]:
-                mean = model["test"][metric]["mean"]
-                ahead = len(_ahead(results, model, metric))
-                row[column] = Entry(f"{mean:.4f}; {ahead} of {len(baselines)}")
+                n_ahead = len(_ahead(results, model, metric))
+                text = f"{model['test'][metric]['mean']:.4f}; {n_ahead} of {n_baselines}"
+            rows.setdefault(model["name"], [Entry("")] * len(joined))[column] = Entry(text)
         headers.append(f"{results['dataset']}, {metric_name(metric)}")
     entries = [[Entry(name), *row] for name, row in rows.items()]
     table = Table("Our models, and how many baselines are ahead", headers, entries, OVERVIEW_NOTES)
@@ -119,13 +118,8 @@ def _overview(joined: Mapping[str, Mapping[str, Any]]) -> str:
 
 def _ahead(results: Mapping[str, Any], model: Mapping[str, Any], metric: str) -> list[str]:
     """Names of the baselines with a higher mean, the best first."""
-    means = {
-        other["name"]: other["test"][metric]["mean"]
-        for other in results["models"]
-        if other["role"] == "baseline" and other["test"]
-    }
-    own = model["test"][metric]["mean"]
-    names = [name for name, mean in means.items() if mean > own]
+    means = _means(results, metric, "baseline")
+    names = [name for name, mean in means.items() if mean > model["test"][metric]["mean"]]
     return sorted(names, key=lambda name: -means[name])
 
 
@@ -205,13 +199,17 @@ def _quotes(results: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
 
 
 def _best(results: Mapping[str, Any], metric: str, role: str | None = None) -> str | None:
-    known = [
-        model
+    means = _means(results, metric, role)
+    return max(means, key=lambda name: means[name]) if means else None
+
+
+def _means(results: Mapping[str, Any], metric: str, role: str | None = None) -> dict[str, float]:
+    """On test, of the models that have run, by name."""
+    return {
+        model["name"]: model["test"][metric]["mean"]
         for model in results["models"]
         if metric in model["test"] and role in (None, model["role"])
-    ]
-    means = {model["name"]: model["test"][metric]["mean"] for model in known}
-    return max(means, key=lambda name: means[name]) if means else None
+    }
 
 
 def _verdict(results: Mapping[str, Any]) -> list[str]:
