@@ -34,6 +34,7 @@ class Job:
         folder: Where it works; ``job.json``, ``output.txt`` and ``failure.json`` lie there.
         task: What ``compare.worker`` is to do, as plain values.
         variables: Of the process's environment, beside this one's.
+        then: Called when it has ended, however; gives the jobs to do next.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Job:
     folder: Path
     task: dict[str, Any]
     variables: Mapping[str, str] = field(default_factory=dict)
+    then: Callable[[], Sequence["Job"]] = tuple
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def run_jobs(
                 job, began = running.pop(process)
                 limits.measured(job)
                 on_end(Outcome(job, time.monotonic() - began, _error(job, process.returncode)))
+                waiting.extendleft(reversed(job.then()))
             time.sleep(WAIT_SECONDS)
     finally:
         for process in running:

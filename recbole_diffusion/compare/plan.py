@@ -106,27 +106,39 @@ def comparison_folder(request: Request) -> Path:
     return Path(request.options["output_dir"]) / f"{request.dataset}-{digest[:8]}"
 
 
-def make_configs(
-    request: Request, cache: Path, tuned: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Config]:
-    """The settings of each model, by label; the same evaluation for all.
+def make_config(
+    request: Request, label: str, cache: Path, tuned: Mapping[str, Any] | None = None
+) -> Config:
+    """The settings of one model.
 
     Args:
         request: What is asked for.
+        label: Of the model.
         cache: ``output_dir`` of the runs, whose ``cache`` they share.
-        tuned: Settings by label that a search found.
+        tuned: Settings that a search found.
 
     Raises:
-        UserError: What ``Config`` refuses, with the label, or evaluations that differ.
+        UserError: What ``Config`` refuses, with the label.
     """
-    configs = {}
-    for label, name in request.models.items():
-        place = {"output_dir": str(cache), "show_progress": False}
-        keys = {**request.overrides(label), **tuned.get(label, {}), **place}
-        try:
-            configs[label] = Config(name, request.dataset, request.config_files, keys)
-        except UserError as error:
-            raise UserError(f"{label}: {error}") from error
+    place = {"output_dir": str(cache), "show_progress": False}
+    keys = {**request.overrides(label), **(tuned or {}), **place}
+    try:
+        return Config(request.models[label], request.dataset, request.config_files, keys)
+    except UserError as error:
+        raise UserError(f"{label}: {error}") from error
+
+
+def make_configs(request: Request, cache: Path) -> dict[str, Config]:
+    """The settings of each model before any search, by label; the same evaluation for all.
+
+    Args:
+        request: What is asked for.
+        cache: As ``make_config`` has it.
+
+    Raises:
+        UserError: What ``make_config`` refuses, or evaluations that differ.
+    """
+    configs = {label: make_config(request, label, cache) for label in request.models}
     first = next(iter(configs))
     for label, config in configs.items():
         for key in SAME_FOR_ALL:

@@ -56,7 +56,7 @@ def collect(
         request: What was asked for.
         configs: Settings by label.
         data: That all cells share.
-        cells: All of them, finished or not.
+        cells: All of them, finished or not; none of a model whose search has not ended.
         tuning: What the search of each model found, by label; empty without one.
         failed_searches: Why the search of a model failed, by label.
         folder: Of the comparison; ``per_user.parquet`` is written there.
@@ -203,7 +203,7 @@ def _model(
 
 
 def _status(cells: Sequence[Cell], done: Sequence[Cell]) -> str:
-    if len(done) == len(cells):
+    if cells and len(done) == len(cells):
         return "finished"
     if done:
         return "partial"

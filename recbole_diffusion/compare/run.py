@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from recbole_diffusion.compare.plan import (
     check_split,
     comparison_folder,
     make_cells,
+    make_config,
     make_configs,
     read_data,
     read_json,
@@ -92,9 +94,11 @@ class _Comparison:
         options = request.options
         memory = options["memory_mb"] or machine_memory_mb()
         self.limits = Limits(options["processes"], memory)
+        self._is_tuned = options["tune"] > 0
+        self._needs_train_masked = any(p.masks_train_only for p in request.protocols)
         self.tuning: dict[str, Any] = {}
         self.failed_searches: dict[str, str] = {}
-        self.configs = make_configs(request, self.cache, {})
+        self.configs = make_configs(request, self.cache)
         first = next(iter(self.configs.values()))
         tested_metrics(request, first)
         check_modes(request.protocols, first["eval_args"])
@@ -106,15 +110,11 @@ class _Comparison:
         with sole_writer(self.folder / "run.log"), report.run_logger(self.folder, "info") as log:
             try:
                 self._tell_plan(log)
-                if self.request.options["tune"]:
-                    self._tune(log)
-                cells = make_cells(self.request, self.configs, self.data, self.folder)
-                check_split(cells, self.data)
-                self._run_cells(log, cells)
+                self._run_models(log)
             except KeyboardInterrupt:
                 log.critical("interrupted; the same command goes on")
                 raise
-            results = self._write(cells)
+            results = self._write()
             log.info(tables.as_text(tables.make_tables(results)).rstrip())
             log.info(f"results: {self.folder}")
             self._write_report(log)
@@ -150,22 +150,40 @@ class _Comparison:
         }
         _write_json(self.folder / "plan.json", plan)
 
-    def _tune(self, log: Logger) -> None:
-        """Search the settings of every model; one whose search failed is not run."""
-        jobs = {label: self._search_job(label) for label in self.request.models}
-        self._run_jobs(log, [job for job in jobs.values() if _found(job) is None])
-        for label, job in jobs.items():
-            found = _found(job)
-            if found is None:
-                self.failed_searches[label] = read_json(job.folder / FAILURE)["error"]
-            else:
-                self.tuning[label] = found
-        if not self.tuning:
+    def _run_models(self, log: Logger) -> None:
+        """Do what is missing; the tables grow model by model."""
+        jobs = [job for label in self.request.models for job in self._next_jobs(log, label)]
+        check_split(self._cells(), self.data)
+        self._write()
+        log.info(f"to do: {len(jobs)} {'runs and searches' if self._is_tuned else 'runs'}")
+        self._run_jobs(log, jobs)
+        if self._is_tuned and not self.tuning:
             raise UserError(f"every search failed: see output.txt in {self.folder / 'tuning'}")
-        settings = {label: entry["settings"] for label, entry in self.tuning.items()}
-        self.configs = make_configs(self.request, self.cache, settings)
+        check_split(self._cells(), self.data)
 
-    def _search_job(self, label: str) -> Job:
+    def _next_jobs(self, log: Logger, label: str) -> list[Job]:
+        """The search for a model's settings or, where these are known, the cells it lacks."""
+        if self._is_tuned:
+            search = self._search_job(log, label)
+            found = _found(search)
+            if found is None:
+                return [search]
+            self._take_settings(label, found)
+        return self._cell_jobs(log, label)
+
+    def _after_search(self, log: Logger, label: str, folder: Path) -> list[Job]:
+        if (folder / FAILURE).is_file():
+            self.failed_searches[label] = read_json(folder / FAILURE)["error"]
+            log.warning(f"{label}: not run, as its search failed")
+            return []
+        self._take_settings(label, read_json(folder / TUNED)["found"])
+        return self._cell_jobs(log, label)
+
+    def _take_settings(self, label: str, found: Mapping[str, Any]) -> None:
+        self.tuning[label] = found
+        self.configs[label] = make_config(self.request, label, self.cache, found["settings"])
+
+    def _search_job(self, log: Logger, label: str) -> Job:
         options, config = self.request.options, self.configs[label]
         task = {
             "kind": "tune",
@@ -180,26 +198,34 @@ class _Comparison:
         }
         folder = search_folder(self.request, label, config, self.data, self.folder)
         storage = {STORAGE_VARIABLE: options["tune_storage"] or ""}
-        return Job(f"search for {label}", f"tune {label}", folder, task, storage)
+        then = partial(self._after_search, log, label, folder)
+        return Job(f"search for {label}", f"tune {label}", folder, task, storage, then)
 
-    def _run_cells(self, log: Logger, cells: Sequence[Cell]) -> None:
-        asked = any(protocol.masks_train_only for protocol in self.request.protocols)
+    def _cell_jobs(self, log: Logger, label: str) -> list[Job]:
         jobs = []
-        for cell in cells:
-            job = self._cell_job(cell, asked)
+        for cell in self._cells(label):
+            job = self._cell_job(cell)
             self.limits.measured(job)
             if cell.failure() and not self.request.options["retry_failed"]:
                 log.warning(f"{job.name} failed before, and --retry_failed=true runs it again")
-            elif cell.label in self.failed_searches:
-                log.warning(f"{job.name}: not run, as its search failed")
-            elif cell.lacks(asked):
+            elif cell.lacks(self._needs_train_masked):
                 jobs.append(job)
-        log.info(f"{len(cells)} runs, {len(jobs)} of them to do")
-        self._write(cells)
-        self._run_jobs(log, jobs)
-        check_split(cells, self.data)
+        return jobs
 
-    def _cell_job(self, cell: Cell, with_train_masked: bool) -> Job:
+    def _after_cell(self, label: str) -> list[Job]:
+        """With the last cell of a model, its row is complete."""
+        cells = self._cells(label)
+        if all(cell.failure() or not cell.lacks(self._needs_train_masked) for cell in cells):
+            self._write()
+        return []
+
+    def _cells(self, label: str | None = None) -> list[Cell]:
+        """Of the models whose settings are known, or of one."""
+        known = {**self.tuning, **self.failed_searches} if self._is_tuned else self.configs
+        configs = {n: c for n, c in self.configs.items() if n in known and label in (None, n)}
+        return make_cells(self.request, configs, self.data, self.folder)
+
+    def _cell_job(self, cell: Cell) -> Job:
         task = {
             "kind": "cell",
             "modules": _modules(self.configs[cell.label]),
@@ -207,10 +233,12 @@ class _Comparison:
             "dataset": self.request.dataset,
             "settings": cell.settings,
             "selects_on_test": cell.selects_on_test,
-            "with_train_masked": with_train_masked,
+            "with_train_masked": self._needs_train_masked,
         }
         on_test = ", best epoch picked on test" if cell.selects_on_test else ""
-        return Job(f"{cell.label}, seed {cell.seed}{on_test}", cell.label, cell.folder, task)
+        then = partial(self._after_cell, cell.label)
+        name = f"{cell.label}, seed {cell.seed}{on_test}"
+        return Job(name, cell.label, cell.folder, task, then=then)
 
     def _run_jobs(self, log: Logger, jobs: Sequence[Job]) -> None:
         def told(outcome: Outcome) -> None:
@@ -222,10 +250,10 @@ class _Comparison:
 
         run_jobs(jobs, self.limits, lambda job: log.info(f"{job.name}: started"), told)
 
-    def _write(self, cells: Sequence[Cell]) -> dict[str, Any]:
+    def _write(self) -> dict[str, Any]:
         """Write ``results.json`` and the tables; gives the former."""
-        searches = (self.tuning, self.failed_searches)
-        results = collect(self.request, self.configs, self.data, cells, *searches, self.folder)
+        found = (self._cells(), self.tuning, self.failed_searches)
+        results = collect(self.request, self.configs, self.data, *found, self.folder)
         _write_json(self.folder / "results.json", results)
         made = tables.make_tables(results)
         texts = {

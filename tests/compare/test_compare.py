@@ -262,7 +262,7 @@ def test_searched_settings_are_run(
     monkeypatch.setattr(worker, "tuned_settings", lambda: search)
     keys |= {"seeds": 1, "tune": 3, "tune_minutes": 7.0}
     results = compare("EASE,Pop", "planted", config_dict=keys)
-    assert in_process == ["search for EASE", "search for Pop", "EASE, seed 1"]
+    assert in_process == ["search for EASE", "EASE, seed 1", "search for Pop"]
     assert [entry["model"] for entry in asked] == ["recbole.EASE", "recbole.Pop"]
     assert {(e["n_trials"], e["minutes"], e["trial_minutes"]) for e in asked} == {(3, 7.0, 8.0)}
     (cell,) = row(results, "EASE")["cells"]
@@ -277,6 +277,32 @@ def test_searched_settings_are_run(
     text = (folder_of(keys) / "table.txt").read_text()
     assert "3 trials and 7 minutes for each model" in text
     assert "EASE 3 trials in 0 min" in text
+
+
+def test_rows_are_written_model_by_model(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comparison that ends in the second search has all of the first model, and says the rest."""
+
+    def search(model: str, dataset: str, files: Any, config_dict: Any, **given: Any) -> Found:
+        if model == "recbole.ItemKNN":
+            raise KeyboardInterrupt
+        return Found({"reg_weight": 9.0}, 3, 0.5, given["folder"])
+
+    monkeypatch.setattr(request, "tuned_settings", lambda: search)
+    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+    keys |= {"seeds": 2}
+    compare("ItemKNN", "planted", config_dict=keys)  # untuned: no row of the search below
+    with pytest.raises(KeyboardInterrupt):
+        compare("EASE,ItemKNN", "planted", config_dict={**keys, "tune": 3})
+    results = json.loads((folder_of(keys) / "results.json").read_text())
+    assert row(results, "EASE")["status"] == "finished"
+    assert row(results, "EASE")["test"]["recall@20"]["n"] == 2
+    assert row(results, "ItemKNN")["status"] == "not run"
+    assert row(results, "ItemKNN")["test"] == {}
+    text = (folder_of(keys) / "table.txt").read_text()
+    assert f"ItemKNN is not run: {row(results, 'ItemKNN')['command']}" in text
+    assert "--tune=3" in row(results, "ItemKNN")["command"]
 
 
 def test_search_is_of_its_request_and_data(
@@ -295,7 +321,7 @@ def test_search_is_of_its_request_and_data(
     models = "EASE,ItemKNN"
     compare(models, "planted", config_dict=keys)
     searches = ["search for EASE", "search for ItemKNN"]
-    assert in_process == [*searches, "EASE, seed 1", "ItemKNN, seed 1"]
+    assert in_process == [searches[0], "EASE, seed 1", searches[1], "ItemKNN, seed 1"]
     in_process.clear()
     compare(models, "planted", config_dict=keys)
     assert in_process == []
