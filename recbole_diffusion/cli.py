@@ -85,13 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command-line words after the program's name; None reads ``sys.argv``.
 
     Returns:
-        0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
+        0 on success, 1 if a run of a comparison failed, 2 on bad input (one paragraph on stderr),
+        130 on Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     return exit_code(lambda: _obey(words))
 
 
-def _obey(words: list[str]) -> None:
+def _obey(words: list[str]) -> int | None:
     command = words.pop(0) if words and words[0] in COMMANDS else None
     if command in ARGUMENTS and words and not words[0].startswith("-"):
         words[0] = f"--{ARGUMENTS[command]}={words[0]}"
@@ -102,7 +103,9 @@ def _obey(words: list[str]) -> None:
     elif command is None:
         _run(keys)
     else:
-        import_module(COMMANDS[command]).main(keys)
+        code: int | None = import_module(COMMANDS[command]).main(keys)
+        return code
+    return None
 
 
 def _run(keys: dict[str, Any]) -> None:

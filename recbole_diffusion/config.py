@@ -79,6 +79,8 @@ class Config(HostConfig):
         check_values(final)
         feature_names(final)
         check_packages(self.registration, final)
+        if hasattr(self.model_class, "check_config"):
+            self.model_class.check_config(final)
         data_path = final["data_path"]
         final["data_path"] = ""
         with refusals_of("settings", ValueError, TypeError, RuntimeError, KeyError):

@@ -14,20 +14,22 @@ class UserError(ValueError):
     """
 
 
-def exit_code(command: Callable[[], object]) -> int:
+def exit_code(command: Callable[[], int | None]) -> int:
     """Run what a command line asks for.
 
+    Args:
+        command: Gives a code of its own, or None.
+
     Returns:
-        0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
+        That code, 0 for None, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
     """
     try:
-        command()
+        return command() or 0
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def expect(is_met: Any, key: str, found: Any, expected: str) -> None:

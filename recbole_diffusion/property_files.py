@@ -7,6 +7,7 @@ from typing import Any
 
 import recbole
 import yaml
+from yaml.constructor import ConstructorError
 
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.registry import Registration, find_model
@@ -16,7 +17,16 @@ HOST_PROPERTIES = HOST_FOLDER / "properties"
 
 
 class PropertyLoader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number, as RecBole's users write it."""
+    """Safe YAML in which 1e-3 is a number, as RecBole's users write it, and no key stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse what YAML forbids and PyYAML lets pass: the last of equal keys would win."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return super().construct_mapping(node, deep)
 
 
 PropertyLoader.add_implicit_resolver(
@@ -49,7 +59,8 @@ def read_properties(path: Path) -> dict[str, Any]:
         raise UserError(f"property file {path}: no such file")
     with refusals_of(f"property file {path} is not UTF-8 text", UnicodeDecodeError):
         text = path.read_text(encoding="utf-8")
-    content = parse_value(text, f"property file {path}") or {}
+    with refusals_of(f"property file {path} is not valid YAML", yaml.YAMLError, ValueError):
+        content = PropertyLoader(text).get_single_data() or {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(
             f"property file {path}: found {type(content).__name__}, expected keys and values"

@@ -416,6 +416,8 @@ def test_bad_yaml_is_refused_with_its_source(text: str) -> None:
     ("content", "words"),
     [
         (b"a: [1, 2\n", "not valid YAML"),
+        (b"epochs: 1\nseed: 2\nepochs: 3\n", "key 'epochs' twice.* line 3"),
+        (b"item_features:\n  a: {file: x}\n  a: {file: y}\n", "key 'a' twice.* line 3"),
         (b"- a\n- b\n", "found list, expected keys and values"),
         (b"just text\n", "found str, expected keys and values"),
         (b"1: a\n", "expected keys and values"),
@@ -648,4 +650,5 @@ def documented_nulls() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("model", "key"), documented_nulls())
 def test_documented_nulls_are_taken(planted, model, key):
-    assert make_config(planted, model, **{key: None})[key] is None
+    features = {"item_features": {"image": {"file": "image.npz"}}}  # DiffMM takes no set without
+    assert make_config(planted, model, **features, **{key: None})[key] is None

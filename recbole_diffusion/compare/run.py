@@ -68,13 +68,17 @@ def compare(
     return _Comparison(request).run()
 
 
-def main(keys: Mapping[str, Any]) -> None:
+def main(keys: Mapping[str, Any]) -> int:
     """The command line's way in: ``compare --models=A,B --dataset=D [--key=value ...]``.
 
     Args:
         keys: Of the command line.
+
+    Returns:
+        0 if every run is finished, 1 if one failed.
     """
-    compare(config_dict=keys)
+    results = compare(config_dict=keys)
+    return int(any(model["status"] != "finished" for model in results["models"]))
 
 
 class _Comparison:

@@ -291,10 +291,19 @@ def as_markdown(tables: Sequence[Table]) -> str:
         lines = [f"### {table.title}", "", _markdown_row(table.header)]
         lines.append(_markdown_row(["---", *["---:"] * (len(table.header) - 1)]))
         for row in table.rows:
-            texts = [(f"**{e.text}**" if e.is_best else e.text) + e.mark for e in row]
-            lines.append(_markdown_row([text.replace("|", "\\|") for text in texts]))
-        parts.append("\n".join([*lines, *(f"\n{note}" for note in table.notes)]))
+            lines.append(_markdown_row([_markdown_entry(entry) for entry in row]))
+        parts.append("\n".join([*lines, *(f"\n{_escaped(note)}" for note in table.notes)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_entry(entry: Entry) -> str:
+    text = _escaped(entry.text)
+    return (f"**{text}**" if entry.is_best else text) + _escaped(entry.mark)
+
+
+def _escaped(text: str) -> str:
+    """A star would begin a list or stress a word, and a bar end a cell."""
+    return text.replace("*", r"\*").replace("|", r"\|")
 
 
 def _markdown_row(words: Sequence[str]) -> str:

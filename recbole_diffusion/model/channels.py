@@ -163,12 +163,17 @@ def modality_names(config: Any, model: str, at_least_one: bool = False) -> list[
     Raises:
         UserError: A name without features, a name twice, or none where one is needed.
     """
+    names = check_modalities(config, at_least_one)
+    if config["modalities"] is None:
+        told = ", ".join(names) or "none"
+        getLogger().info(f"{model}: modalities {told} (key `modalities` is null)")
+    return names
+
+
+def check_modalities(config: Any, at_least_one: bool = False) -> list[str]:
+    """As ``modality_names``, without a line in the log."""
     known, names = feature_names(config), config["modalities"]
-    if names is None:
-        getLogger().info(
-            f"{model}: modalities {', '.join(known) or 'none'} (key `modalities` is null)"
-        )
-        names = known
+    names = known if names is None else names
     is_known = all(isinstance(name, str) and name in known for name in names)
     is_right = is_known and len(set(names)) == len(names) and (names or not at_least_one)
     rest = "at least one" if at_least_one else "[] for none"

@@ -23,7 +23,13 @@ from recbole_diffusion.data.graph import BipartiteGraph, interaction_graph, norm
 from recbole_diffusion.data.interactions import InteractionRows, interaction_matrix
 from recbole_diffusion.errors import expect
 from recbole_diffusion.model.base import EmbeddingRecommender
-from recbole_diffusion.model.channels import check_digests, choice, digest_of, modality_names
+from recbole_diffusion.model.channels import (
+    check_digests,
+    check_modalities,
+    choice,
+    digest_of,
+    modality_names,
+)
 from recbole_diffusion.model.generators import DiffusionGenerator, GraphAutoencoder, Signal
 from recbole_diffusion.model.layers import unit_rows
 from recbole_diffusion.model.loss import bpr_loss, unit_info_nce
@@ -44,6 +50,11 @@ class DiffMM(EmbeddingRecommender):
     train_loader = "interactions"
     # Terms of the loss in their order, as logs and figures call them.
     loss_names = ("BPR", "L2", "contrast")
+
+    @staticmethod
+    def check_config(config: Any) -> None:
+        """Called before data are read."""
+        check_modalities(config, at_least_one=True)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

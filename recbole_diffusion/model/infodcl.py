@@ -32,6 +32,12 @@ class InfoDCL(ChannelRecommender):
     # Terms of the loss in their order, as logs and figures call them.
     loss_names = ("BPR", "L2", "reconstruction", "contrast", "balance")
 
+    @staticmethod
+    def check_config(config: Any) -> None:
+        """Called before data are read."""
+        if config["use_diffusion"]:
+            check_channels(config, config["channels"])
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.temperature = config["temperature"]

@@ -33,7 +33,13 @@ from recbole_diffusion.diffusion import (
 )
 from recbole_diffusion.errors import expect, refusals_of
 from recbole_diffusion.model.base import RowRecommender
-from recbole_diffusion.model.channels import check_digests, choice, digest_of, modality_names
+from recbole_diffusion.model.channels import (
+    check_digests,
+    check_modalities,
+    choice,
+    digest_of,
+    modality_names,
+)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
@@ -68,6 +74,11 @@ class LD4MRec(RowRecommender):
     item_vectors: Tensor
     singular_values: Tensor
     step_table: Tensor
+
+    @staticmethod
+    def check_config(config: Any) -> None:
+        """Called before data are read."""
+        check_modalities(config)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

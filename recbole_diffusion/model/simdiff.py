@@ -50,6 +50,12 @@ class SimDiff(ChannelRecommender):
     # Terms of the loss in their order, as logs and figures call them.
     loss_names = ("BPR", "L2", "reconstruction", "balance")
 
+    @staticmethod
+    def check_config(config: Any) -> None:
+        """Called before data are read."""
+        if config["use_diffusion"] and config["latent"] != "noise":
+            check_channels(config, _channel_names(config))
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.use_diffusion = config["use_diffusion"]

@@ -135,6 +135,10 @@ def test_failed_run_does_not_sink_the_others(
     assert in_process == ["BPR, seed 1", "EASE, seed 1"]
     compare("BPR,EASE", "planted", config_dict={**keys, "retry_failed": True})
     assert in_process == ["BPR, seed 1", "EASE, seed 1", "BPR, seed 1"]
+    asked = {**keys, "dataset": "planted"}
+    assert run.main({**asked, "models": "BPR,EASE"}) == 1  # the exit code, for scripts
+    del asked["BPR.learning_rate"]
+    assert run.main({**asked, "models": "EASE"}) == 0
 
 
 def test_missing_cell_tells_its_command(
@@ -194,6 +198,13 @@ def test_second_command_in_the_folder_is_refused(
         (["--models=BPR", "--processes=0"], ["`processes`", "at least 1"]),
         (["--models=BPR", "--processes=two"], ["`processes`", "'two'"]),
         (["--models=BPR", "--memory_mb=-1"], ["`memory_mb`", "-1"]),
+        (
+            ["--models=EASE,DiffMM", "--DiffMM.modalities=[nothing]"],
+            ["DiffMM", "`modalities`", "nothing", "`item_features`"],
+        ),
+        (["--models=SimDiff", "--SimDiff.channels=[nothing]"], ["`channels`", "nothing"]),
+        (["--models=InfoDCL", "--InfoDCL.channels=[nothing]"], ["`channels`", "nothing"]),
+        (["--models=LD4MRec", "--LD4MRec.modalities=[nothing]"], ["`modalities`", "nothing"]),
         (["--models=BPR", "--tune_minutes=.inf"], ["`tune_minutes`", "inf"]),
         (
             [

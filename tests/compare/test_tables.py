@@ -83,6 +83,7 @@ def test_markdown_and_latex(results: dict[str, Any]) -> None:
     markdown = as_markdown(tables)
     assert "| EASE | **0.5100 ± 0.0141** | **0.5100 ± 0.0141** |" in markdown
     assert "| VBPR (Paper, Table 1)‡ | 0.9000 |  |" in markdown
+    assert "\n\\* better, † worse than the best baseline" in markdown  # a star, not a list
     latex = as_latex(tables)
     assert r"EASE & \textbf{0.5100 $\pm$ 0.0141}" in latex
     assert r"Low\_1 & 0.4100 $\pm$ 0.0141$^{\dagger}$ &" in latex
