@@ -151,11 +151,12 @@ class RunTrainer:
         seconds = time.perf_counter() - start
         self.train_seconds += seconds
         self.epochs_trained += 1
-        means = format_losses(losses, len(train_data))
-        self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {means} [{seconds:.2f} s]"
+        means = mean_losses(self.model, losses, len(train_data))
+        told = format_losses(means)
+        self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {told} [{seconds:.2f} s]"
         self._record = {
             "epoch": epoch_idx,
-            **mean_losses(self.model, losses, len(train_data)),
+            **means,
             "train_seconds": seconds,
             "valid": None,
             "valid_seconds": None,

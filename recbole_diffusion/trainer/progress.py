@@ -1,6 +1,6 @@
 """What a trainer tells of an epoch: the bar, the losses, and which scores are sampled."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -35,12 +35,10 @@ class BatchBar:
         return getattr(self._loader, name)
 
 
-def format_losses(losses: Any, n_batches: int) -> str:
-    """Mean over batches: the sum, then its terms when the model gives several."""
-    if not isinstance(losses, tuple):
-        return f"{losses / n_batches:.4f}"
-    terms = [term / n_batches for term in losses]
-    return f"{sum(terms):.4f} ({' + '.join(f'{term:.4g}' for term in terms)})"
+def format_losses(means: Mapping[str, Any]) -> str:
+    """What ``mean_losses`` gives: the sum, then its terms by name where there are several."""
+    terms = " + ".join(f"{name} {term:.4g}" for name, term in means["terms"].items())
+    return f"{means['loss']:.4f}" + (f" ({terms})" if terms else "")
 
 
 def mean_losses(model: Any, losses: Any, n_batches: int) -> dict[str, Any]:
