@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(lambda: _obey(words))
 
 
-def _obey(words: list[str]) -> int | None:
+def _obey(words: list[str]) -> None:
     command = words.pop(0) if words and words[0] in COMMANDS else None
     if command in ARGUMENTS and words and not words[0].startswith("-"):
         words[0] = f"--{ARGUMENTS[command]}={words[0]}"
@@ -103,9 +103,7 @@ def _obey(words: list[str]) -> int | None:
     elif command is None:
         _run(keys)
     else:
-        code: int | None = import_module(COMMANDS[command]).main(keys)
-        return code
-    return None
+        import_module(COMMANDS[command]).main(keys)
 
 
 def _run(keys: dict[str, Any]) -> None:

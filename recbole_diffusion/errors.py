@@ -14,22 +14,26 @@ class UserError(ValueError):
     """
 
 
-def exit_code(command: Callable[[], int | None]) -> int:
+class RunsFailed(Exception):
+    """Some runs of a comparison failed, which has told of them; the exit code is 1."""
+
+
+def exit_code(command: Callable[[], object]) -> int:
     """Run what a command line asks for.
 
-    Args:
-        command: Gives a code of its own, or None.
-
     Returns:
-        That code, 0 for None, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
+        0 on success, 1 if runs failed, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
     """
     try:
-        return command() or 0
+        command()
+    except RunsFailed:
+        return 1
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     except KeyboardInterrupt:
         return 130
+    return 0
 
 
 def expect(is_met: Any, key: str, found: Any, expected: str) -> None:

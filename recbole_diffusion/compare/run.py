@@ -36,7 +36,7 @@ from recbole_diffusion.compare.protocol import check_modes
 from recbole_diffusion.compare.request import Request, read_request
 from recbole_diffusion.compare.results import WARNING_ON_TEST, collect, tested_metrics
 from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import RunsFailed, UserError
 from recbole_diffusion.files import sole_writer, written_whole
 from recbole_diffusion.registry import find_model
 
@@ -68,17 +68,18 @@ def compare(
     return _Comparison(request).run()
 
 
-def main(keys: Mapping[str, Any]) -> int:
+def main(keys: Mapping[str, Any]) -> None:
     """The command line's way in: ``compare --models=A,B --dataset=D [--key=value ...]``.
 
     Args:
         keys: Of the command line.
 
-    Returns:
-        0 if every run is finished, 1 if one failed.
+    Raises:
+        RunsFailed: After all that could be run and written.
     """
     results = compare(config_dict=keys)
-    return int(any(model["status"] != "finished" for model in results["models"]))
+    if any(model["status"] != "finished" for model in results["models"]):
+        raise RunsFailed
 
 
 class _Comparison:
