@@ -21,11 +21,12 @@ class PropertyLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse what YAML forbids and PyYAML lets pass: the last of equal keys would win."""
-        seen = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []  # else refused below
+        seen: set[str] = set()
+        for key in (key for key, _ in pairs if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
                 raise ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
-            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 

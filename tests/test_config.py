@@ -403,7 +403,15 @@ def test_values_are_yaml_and_never_code(text: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[1, 2", "a: b: c", "!!python/object/apply:os.getcwd []", "2020-13-45", "!!int x", "@a"],
+    [
+        "[1, 2",
+        "a: b: c",
+        "!!python/object/apply:os.getcwd []",
+        "2020-13-45",
+        "!!int x",
+        "@a",
+        "!!map [1]",
+    ],
 )
 def test_bad_yaml_is_refused_with_its_source(text: str) -> None:
     with pytest.raises(UserError, match="^command line: --x: found ") as error:

@@ -107,7 +107,7 @@ def run_jobs(
     When this process ends, however it ends, so do those that it started.
 
     Args:
-        jobs: In the order in which they start where they may.
+        jobs: In the order in which they start where they may; what follows one comes first.
         limits: Learns the peaks of memory.
         on_start: Told of each job that starts.
         on_end: Told of each job that ends.
