@@ -503,7 +503,7 @@ def test_pre_training_needs_negatives(planted: dict[str, Any]) -> None:
 def test_published_settings_are_keys_of_the_model(planted: dict[str, Any], model: str) -> None:
     defaults = read_properties(properties_folder() / "model" / f"{model}.yaml")
     files = list((properties_folder() / "model_on_dataset" / model).iterdir())
-    assert len(files) == {"LDiffRec": 6, "LTDiffRec": 2}[model]
+    assert len(files) == {"LDiffRec": 6, "LTDiffRec": 3}[model]
     for path in files:
         settings = read_properties(path)
         assert settings.keys() <= defaults.keys()
