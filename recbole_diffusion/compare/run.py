@@ -182,7 +182,8 @@ class _Comparison:
             log.warning(f"{label}: not run, as its search failed")
             return []
         self._take_settings(label, read_json(folder / TUNED)["found"])
-        return self._cell_jobs(log, label)
+        # Without runs to do, as after a search of more minutes, no run ends that writes the row.
+        return self._cell_jobs(log, label) or self._after_cell(label)
 
     def _take_settings(self, label: str, found: Mapping[str, Any]) -> None:
         self.tuning[label] = found

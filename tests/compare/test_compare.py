@@ -317,6 +317,29 @@ def test_rows_are_written_model_by_model(
     assert "--tune=3" in row(results, "ItemKNN")["command"]
 
 
+def test_row_whose_runs_are_done_is_written_after_its_search(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search of other minutes that finds the same settings leaves no run to wait for."""
+
+    def search(model: str, dataset: str, files: Any, config_dict: Any, **given: Any) -> Found:
+        if model == "recbole.ItemKNN":
+            raise KeyboardInterrupt
+        return Found({"reg_weight": 9.0}, 3, 0.5, given["folder"])
+
+    monkeypatch.setattr(request, "tuned_settings", lambda: search)
+    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+    keys |= {"seeds": 1, "tune": 3}
+    for minutes in (7.0, 8.0):
+        in_process.clear()
+        with pytest.raises(KeyboardInterrupt):
+            compare("EASE,ItemKNN", "planted", config_dict={**keys, "tune_minutes": minutes})
+    assert in_process == ["search for EASE", "search for ItemKNN"]
+    results = json.loads((folder_of(keys) / "results.json").read_text())
+    assert "--tune_minutes=8" in row(results, "EASE")["command"]
+    assert row(results, "EASE")["status"] == "finished"
+
+
 def test_search_is_of_its_request_and_data(
     keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
