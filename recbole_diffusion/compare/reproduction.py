@@ -44,6 +44,7 @@ def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -
     """Write the page; files of one data set are joined.
 
     Of two rows of a model the more finished one stands, of equals the tuned one, then the later.
+    Baselines come first, each kind in the files' order.
 
     Args:
         result_files: ``results.json`` of comparisons.
@@ -60,6 +61,8 @@ def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -
             _join(joined[name], results, path)
         else:
             joined[name] = results
+    for results in joined.values():
+        results["models"].sort(key=lambda model: model["role"] != "baseline")
     sections = [HEAD, _overview(joined), *(_section(results) for results in joined.values())]
     with written_whole(target) as stream:
         stream.write("\n".join(sections).encode())

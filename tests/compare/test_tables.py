@@ -235,6 +235,15 @@ def test_reproduction_joins_files(results: dict[str, Any], tmp_path: Path) -> No
     assert "- Recall@20: ahead of Missing: no baseline." in page
 
 
+def test_reproduction_has_baselines_first(results: dict[str, Any], tmp_path: Path) -> None:
+    results["models"] = [model(name, 0.5) for name in ("Low_1", "EASE", "Missing")]
+    (tmp_path / "one.json").write_text(json.dumps(results))
+    write_reproduction([tmp_path / "one.json"], tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    rows = [line.split(" ")[1] for line in page.splitlines() if "untuned; 2 seeds" in line]
+    assert rows == ["EASE", "Low_1", "Missing"]
+
+
 def test_reproduction_refuses_other_files(
     results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
