@@ -31,10 +31,16 @@ Written by `python -m recbole_diffusion.compare.reproduction` from the committed
 comparisons; not edited by hand. Best epochs and settings are picked on validation, every number
 is on test, and each data set has one split. Rows with ‡ stand as the paper reports them; where a
 paper's code picks the best epoch on test, its note says so.
+
+A row marked `untuned` was not searched here: it has the settings of its property files and of
+its command. A search ends with the trials or the minutes that its command gives, whichever is
+first, and a trial is stopped after 8 minutes unless it gives other `--trial_minutes`. A name that
+is no model's is made in its command. [dataset_atomic/README.md](../dataset_atomic/README.md) says
+how the data are obtained.
 """
 OVERVIEW_NOTES = [
     "The mean on test, and how many baselines have a higher one, of those that have run. The "
-    "metric is the one that picks epochs."
+    "metric is the one that picks epochs. An empty cell: not asked for there."
 ]
 # Which of two rows of a model stands: the one that has more, then the one that was tuned.
 WORTH = {"not run": 0, "failed": 1, "partial": 2, "finished": 3}
