@@ -259,6 +259,23 @@ class Found:
     folder: Path
 
 
+def use_search(monkeypatch: pytest.MonkeyPatch, search: Callable[..., Found]) -> None:
+    monkeypatch.setattr(request, "tuned_settings", lambda: search)
+    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+
+
+@pytest.fixture
+def interrupted_at_item_knn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every search finds the same, but the one for ItemKNN, in which the user stops the command."""
+
+    def search(model: str, dataset: str, files: Any, config_dict: Any, **given: Any) -> Found:
+        if model == "recbole.ItemKNN":
+            raise KeyboardInterrupt
+        return Found({"reg_weight": 9.0}, 3, 0.5, given["folder"])
+
+    use_search(monkeypatch, search)
+
+
 def test_searched_settings_are_run(
     keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,8 +287,7 @@ def test_searched_settings_are_run(
             raise UserError("no trial has a result")
         return Found({"reg_weight": 9.0}, 3, 0.5, given["folder"])
 
-    monkeypatch.setattr(request, "tuned_settings", lambda: search)
-    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+    use_search(monkeypatch, search)
     keys |= {"seeds": 1, "tune": 3, "tune_minutes": 7.0}
     results = compare("EASE,Pop", "planted", config_dict=keys)
     assert in_process == ["search for EASE", "EASE, seed 1", "search for Pop"]
@@ -291,18 +307,9 @@ def test_searched_settings_are_run(
     assert "EASE 3 trials in 0 min" in text
 
 
-def test_rows_are_written_model_by_model(
-    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("interrupted_at_item_knn")
+def test_rows_are_written_model_by_model(keys: dict[str, Any], in_process: list[str]) -> None:
     """A comparison that ends in the second search has all of the first model, and says the rest."""
-
-    def search(model: str, dataset: str, files: Any, config_dict: Any, **given: Any) -> Found:
-        if model == "recbole.ItemKNN":
-            raise KeyboardInterrupt
-        return Found({"reg_weight": 9.0}, 3, 0.5, given["folder"])
-
-    monkeypatch.setattr(request, "tuned_settings", lambda: search)
-    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
     keys |= {"seeds": 2}
     compare("ItemKNN", "planted", config_dict=keys)  # untuned: no row of the search below
     with pytest.raises(KeyboardInterrupt):
@@ -317,18 +324,11 @@ def test_rows_are_written_model_by_model(
     assert "--tune=3" in row(results, "ItemKNN")["command"]
 
 
+@pytest.mark.usefixtures("interrupted_at_item_knn")
 def test_row_whose_runs_are_done_is_written_after_its_search(
-    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+    keys: dict[str, Any], in_process: list[str]
 ) -> None:
     """A search of other minutes that finds the same settings leaves no run to wait for."""
-
-    def search(model: str, dataset: str, files: Any, config_dict: Any, **given: Any) -> Found:
-        if model == "recbole.ItemKNN":
-            raise KeyboardInterrupt
-        return Found({"reg_weight": 9.0}, 3, 0.5, given["folder"])
-
-    monkeypatch.setattr(request, "tuned_settings", lambda: search)
-    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
     keys |= {"seeds": 1, "tune": 3}
     for minutes in (7.0, 8.0):
         in_process.clear()
@@ -350,8 +350,7 @@ def test_search_is_of_its_request_and_data(
             raise UserError("no trial has a result")
         return Found({"reg_weight": 9.0}, given["n_trials"], 0.5, given["folder"])
 
-    monkeypatch.setattr(request, "tuned_settings", lambda: search)
-    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+    use_search(monkeypatch, search)
     keys |= {"seeds": 1, "tune": 3}
     models = "EASE,ItemKNN"
     compare(models, "planted", config_dict=keys)
@@ -381,8 +380,7 @@ def test_password_of_a_database_is_written_nowhere(
         given.append(options["storage"])
         return Found({}, 1, 0.5, options["folder"])
 
-    monkeypatch.setattr(request, "tuned_settings", lambda: search)
-    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
+    use_search(monkeypatch, search)
     url = "postgresql+psycopg://me:secret@host/studies"
     compare("EASE", "planted", config_dict={**keys, "seeds": 1, "tune": 1, "tune_storage": url})
     assert given == [url]
