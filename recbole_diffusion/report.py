@@ -117,6 +117,7 @@ def run_logger(
     """The root logger, which RecBole uses, writing to the console and to ``folder/run.log``.
 
     Handlers are removed at the end, so that a second run in the process has a log of its own.
+    Within another one's this one alone writes: a run that a comparison loads is no part of its log.
 
     Args:
         folder: The run's; None writes no file.
@@ -124,12 +125,16 @@ def run_logger(
         earlier: Messages that only the file still lacks.
     """
     logger = logging.getLogger()
-    before = logger.level
+    before, outer = logger.level, [h for h in logger.handlers if h.get_name() == HANDLER_NAME]
     console = _Console()
     console.setFormatter(_PlainFormatter("%(message)s"))
     handlers = [console] if folder is None else [_log_file(folder), console]
     logger.setLevel(level.upper())
+    for handler in outer:
+        logger.removeHandler(handler)
     for handler in handlers:
+        # RecBole finds the run's folder through the one of its file.
+        handler.set_name(HANDLER_NAME)
         logger.addHandler(handler)
     for record in earlier if folder is not None else ():
         handlers[0].handle(record)
@@ -140,13 +145,13 @@ def run_logger(
         for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
+        for handler in outer:
+            logger.addHandler(handler)
 
 
 def _log_file(folder: Path) -> logging.Handler:
     handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
     handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
-    # RecBole finds the run's folder through this handler.
-    handler.set_name(HANDLER_NAME)
     return handler
 
 

@@ -226,6 +226,24 @@ def test_runs_of_one_process_have_logs_of_their_own(planted: dict[str, Any]) -> 
     assert all(tensorboards)
 
 
+def test_run_loaded_within_another_log_is_no_part_of_it(
+    planted: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As a comparison's report does: nothing joins its folder, and no message is told twice."""
+    loaded, folder = run(planted, "DiffRec", epochs=1), tmp_path / "comparison"
+    folder.mkdir()
+    capsys.readouterr()
+    with report.run_logger(folder, "info") as log:
+        quick_start.load_run(loaded["run_folder"], {"state": "error"})
+        with report.run_logger(None, "info"):
+            log.info("of the run")
+        log.info("of the comparison")
+    assert capsys.readouterr().out.splitlines() == ["of the run", "of the comparison"]
+    assert [path.name for path in folder.iterdir()] == ["run.log"]
+    lines = (folder / "run.log").read_text().splitlines()
+    assert [line.split(" INFO ")[1] for line in lines] == ["of the comparison"]
+
+
 def test_run_leaves_no_thread_behind(planted: dict[str, Any]) -> None:
     run(planted, "Pop")
     before = threading.active_count()
