@@ -160,7 +160,7 @@ class _Comparison:
         jobs = [job for label in self.request.models for job in self._next_jobs(log, label)]
         check_split(self._cells(), self.data)
         self._write()
-        log.info(f"to do: {len(jobs)} {'runs and searches' if self._is_tuned else 'runs'}")
+        log.info(f"{'runs and searches' if self._is_tuned else 'runs'} to do: {len(jobs)}")
         self._run_jobs(log, jobs)
         if self._is_tuned and not self.tuning:
             raise UserError(f"every search failed: see output.txt in {self.folder / 'tuning'}")
