@@ -35,8 +35,8 @@ paper's code picks the best epoch on test, its note says so.
 A row marked `untuned` was not searched here: it has the settings of its property files and of
 its command. A search ends with the trials or the minutes that its command gives, whichever is
 first, and a trial is stopped after 8 minutes unless it gives other `--trial_minutes`. A name that
-is no model's is made in its command. [dataset_atomic/README.md](../dataset_atomic/README.md) says
-how the data are obtained.
+is no model's is made in its command. Runs are on a CPU where no other device is named.
+[dataset_atomic/README.md](../dataset_atomic/README.md) says how the data are obtained.
 """
 OVERVIEW_NOTES = [
     "The mean on test, and how many baselines have a higher one, of those that have run. The "
@@ -194,7 +194,15 @@ def _own_row(
 def _settings(model: Mapping[str, Any]) -> str:
     done = max(value["n"] for value in model["test"].values())
     seeds = f"{done} seed{'s' if done > 1 else ''}"
-    return f"{search_text(model['tuning']) if model['tuning'] else 'untuned'}; {seeds}"
+    search = search_text(model["tuning"]) if model["tuning"] else "untuned"
+    return "; ".join([search, seeds, *_accelerators(model)])
+
+
+def _accelerators(model: Mapping[str, Any]) -> list[str]:
+    """Devices of a model's runs that are no CPU; files of older versions do not tell devices."""
+    environments = [cell.get("environment") or {} for cell in model["cells"]]
+    devices = {environment.get("device", "cpu") for environment in environments}
+    return sorted(device for device in devices if not device.startswith("cpu"))
 
 
 def _quoted_row(row: Mapping[str, Any], metrics: Sequence[str]) -> list[Entry]:

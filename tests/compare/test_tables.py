@@ -244,6 +244,18 @@ def test_reproduction_has_baselines_first(results: dict[str, Any], tmp_path: Pat
     assert rows == ["EASE", "Low_1", "Missing"]
 
 
+def test_reproduction_names_accelerators(results: dict[str, Any], tmp_path: Path) -> None:
+    ease, other = results["models"][0], results["models"][1]
+    ease["cells"][0]["environment"] = {"device": "cuda Test GPU"}
+    other["cells"][0]["environment"] = {"device": "cpu x86_64"}
+    (tmp_path / "one.json").write_text(json.dumps(results))
+    write_reproduction([tmp_path / "one.json"], tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert f"| {ease['name']} | untuned; 2 seeds; cuda Test GPU |" in page
+    assert page.count("cuda Test GPU") == 1
+    assert "x86_64" not in page
+
+
 def test_reproduction_refuses_other_files(
     results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
