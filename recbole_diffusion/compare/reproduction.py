@@ -199,9 +199,8 @@ def _settings(model: Mapping[str, Any]) -> str:
 
 
 def _accelerators(model: Mapping[str, Any]) -> list[str]:
-    """Devices of a model's runs that are no CPU; files of older versions do not tell devices."""
-    environments = [cell.get("environment") or {} for cell in model["cells"]]
-    devices = {environment.get("device", "cpu") for environment in environments}
+    """Devices of a model's runs that are no CPU; cells that have not run have no environment."""
+    devices = {cell["environment"]["device"] for cell in model["cells"] if "environment" in cell}
     return sorted(device for device in devices if not device.startswith("cpu"))
 
 
