@@ -39,6 +39,7 @@ setup(
         "pyyaml>=6.0",
         "tensorboard>=2.5",
         "tqdm>=4.48",
+        "filelock>=4.0",  # locks that also hold where a file system has none
     ],
     extras_require={
         "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "types-PyYAML"],

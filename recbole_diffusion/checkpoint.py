@@ -1,5 +1,6 @@
 """Checkpoints of tensors and plain values: written atomically, read without unpickling code."""
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.errors import DamagedFile, UserError, naming, refusals_of
 from recbole_diffusion.files import written_whole
 
 FORMAT = "recbole_diffusion checkpoint 1"
@@ -38,9 +39,11 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
     Raises:
         UserError: The file is missing, or is not a checkpoint of this package.
+        DamagedFile: It holds another content than was written.
     """
     if not Path(path).is_file():
         raise UserError(f"checkpoint {path}: no such file")
+    _check_sums(Path(path))
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
@@ -54,6 +57,23 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
     with refusals_of(f"checkpoint {path}: broken", LookupError, TypeError, ValueError):
         decoded: dict[str, Any] = _decode(content)
     return decoded
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the sum of each part, which PyTorch writes and does not read."""
+    try:
+        with naming(path), zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # whatever zipfile makes of damaged bytes
+        raise DamagedFile(
+            f"checkpoint {path}: cannot be read: found {error}, expected what was written"
+        ) from error
+    if damaged is not None:
+        raise DamagedFile(
+            f"checkpoint {path}: found a changed or damaged {damaged}, expected what was written"
+        )
 
 
 def check_origin(path: str | Path, content: dict[str, Any], **expected: Any) -> None:
@@ -125,7 +145,9 @@ def _decode(value: Any) -> Any:
         if kind == "sparse":
             parts = tuple(value[name].cpu().numpy() for name in ("data", "indices", "indptr"))
             rows = sp.csr_array if value["is_array"] else sp.csr_matrix
-            return rows(parts, shape=tuple(value["shape"])).asformat(value["layout"])
+            matrix = rows(parts, shape=tuple(value["shape"]))
+            matrix.check_format(full_check=True)  # products do not, and read beyond their arrays
+            return matrix.asformat(value["layout"])
         return {k: _decode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_decode(v) for v in value)

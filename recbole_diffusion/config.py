@@ -11,7 +11,7 @@ from recbole.utils import ModelType
 
 from recbole_diffusion.data.features import feature_names
 from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.errors import UserError, host_refusals
 from recbole_diffusion.keys import REFUSED, check_layer, check_values
 from recbole_diffusion.property_files import (
     PropertyLoader,
@@ -83,7 +83,7 @@ class Config(HostConfig):
             self.model_class.check_config(final)
         data_path = final["data_path"]
         final["data_path"] = ""
-        with refusals_of("settings", ValueError, TypeError, RuntimeError, KeyError):
+        with host_refusals("settings", ValueError, TypeError, RuntimeError, KeyError):
             self._set_default_parameters()
             self._set_train_neg_sample_args()
             self._set_eval_neg_sample_args("valid")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import written_whole
+from recbole_diffusion.files import append_line, sealed, unsealed, written_whole
 
 FILE = "history.jsonl"
 
@@ -20,8 +20,11 @@ def append_epoch(folder: str | Path, record: Mapping[str, Any]) -> None:
             ``train_seconds`` of this epoch; ``valid`` metrics by name and ``valid_seconds``, both
             None without a validation; ``diagnostics`` of the model by name.
     """
-    with (Path(folder) / FILE).open("ab") as stream:
-        stream.write((json.dumps(record) + "\n").encode())
+    append_line(Path(folder) / FILE, _line(record))
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(sealed(record))
 
 
 def read_history(folder: str | Path) -> list[dict[str, Any]]:
@@ -50,16 +53,16 @@ def _epoch(record: Mapping[str, Any]) -> int:
 
 def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = unsealed(json.loads(line))
+    except (ValueError, RecursionError):
         record = None
-    is_record = isinstance(record, dict) and type(record.get("epoch")) is int
-    if not (is_record and {"loss", "terms", "train_seconds", "valid"} <= record.keys()):
+    has_all = record is not None and {"loss", "terms", "train_seconds", "valid"} <= record.keys()
+    if record is None or not has_all or type(record.get("epoch")) is not int:
         raise UserError(
             f"{path}, line {number}: found {line[:60]!r}, expected the record of an epoch; "
             "without this file the run has no learning curves, and all else"
         )
-    return dict(record)
+    return record
 
 
 def keep_epochs(folder: str | Path, n_epochs: int) -> None:
@@ -73,4 +76,4 @@ def keep_epochs(folder: str | Path, n_epochs: int) -> None:
     if path.is_file():
         kept = [record for record in read_history(folder) if record["epoch"] < n_epochs]
         with written_whole(path) as stream:
-            stream.write("".join(json.dumps(record) + "\n" for record in kept).encode())
+            stream.write("".join(f"{_line(record)}\n" for record in kept).encode())

@@ -1,6 +1,5 @@
 """One run, from settings to the table of results; going on with one, and scoring one again."""
 
-import json
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,8 +15,15 @@ from recbole_diffusion import report
 from recbole_diffusion.checkpoint import read_checkpoint
 from recbole_diffusion.config import Config, settable
 from recbole_diffusion.data.split import load_split, masking_train_only
-from recbole_diffusion.errors import UserError, refusals_of
-from recbole_diffusion.files import remove_unfinished, sole_writer
+from recbole_diffusion.errors import (
+    DamagedFile,
+    UserError,
+    advising,
+    host_refusals,
+    refusals_of,
+    system_limit,
+)
+from recbole_diffusion.files import LOCK, read_json, remove_unfinished, sole_writer
 from recbole_diffusion.randomness import repeatable_operations, seed_everything
 
 # How RecBole's models refuse their settings: by bare asserts, or where something first fails.
@@ -80,7 +86,8 @@ def run_recbole_diffusion(
         on_validation: Called after each validation with the epoch, from 0, and the score of
             ``valid_metric``; it may raise ``StopRun``.
         with_test: False never scores the test part, and prints no table.
-        run_folder: Where the run is kept, made if missing; None makes one under ``output_dir``.
+        run_folder: Where the run is kept, made if missing, without files of a run's names; None
+            makes one under ``output_dir``.
 
     Returns:
         What ``result.json`` in the run's folder holds: ``valid`` and ``test`` metrics, best epoch,
@@ -121,12 +128,19 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
     config = _saved_config("--resume", folder, "last.pth", config_dict)
     path = Path(folder).resolve()
     if (path / "result.json").is_file():
-        result: dict[str, Any] = json.loads((path / "result.json").read_text(encoding="utf-8"))
+        result = _saved_result(path)
         with report.run_logger(None, config["state"]) as logger:
             report.log_table(logger, config, {**result, "run_folder": str(path)})
         return result
     with repeatable_operations(config["device"]):
         return _train(_Run(config), path, is_resumed=True)
+
+
+def _saved_result(folder: Path) -> dict[str, Any]:
+    try:
+        return read_json(folder / "result.json", "model", "dataset", "best_epoch", "valid", "test")
+    except DamagedFile as error:
+        raise DamagedFile(f"{error}; without this file --resume evaluates the run again") from error
 
 
 def run_in_folder(
@@ -136,6 +150,7 @@ def run_in_folder(
     settings: Mapping[str, Any],
     recorder: Recorder,
     selects_on_test: bool = False,
+    wait_seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Train in a given folder, or go on with the run that was interrupted there.
 
@@ -147,6 +162,7 @@ def run_in_folder(
         recorder: Entered for the evaluation of the best epoch.
         selects_on_test: Whether the best epoch is picked on the test part, every item outside the
             train part a candidate, as some papers' code does. Not for results of one's own.
+        wait_seconds: For another process that is ending there.
 
     Returns:
         As ``run_recbole_diffusion``.
@@ -166,7 +182,7 @@ def run_in_folder(
         run = _Run(config)
         if selects_on_test:
             run.split = replace(run.split, valid=masking_train_only(config, run.split))
-        return _train(run, path, is_resumed, Hooks(recorder=recorder))
+        return _train(run, path, is_resumed, Hooks(recorder=recorder), wait_seconds)
 
 
 def evaluate_run(
@@ -278,6 +294,7 @@ class _Run:
             "dataset": self.config["dataset"],
             "split_hash": self.split.digest,
             "seed": self.config["seed"],
+            "valid_metric": self.config["valid_metric"].lower(),
             "best_epoch": best["epoch"],
             "run_folder": self.config["checkpoint_dir"],
         }
@@ -289,14 +306,19 @@ class _Run:
 
 
 def _train(
-    run: _Run, folder: Path, is_resumed: bool = False, hooks: Hooks = NO_HOOKS
+    run: _Run,
+    folder: Path,
+    is_resumed: bool = False,
+    hooks: Hooks = NO_HOOKS,
+    wait_seconds: float = 0.0,
 ) -> dict[str, Any]:
     log_level = run.config["state"]
     own_log = report.run_logger(folder, log_level, run.messages)
-    with sole_writer(folder / "run.log"), own_log as logger:
-        remove_unfinished(folder)
+    with sole_writer(folder / LOCK, wait_seconds), own_log as logger:
+        for place in (folder, folder / "pretrain"):
+            remove_unfinished(place)
         try:
-            with refusals_of(f"model {run.config.model}", ImportError):
+            with host_refusals(f"model {run.config.model}", ImportError):
                 trainer = run.make_trainer(folder)
                 if is_resumed:
                     trainer.resume(run.split.train)
@@ -304,15 +326,22 @@ def _train(
                 result = _fit_and_evaluate(run, trainer, hooks)
         except KeyboardInterrupt:
             # Critical, so that it is told at any log level.
-            can_go_on = (folder / "last.pth").is_file()
-            hint = f"to go on: --resume={folder}" if can_go_on else "before its first checkpoint"
             if hooks.with_test:  # else it is a part of something larger, which tells
-                logger.critical(f"interrupted; {hint}")
+                logger.critical(f"interrupted; {_how_to_go_on(folder)}")
+            raise
+        except Exception as error:
+            if hooks.with_test and system_limit(error) is not None:
+                error.add_note(_how_to_go_on(folder))
             raise
         report.write_result(result)
         if hooks.with_test:
             report.log_table(logger, run.config, result)
     return result
+
+
+def _how_to_go_on(folder: Path) -> str:
+    can_go_on = (folder / "last.pth").is_file()
+    return f"to go on: --resume={folder}" if can_go_on else "before its first checkpoint"
 
 
 def _fit_and_evaluate(run: _Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:
@@ -360,7 +389,9 @@ def _n_parameters(network: Any) -> int | None:
 def _make_model(config: Config, train_dataset: Any) -> Any:
     """The model on its device; what it refuses in its settings is the user's to mend."""
     kinds = HOST_REFUSALS if config.registration.is_host else (ValueError, ImportError)
-    with refusals_of(f"model {config.model} with these settings", *kinds):
+    size = f"{train_dataset.user_num} users and {train_dataset.item_num} items"
+    refused = f"model {config.model} with these settings"
+    with host_refusals(refused, *kinds), advising(f"making {config.model} for {size}"):
         return config.model_class(config, train_dataset).to(config["device"])
 
 

@@ -1,13 +1,13 @@
 """A run's folder, its log, and what is told before and after training."""
 
-import json
 import logging
 import platform
 import re
 import secrets
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import yaml
 from tqdm import tqdm
 
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import written_whole
+from recbole_diffusion.files import write_json, written_whole
 
 HANDLER_NAME = "recbole_diffusion"
 # Costs in the final table: entry of the result, text, format.
@@ -32,13 +32,28 @@ COSTS = (
     ("test_seconds", "evaluation of test, s", ".3f"),
     ("peak_memory_mb", "peak memory, MiB", ".0f"),
 )
+# What a run writes into its folder, beside what starts with a dot.
+RUN_FILES = (
+    *("best.pth", "config.yaml", "history.jsonl", "last.pth", "pretrain", "result.json"),
+    *("run.log", "tensorboard"),
+)
 _UNUSABLE = "key `output_dir`: no folder can be made in {!r}"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def new_run_folder(config: Any, given: str | Path | None = None) -> Path:
-    """The given folder, made; else one under ``output_dir`` that no run started beside it has."""
+    """The given folder, made; else one under ``output_dir`` that no run started beside it has.
+
+    Raises:
+        UserError: No folder can be made, or the given one holds files of a run's names.
+    """
     if given is not None:
+        taken = [name for name in RUN_FILES if (Path(given) / name).exists()]
+        if taken:
+            raise UserError(
+                f"run_folder {given}: found {', '.join(taken)} there, expected a folder without; "
+                "--resume (resume_run) goes on with a run"
+            )
         Path(given).mkdir(parents=True, exist_ok=True)
         return Path(given).resolve()
     stamp = time.strftime("%Y%m%d-%H%M%S")
@@ -149,8 +164,26 @@ def run_logger(
             logger.addHandler(handler)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk ends, with one line on stderr, and not the run."""
+
+    is_told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.is_told:
+            self.is_told = True
+            sys.stderr.write(f"{self.baseFilename}: no more lines: {error.strerror}\n")
+
+    def close(self) -> None:
+        with suppress(OSError):  # what it could not write it has told of
+            super().close()
+
+
 def _log_file(folder: Path) -> logging.Handler:
-    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    handler = _LogFile(folder / "run.log", encoding="utf-8")
     handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     return handler
 
@@ -197,8 +230,7 @@ def _write_settings(config: Any, settings: dict[str, Any]) -> None:
 
 def write_result(result: dict[str, Any]) -> None:
     """The values of the final table, unrounded, to ``result.json`` in the run's folder."""
-    with written_whole(Path(result["run_folder"]) / "result.json") as stream:
-        stream.write((json.dumps(result, indent=2) + "\n").encode())
+    write_json(Path(result["run_folder"]) / "result.json", result)
 
 
 def log_table(logger: logging.Logger, config: Any, result: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """The command ``analyze``: the figures of one finished run, or of one search of settings."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,17 @@ from recbole_diffusion.analyze.report import (
 )
 from recbole_diffusion.analyze.training import History
 from recbole_diffusion.compare.tables import Entry, Table, metric_name
-from recbole_diffusion.errors import UserError, expect, refusals_of
-from recbole_diffusion.files import folder_written_whole
+from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.files import read_json, remove_unfinished, write_json, written_whole
 from recbole_diffusion.history import read_history
-from recbole_diffusion.property_files import read_properties
 
 OPTIONS = ("run", "projection")
+RESULT_KEYS = (
+    *("model", "is_host_model", "dataset", "split_hash", "seed", "best_epoch", "valid_metric"),
+    *("valid", "epochs_trained", "train_seconds_per_epoch", "parameters"),
+)
+# Names of the files that the last analysis wrote.
+WRITTEN = ".recbole-diffusion-files.json"
 
 
 def main(keys: Mapping[str, Any]) -> None:
@@ -50,7 +54,7 @@ def main(keys: Mapping[str, Any]) -> None:
 def analyze(run: str | Path, projection: str = "pca") -> Path:
     """Write ``analysis/`` into the folder of a run or study: a page, and a CSV for each figure.
 
-    Nothing else in the folder is touched; an older analysis is replaced as a whole.
+    Nothing else in the folder is touched; of an older analysis no file is left.
 
     Args:
         run: Folder of a run that has ended, or of a study (``tune``).
@@ -73,19 +77,38 @@ def analyze(run: str | Path, projection: str = "pca") -> Path:
         text, galleries = _study_page(folder)
     else:
         text, galleries = _run_page(folder, projection)
-    with folder_written_whole(folder / "analysis") as target:
-        (target / REPORT).write_text(text, encoding="utf-8")
-        for figure in (figure for gallery in galleries for figure in gallery.figures):
-            figure.table.to_csv(target / f"{figure.key}.csv", index=False, lineterminator="\n")
+    figures = [figure for gallery in galleries for figure in gallery.figures]
+    tables = {
+        f"{figure.key}.csv": figure.table.to_csv(index=False, lineterminator="\n")
+        for figure in figures
+    }
+    _write_analysis(folder / "analysis", {**tables, REPORT: text})
     return folder / "analysis"
 
 
+def _write_analysis(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write the files one by one, the page last; remove those of an older analysis alone."""
+    folder.mkdir(exist_ok=True)
+    remove_unfinished(folder)
+    listed = folder / WRITTEN
+    before = read_json(listed, "files")["files"] if listed.is_file() else []
+    for name in set(texts) - set(before):
+        if (folder / name).exists():
+            raise UserError(f"{folder / name}: found a file that no analysis wrote; move it away")
+    write_json(listed, {"files": sorted({*before, *texts})})
+    for name, text in texts.items():
+        with written_whole(folder / name) as stream:
+            stream.write(text.encode())
+    for name in set(before) - set(texts):
+        if Path(name).name == name and Path(name).suffix in (".csv", ".html"):
+            (folder / name).unlink(missing_ok=True)
+    write_json(listed, {"files": sorted(texts)})
+
+
 def _run_page(folder: Path, projection: str) -> tuple[str, list[Gallery]]:
-    result = _read(
-        folder, "result.json", "that of a run that has ended (--resume goes on with one)"
-    )
-    settings = read_properties(folder / "config.yaml")
-    metric = str(settings["valid_metric"]).lower()
+    ended = "that of a run that has ended (--resume goes on with one)"
+    result = _read(folder, "result.json", ended, *RESULT_KEYS)
+    metric = result["valid_metric"]
     model, seed = result["model"], result["seed"]
     history = History(model, 0, seed, read_history(folder))
     training, inside = Gallery(), Gallery()
@@ -117,7 +140,7 @@ def _run_page(folder: Path, projection: str) -> tuple[str, list[Gallery]]:
 
 
 def _study_page(folder: Path) -> tuple[str, list[Gallery]]:
-    study = _read(folder, "study.json", "that of a study")
+    study = _read(folder, "study.json", "that of a study", "identity", "trials", "valid_metric")
     gallery = Gallery()
     gallery.add(draw_sensitivity(study))
     identity = study["identity"]
@@ -126,9 +149,8 @@ def _study_page(folder: Path) -> tuple[str, list[Gallery]]:
     return page(title, facts, None, [Section("study", "Study", [], gallery)]), [gallery]
 
 
-def _read(folder: Path, name: str, expected: str) -> dict[str, Any]:
+def _read(folder: Path, name: str, expected: str, *keys: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
         raise UserError(f"analyze: {folder} holds no {name}, expected {expected}")
-    with refusals_of(f"{path}: no JSON of ours", ValueError, TypeError):
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+    return read_json(path, *keys)

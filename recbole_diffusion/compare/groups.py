@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_diffusion.compare.per_user import read_frame
+
 # SimDiff, Section VI-G: users with at most so many interactions in train.
 SIMDIFF_THRESHOLDS = (5, 10, 15, 20, 25)
 # DiffMM, Section 3.4: "the first group consists of users with 0-5 item interactions"; the paper
@@ -66,7 +68,7 @@ def beyond_accuracy(folder: Path, cutoffs: Sequence[int]) -> dict[str, Any]:
         RecBole's metrics of these names; "item_popularity": an entry for each group of items.
     """
     topk, relevant, items = (
-        pd.read_parquet(folder / f"{name}.parquet") for name in ("topk", "relevant", "items")
+        read_frame(folder / f"{name}.parquet") for name in ("topk", "relevant", "items")
     )
     counts = items["n_train"].to_numpy()
     index = pd.Index(items["item_id"])

@@ -1,6 +1,5 @@
 """Jobs in processes of their own, several at a time within a bound of memory."""
 
-import json
 import os
 import signal
 import subprocess
@@ -12,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.compare.plan import FAILURE, read_json
-from recbole_diffusion.files import written_whole
+from recbole_diffusion.compare.plan import FAILURE
+from recbole_diffusion.files import read_json, write_json
 
 MEMORY = "memory.json"
 TUNED = "tuned.json"
@@ -137,8 +136,7 @@ def run_jobs(
 def _start(job: Job, processes: int) -> "subprocess.Popen[bytes]":
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / FAILURE).unlink(missing_ok=True)
-    with written_whole(job.folder / "job.json") as stream:
-        stream.write(json.dumps(job.task, indent=2).encode())
+    write_json(job.folder / "job.json", job.task)
     command = [sys.executable, "-m", "recbole_diffusion.compare.worker", str(job.folder)]
     with (job.folder / "output.txt").open("ab") as output:
         # A session of its own: Ctrl-C reaches this process alone, which then ends the others.
@@ -173,8 +171,7 @@ def _error(job: Job, code: int) -> str | None:
         return None
     path = job.folder / FAILURE
     if not path.is_file():
-        with written_whole(path) as stream:
-            stream.write(json.dumps({"error": _reason(code)}).encode())
+        write_json(path, {"error": _reason(code)})
     return str(read_json(path)["error"])
 
 

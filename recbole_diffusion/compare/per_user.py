@@ -1,5 +1,6 @@
 """What each user got: a ranking's metrics user by user, and the ranking itself, as files."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,10 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from recbole.evaluator import metrics_dict
 from recbole.evaluator.base_metric import TopkMetric
 
-from recbole_diffusion.files import written_whole
+from recbole_diffusion.errors import DamagedFile
+from recbole_diffusion.files import DIGEST, written_whole
 
 PER_USER = "per_user.parquet"
 TRAIN_MASKED = "per_user.train_masked.parquet"
@@ -121,9 +125,50 @@ def recorded_rankings(run: Any, trainer: Any) -> Iterator[None]:
 
 
 def write_frame(path: Path, frame: pd.DataFrame) -> None:
-    """Write a table as Parquet, whole or not at all."""
+    """Write a table as Parquet with a digest of its values, whole or not at all."""
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**table.schema.metadata, DIGEST: _digest(frame)})
     with written_whole(path) as stream:
-        frame.to_parquet(stream, index=False)
+        pq.write_table(table, stream)
+
+
+def read_frame(path: Path, *columns: str) -> pd.DataFrame:
+    """Read a table that ``write_frame`` wrote; one without a digest is taken as it is.
+
+    Args:
+        path: The file.
+        *columns: That it must have.
+
+    Raises:
+        DamagedFile: No such file, no table, other values than were written, or no such column.
+    """
+    try:
+        table = pq.read_table(path)
+        frame, digest = table.to_pandas(), (table.schema.metadata or {}).get(DIGEST.encode())
+    except FileNotFoundError as error:
+        raise DamagedFile(f"{path}: no such file") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        if getattr(error, "errno", None) is not None:
+            raise
+        reason = " ".join(str(error).split())
+        raise DamagedFile(f"{path}: no table in Parquet: {reason}") from error
+    if digest is not None and digest.decode("ascii", "replace") != _digest(frame):
+        raise DamagedFile(f"{path}: found changed or damaged values, expected what was written")
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise DamagedFile(f"{path}: found no column {missing[0]}, which this version writes")
+    return frame
+
+
+def _digest(frame: pd.DataFrame) -> str:
+    """Of names and values, texts as such and numbers by their bytes."""
+    total = hashlib.sha256()
+    for name, column in frame.items():
+        is_number = pd.api.types.is_numeric_dtype(column)
+        values = column.to_numpy() if is_number else np.array(column, dtype=object)
+        content = values.tobytes() if is_number else "\0".join(map(str, values)).encode()
+        total.update(f"{name}\0{len(column)}\0".encode() + content)
+    return total.hexdigest()
 
 
 def _tokens(dataset: Any, field: str, ids: np.ndarray) -> np.ndarray:

@@ -17,6 +17,7 @@ from recbole_diffusion.compare.request import Request, search_space
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import read_json
 from recbole_diffusion.property_files import find_property_file
 from recbole_diffusion.quick_start import KEYS_WITHOUT_EFFECT
 
@@ -81,18 +82,12 @@ class Cell:
 
     def result(self) -> dict[str, Any]:
         """Its ``result.json``."""
-        content: dict[str, Any] = read_json(self.folder / "result.json")
-        return content
+        return read_json(self.folder / "result.json")
 
     def failure(self) -> str | None:
         """Why it failed, on one line; None where it did not."""
         path = self.folder / FAILURE
         return str(read_json(path)["error"]) if path.is_file() else None
-
-
-def read_json(path: Path) -> Any:
-    """Content of a JSON file of ours."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def comparison_folder(request: Request) -> Path:

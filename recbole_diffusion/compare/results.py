@@ -12,6 +12,7 @@ from recbole_diffusion.compare.per_user import (
     PER_USER,
     TRAIN_MASKED,
     metric_names,
+    read_frame,
     write_frame,
 )
 from recbole_diffusion.compare.plan import Cell, Data, code_version
@@ -64,7 +65,7 @@ def collect(
     config = next(iter(configs.values()))
     valid_metric = config["valid_metric"].lower()
     known = [c for c in cells if c.is_finished and c.label not in failed_searches]
-    frames = {cell: pd.read_parquet(cell.folder / PER_USER) for cell in known}
+    frames = {cell: read_frame(cell.folder / PER_USER) for cell in known}
     per_user = _together(frames)
     if len(per_user):
         write_frame(folder / PER_USER, per_user)
@@ -265,7 +266,7 @@ def _protocol_means(
             continue
         if protocol.masks_train_only and not masked.is_file():
             continue
-        frame = pd.read_parquet(masked) if protocol.masks_train_only else frames[cell]
+        frame = read_frame(masked) if protocol.masks_train_only else frames[cell]
         values.append(protocol.means(frame, measured, n_users))
     return spread(values)
 

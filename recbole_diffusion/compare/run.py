@@ -1,6 +1,5 @@
 """The command ``compare``: plan, run what is missing, write the tables."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from logging import Logger
@@ -29,7 +28,6 @@ from recbole_diffusion.compare.plan import (
     make_config,
     make_configs,
     read_data,
-    read_json,
     search_folder,
 )
 from recbole_diffusion.compare.protocol import check_modes
@@ -37,7 +35,7 @@ from recbole_diffusion.compare.request import Request, read_request
 from recbole_diffusion.compare.results import WARNING_ON_TEST, collect, tested_metrics
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import RunsFailed, UserError
-from recbole_diffusion.files import sole_writer, written_whole
+from recbole_diffusion.files import LOCK, read_json, sole_writer, write_json, written_whole
 from recbole_diffusion.registry import find_model
 
 
@@ -112,7 +110,7 @@ class _Comparison:
     def run(self) -> dict[str, Any]:
         """Tune what is to be tuned, run what is missing, write what there is."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with sole_writer(self.folder / "run.log"), report.run_logger(self.folder, "info") as log:
+        with sole_writer(self.folder / LOCK), report.run_logger(self.folder, "info") as log:
             try:
                 self._tell_plan(log)
                 self._run_models(log)
@@ -153,7 +151,7 @@ class _Comparison:
             "command": request.command(list(request.models), request.seeds),
             "data": data.as_dict(),
         }
-        _write_json(self.folder / "plan.json", plan)
+        write_json(self.folder / "plan.json", plan)
 
     def _run_models(self, log: Logger) -> None:
         """Do what is missing; the tables grow model by model."""
@@ -260,7 +258,7 @@ class _Comparison:
         """Write ``results.json`` and the tables; gives the former."""
         found = (self._cells(), self.tuning, self.failed_searches)
         results = collect(self.request, self.configs, self.data, *found, self.folder)
-        _write_json(self.folder / "results.json", results)
+        write_json(self.folder / "results.json", results)
         made = tables.make_tables(results)
         texts = {
             "txt": tables.as_text(made),
@@ -298,8 +296,3 @@ def _modules(config: Config) -> list[str]:
             "import what a script defines; expected the class and its `register` in a module"
         )
     return [module]
-
-
-def _write_json(path: Path, content: Any) -> None:
-    with written_whole(path) as stream:
-        stream.write((json.dumps(content, indent=2, default=str) + "\n").encode())

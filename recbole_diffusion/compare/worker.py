@@ -1,6 +1,5 @@
 """The process of one job: ``python -m recbole_diffusion.compare.worker FOLDER``."""
 
-import json
 import os
 import sys
 import threading
@@ -20,11 +19,11 @@ from recbole_diffusion.compare.per_user import (
     recorded_rankings,
     write_frame,
 )
-from recbole_diffusion.compare.plan import FAILURE, read_json
+from recbole_diffusion.compare.plan import FAILURE
 from recbole_diffusion.compare.request import tuned_settings
 from recbole_diffusion.data.split import masking_train_only
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import wait_until_free, written_whole
+from recbole_diffusion.files import read_json, write_json
 from recbole_diffusion.quick_start import peak_memory_mb, run_in_folder, saved_run
 
 # How long the process of a comparison that was killed may take to end.
@@ -47,10 +46,10 @@ def main(folder: Path) -> int:
         traceback.print_exc()
         text = " ".join(str(error).split())
         told = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
-        _write(folder / FAILURE, {"error": told})
+        write_json(folder / FAILURE, {"error": told})
         return 1
     finally:
-        _write(folder / MEMORY, {"peak_mb": peak_memory_mb(torch.device("cpu"))})
+        write_json(folder / MEMORY, {"peak_mb": peak_memory_mb(torch.device("cpu"))})
     return 0
 
 
@@ -66,7 +65,6 @@ def _end_with_parent() -> None:
 
 def run_cell(folder: Path, task: dict[str, Any]) -> None:
     """Train and evaluate what is not yet there; then evaluate with train-only masks, if asked."""
-    wait_until_free(folder / "run.log", ORPHAN_SECONDS)
     if not all((folder / name).is_file() for name in ("result.json", PER_USER)):
         run_in_folder(
             folder,
@@ -75,6 +73,7 @@ def run_cell(folder: Path, task: dict[str, Any]) -> None:
             task["settings"],
             recorded_rankings,
             task["selects_on_test"],
+            ORPHAN_SECONDS,
         )
     if task["with_train_masked"] and not (folder / TRAIN_MASKED).is_file():
         _evaluate_masking_train_only(folder)
@@ -103,12 +102,7 @@ def tune_model(folder: Path, task: dict[str, Any]) -> None:
     )
     # Less the folder: results are committed, and hold no paths of a machine.
     found = {name: value for name, value in vars(tuned).items() if name != "folder"}
-    _write(folder / TUNED, {"asked": task, "found": found})
-
-
-def _write(path: Path, content: Any) -> None:
-    with written_whole(path) as stream:
-        stream.write((json.dumps(content, indent=2, default=str) + "\n").encode())
+    write_json(folder / TUNED, {"asked": task, "found": found})
 
 
 TASKS = {"cell": run_cell, "tune": tune_model}

@@ -74,20 +74,10 @@ def _collect_plain_values() -> None:
 
 
 def _topk(scores: torch.Tensor, k: int, dim: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
-    """As ``torch.topk`` of rows; equal scores rank in an order that is drawn, once for all rows.
+    """As ``torch.topk``, of rows [n, n_items] alone."""
+    from recbole_diffusion.ranking import ranked_items
 
-    Column 0, the padding, is never ranked.
-    """
-    candidates = scores[:, 1:]
-    values, places = candidates.topk(min(k + 1, candidates.shape[1]), dim=dim)
-    is_tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
-    values, places = values[:, :k], places[:, :k]
-    if is_tied.any():
-        drawn = torch.randperm(candidates.shape[1], generator=torch.Generator().manual_seed(0))
-        order = drawn.to(scores.device)
-        values[is_tied], by_lot = candidates[is_tied][:, order].topk(k, dim=dim)
-        places[is_tied] = order[by_lot]
-    return values, places + 1
+    return ranked_items(scores, k)
 
 
 def _rank_ties_by_lot() -> None:
@@ -141,11 +131,11 @@ class _NoTensorboard:
 
 def _get_tensorboard(logger: Logger) -> Any:
     """A writer beside the run's log file; without one, nothing is written."""
-    from torch.utils.tensorboard import SummaryWriter
+    from recbole_diffusion.curves import Curves
 
     for handler in logger.handlers:
         if isinstance(handler, FileHandler) and handler.get_name() == "recbole_diffusion":
-            return SummaryWriter(os.path.join(os.path.dirname(handler.baseFilename), "tensorboard"))
+            return Curves(os.path.join(os.path.dirname(handler.baseFilename), "tensorboard"))
     return _NoTensorboard()
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from recbole_diffusion.data.arrays import open_array, read_array
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import remove_unfinished, unfinished_path
 
 Pair = tuple[int, int]
 # Lines without their ends, all bytes, or what writes to a stream.
@@ -427,12 +428,13 @@ def write_files(contents: Mapping[Path, Content]) -> None:
     Raises:
         UserError: A folder or file cannot be written.
     """
-    parts = {path: path.with_name(f".{path.name}.{os.getpid()}.tmp") for path in contents}
+    parts = {path: unfinished_path(path) for path in contents}
     made: list[Path] = []
     try:
         try:
             for folder in {path.parent for path in contents}:
                 made += _make_folder(folder)
+                remove_unfinished(folder)
             for path, content in contents.items():
                 _write(parts[path], content)
             for path, part in parts.items():

@@ -92,8 +92,10 @@ def respaced_betas(betas: Tensor, num_steps: int) -> tuple[Tensor, Tensor]:
     kept = torch.tensor([round(i * stride) for i in range(num_steps)])
     if num_steps == len(betas):
         return betas, kept  # as they are: a product of ratios would round
-    alphas_cumprod = torch.cumprod(1 - betas, dim=0)
-    return _betas_from_alphas_cumprod(torch.cat([betas.new_ones(1), alphas_cumprod[kept]])), kept
+    after = torch.cumprod(1 - betas, dim=0)[kept]
+    before = torch.cat([betas.new_ones(1), after[:-1]])
+    # No bound on these betas: it would change the products. Where no signal is left, none is lost.
+    return torch.where(before > 0, 1 - after / before, 1.0), kept
 
 
 def check_betas(betas: Tensor, name: str = "betas") -> None:

@@ -10,13 +10,15 @@ from recbole.utils import InputType
 class EmbeddingRecommender(GeneralRecommender):
     """Scores are inner products of embeddings that are computed once per evaluation.
 
-    A subclass gives ``scoring_embeddings``; what it returns is kept from one ``train()`` or
-    ``eval()`` call to the next, and is no part of a checkpoint.
+    A subclass gives ``scoring_embeddings``; what it returns is kept until a parameter or buffer
+    changes, however that is done, or ``train()`` or ``eval()`` is called. It is no part of a
+    checkpoint.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self._scoring_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._scored_state: list[tuple[int, ...]] = []
 
     def scoring_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """User [n_users, d] and item [n_items, d] embeddings whose inner products rank items."""
@@ -30,9 +32,21 @@ class EmbeddingRecommender(GeneralRecommender):
 
     @torch.no_grad()
     def _embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._scoring_embeddings is None:
+        state = self._state_of_weights()
+        if self._scoring_embeddings is None or state != self._scored_state:
             self._scoring_embeddings = self.scoring_embeddings()
+            self._scored_state = state
         return self._scoring_embeddings
+
+    def _state_of_weights(self) -> list[tuple[int, ...]]:
+        """Equal for equal weights; O(parameters).
+
+        PyTorch counts writes to a tensor, but neither those of fused optimisers nor those through
+        ``data``: for parameters, which these write to, their bits are added up as well.
+        """
+        marks = [(t.data_ptr(), t._version) for t in (*self.parameters(), *self.buffers())]
+        sums = torch.stack([_sum_of_bits(p) for p in self.parameters()])
+        return [*marks, tuple(sums.tolist())]
 
     def predict(self, interaction: Any) -> torch.Tensor:
         """Scores of given user-item pairs.
@@ -57,6 +71,13 @@ class EmbeddingRecommender(GeneralRecommender):
         """
         users, items = self._embeddings()
         return users[interaction[self.USER_ID]] @ items.T  # [B, d] @ [d, n_items]
+
+
+def _sum_of_bits(parameter: torch.Tensor) -> torch.Tensor:
+    """Of a parameter's memory, as numbers of 64 bits, which add up fastest; the rest by bytes."""
+    content = parameter.detach().contiguous().flatten().view(torch.uint8)
+    whole = len(content) // 8 * 8
+    return content[:whole].view(torch.int64).sum() + content[whole:].sum()
 
 
 class RowRecommender(GeneralRecommender):

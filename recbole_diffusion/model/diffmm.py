@@ -33,6 +33,7 @@ from recbole_diffusion.model.channels import (
 from recbole_diffusion.model.generators import DiffusionGenerator, GraphAutoencoder, Signal
 from recbole_diffusion.model.layers import unit_rows
 from recbole_diffusion.model.loss import bpr_loss, unit_info_nce
+from recbole_diffusion.ranking import ranked_items
 
 # Scores held at a time while graphs are generated, and the least users that they are of.
 GENERATED_ENTRIES = 2**23
@@ -156,7 +157,7 @@ class DiffMM(EmbeddingRecommender):
 
     @torch.no_grad()
     def generate(self, name: str) -> Tensor:
-        """Items [n_users, k] that a modality's generator ranks first for each user.
+        """Items [n_users, k] that a modality's generator ranks first for each user, equals by lot.
 
         The padding user has the padding item, which nobody else has.
 
@@ -168,8 +169,7 @@ class DiffMM(EmbeddingRecommender):
         tops = [everyone.new_zeros(1, self.graph_items)]
         for users in everyone.split(size):
             block = scores(users, self.rows.batch(users))
-            block[:, 0] = -torch.inf
-            tops.append(block.topk(self.graph_items).indices)
+            tops.append(ranked_items(block, self.graph_items)[1])
         return torch.cat(tops)
 
     def generated_graph(self, name: str) -> BipartiteGraph:

@@ -11,12 +11,17 @@ from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 
 from recbole_diffusion.checkpoint import check_origin, read_checkpoint, save_checkpoint
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.history import append_epoch, keep_epochs
 from recbole_diffusion.model.simdiff import relative_change
 from recbole_diffusion.randomness import generator_states, own_randomness, set_generator_states
 from recbole_diffusion.trainer.progress import BatchBar, format_losses, mean_losses, sampled_ids
-from recbole_diffusion.trainer.state import ModelAttributes, learners
+from recbole_diffusion.trainer.state import (
+    ModelAttributes,
+    check_learners,
+    check_other_parameter,
+    learners,
+)
 
 
 class RunTrainer:
@@ -296,8 +301,10 @@ class RunTrainer:
             raise UserError(
                 f"checkpoint {path}: its parameters do not fit this run's settings: {error}"
             ) from error
-        self.model.load_other_parameter(_on_device(content["other_parameter"], self.device))
-        self._attributes.restore(_on_device(content["attributes"], self.device))
+        with refusals_of(f"checkpoint {path}: broken", LookupError, TypeError, AttributeError):
+            check_other_parameter(path, self.model, content["other_parameter"])
+            self.model.load_other_parameter(_on_device(content["other_parameter"], self.device))
+            self._attributes.restore(_on_device(content["attributes"], self.device))
         return content
 
     def resume(self, train_data: Any) -> None:
@@ -310,20 +317,23 @@ class RunTrainer:
             UserError: No such file, or a checkpoint of another run or version.
         """
         content = self.load_checkpoint(self.last_model_file)
-        training = content["training"]
+        training = content.get("training", {})
         missing = sorted(set(self.progress) - set(training))
         if missing:
             raise UserError(
                 f"checkpoint {self.last_model_file}: found no {', '.join(missing)} of its "
                 "training, expected what this version keeps; another one wrote it"
             )
-        for name in self.progress:
-            setattr(self, name, training[name])
-        for name, state in training["learners"].items():
-            getattr(self, name).load_state_dict(state)
-        self.start_epoch = content["epoch"] + 1
-        train_data.generator.set_state(training["batch_order"])
-        set_generator_states(training["generators"], self.device)
+        kinds = (LookupError, TypeError, AttributeError, ValueError, RuntimeError)
+        with refusals_of(f"checkpoint {self.last_model_file}: broken", *kinds):
+            for name in self.progress:
+                setattr(self, name, training[name])
+            for name, state in training["learners"].items():
+                getattr(self, name).load_state_dict(state)
+            check_learners(self.last_model_file, learners(self))
+            self.start_epoch = content["epoch"] + 1
+            train_data.generator.set_state(training["batch_order"])
+            set_generator_states(training["generators"], self.device)
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """RecBole's way to go on from a checkpoint, which its own files alone fit.

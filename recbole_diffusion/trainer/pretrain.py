@@ -12,9 +12,9 @@ from recbole.data.dataloader import TrainDataLoader
 from recbole.model.general_recommender import LightGCN
 from recbole.trainer import Trainer
 from recbole.utils import InputType
-from torch.utils.tensorboard import SummaryWriter
 
 from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
+from recbole_diffusion.curves import Curves
 from recbole_diffusion.data.features import load_matrix
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.randomness import own_randomness
@@ -135,7 +135,7 @@ def _train(config: Any, train_data: Any, valid_data: Any) -> tuple[np.ndarray, n
     trainer = trainer_on(Trainer)(stage, model)
     trainer.epoch_label = "pre-training epoch"
     trainer.tensorboard.close()  # it would write between the run's own curves
-    trainer.tensorboard = SummaryWriter(str(folder / "tensorboard"))
+    trainer.tensorboard = Curves(folder / "tensorboard")
     # A loader of its own: the run's loader keeps its order of batches.
     loader = TrainDataLoader(stage, train_data._dataset, train_data._sampler, shuffle=True)
     if Path(trainer.last_model_file).is_file():

@@ -1,13 +1,17 @@
 """The state of training that no ``state_dict`` of the model holds."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+
+from recbole_diffusion.errors import DamagedFile
 
 PLAIN = (bool, int, float, str, type(None), torch.Tensor, np.ndarray)
 
@@ -100,3 +104,56 @@ def learners(trainer: Any) -> dict[str, Optimizer | LRScheduler]:
     found = {k: v for k, v in vars(trainer).items() if isinstance(v, (Optimizer, LRScheduler))}
     last_name = {id(value): name for name, value in found.items()}
     return {name: found[name] for name in last_name.values()}
+
+
+def check_other_parameter(path: str | Path, model: Any, found: Mapping[str, Any]) -> None:
+    """Check what a checkpoint holds beside the parameters against the fresh model.
+
+    Args:
+        path: The checkpoint, for the message.
+        model: Fresh from its constructor.
+        found: Values by name of the attribute.
+
+    Raises:
+        DamagedFile: Another shape, or a number that is not finite.
+    """
+    for name, value in (found or {}).items():
+        fresh = getattr(model, name, None)
+        if _shape(fresh) is not None and _shape(value) != _shape(fresh):
+            raise DamagedFile(
+                f"checkpoint {path}: found {name} of shape {_shape(value)}, expected "
+                f"{_shape(fresh)}, as this model has it"
+            )
+        numbers = value.data if sp.issparse(value) else value
+        is_array = isinstance(numbers, (np.ndarray, torch.Tensor))
+        if is_array and not bool(np.isfinite(np.asarray(torch.as_tensor(numbers).cpu())).all()):
+            raise DamagedFile(f"checkpoint {path}: found {name} with numbers that are not finite")
+
+
+def _shape(value: Any) -> tuple[int, ...] | None:
+    shape = getattr(value, "shape", None)
+    return None if shape is None else tuple(shape)
+
+
+def check_learners(path: str | Path, parts: Mapping[str, Optimizer | LRScheduler]) -> None:
+    """Check that what optimisers keep for a parameter has its shape: fused ones do not.
+
+    Args:
+        path: The checkpoint, for the message.
+        parts: What ``learners`` gives, after loading.
+
+    Raises:
+        DamagedFile: Another shape.
+    """
+    for name, part in parts.items():
+        for parameter, kept in part.state.items() if isinstance(part, Optimizer) else ():
+            for key, value in kept.items():
+                if (
+                    isinstance(value, torch.Tensor)
+                    and value.dim()
+                    and value.shape != parameter.shape
+                ):
+                    raise DamagedFile(
+                        f"checkpoint {path}: found {key} of shape {list(value.shape)} in {name}, "
+                        f"expected {list(parameter.shape)}"
+                    )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import secrets
 import socket
 import time
@@ -18,14 +19,15 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import CAN_LOCK, is_held, one_at_a_time, sole_writer
+from recbole_diffusion.errors import UserError, naming
+from recbole_diffusion.files import drop_cut_line, one_at_a_time, sole_writer
 
 # Seconds between two signs of life in a database, and after which their absence means death.
 HEARTBEAT = 15
 GRACE = 60
 # Seconds after which a trial that no worker has signed was left by one that was killed.
 UNSIGNED_GRACE = 30.0
+WORKER_NAME = re.compile(r"[\w.-]+-\d+-[0-9a-f]{6}")
 
 
 def open_storage(folder: Path, url: str | None) -> BaseStorage:
@@ -40,8 +42,7 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     """
     if url is None:
         path = folder / "study.journal"
-        lock = (_JournalLock if CAN_LOCK else JournalFileOpenLock)(str(path))
-        return JournalStorage(JournalFileBackend(str(path), lock))
+        return JournalStorage(_Journal(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -56,17 +57,40 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
         raise UserError(f"key `storage`: {shown_url(url)}: {reason}") from error
 
 
-class _JournalLock(JournalFileOpenLock):
-    """Freed by the system where a process dies; Optuna's own would be held for half a minute."""
+class _Journal(JournalFileBackend):
+    """Names its file where the system refuses to write to it."""
 
-    def __init__(self, journal: str) -> None:
-        super().__init__(journal)
-        self._path = Path(journal).with_suffix(".lock")
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with naming(path):
+            super().__init__(str(path), _JournalLock(path))
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add lines."""
+        with naming(self._path):
+            super().append_logs(logs)
+
+
+class _JournalLock(JournalFileOpenLock):
+    """Held while lines are added, behind whole ones; free where a process dies.
+
+    Optuna's own would be held for half a minute, and a line that a full disk had cut would make
+    the next one unreadable, and with it the study.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(str(journal))
+        self._journal = journal
         self._held = ExitStack()
 
     def acquire(self) -> bool:
         """Wait for it."""
-        self._held.enter_context(one_at_a_time(self._path))
+        self._held.enter_context(one_at_a_time(self._journal.with_suffix(".lock")))
+        n_bytes = drop_cut_line(self._journal)
+        if n_bytes:
+            logging.getLogger().warning(
+                f"{self._journal}: dropped a last line that was cut ({n_bytes} bytes)"
+            )
         return True
 
     def release(self) -> None:
@@ -143,8 +167,15 @@ class Worker:
         if name is None:
             since = self._unsigned.setdefault(trial.number, time.monotonic())
             return time.monotonic() - since > UNSIGNED_GRACE
-        path = self._folder / name
-        if self._has_heartbeat or is_held(path):
+        if self._has_heartbeat:
             return False
-        path.unlink(missing_ok=True)
+        return not WORKER_NAME.fullmatch(str(name)) or self._buries(self._folder / name)
+
+    def _buries(self, path: Path) -> bool:
+        """Whether a worker's lock was free, whose file is then removed."""
+        try:
+            with sole_writer(path):
+                path.unlink(missing_ok=True)
+        except UserError:
+            return False
         return True

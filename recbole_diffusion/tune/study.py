@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from recbole_diffusion import report
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.files import remove_scratch
 from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.tune import tables
 from recbole_diffusion.tune.grid import grid_space
@@ -25,13 +25,17 @@ from recbole_diffusion.tune.sampler import SlotSampler
 from recbole_diffusion.tune.space import read_space
 from recbole_diffusion.tune.storage import Worker, open_storage, quiet_optuna, shown_url
 from recbole_diffusion.tune.task import Task, check_budget, check_identity, hashes_of
-from recbole_diffusion.tune.trial import FINISHED, Clock, reuse, run_trial
+from recbole_diffusion.tune.trial import FINISHED, Clock, give_up, reuse, run_trial
 
 # A trial is given up if its best validation so far is in the last quarter of what finished trials
 # had at the same epoch, from this epoch and number of finished trials on.
 KEPT_PERCENTILE = 75.0
 WARM_UP_EPOCHS = 20
 WARM_UP_TRIALS = 4
+# What Optuna raises at a journal that misses lines or holds others.
+UNREADABLE = (ValueError, LookupError, TypeError, AssertionError, AttributeError, RuntimeError)
+# A trial whose process was killed so often is taken for one that needs more memory than there is.
+MAX_DEATHS = 3
 # Seconds between two looks at what other workers do.
 POLL = 0.5
 
@@ -192,7 +196,7 @@ class Search:
             digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
             name = f"{name}-{digest[:8]}"
         damaged = f"study in {storage and shown_url(storage) or task.folder}: it cannot be read"
-        with quiet_optuna(), refusals_of(damaged, ValueError, LookupError, AssertionError):
+        with quiet_optuna(), refusals_of(damaged, *UNREADABLE):
             self.study = optuna.create_study(
                 study_name=study_name or name,
                 storage=open_storage(task.folder, storage),
@@ -206,6 +210,7 @@ class Search:
         check_identity(
             f"study {self.study.study_name!r}", self.study.user_attrs["identity"], identity
         )
+        tables.check_trials(damaged, self.study)
         self.study.set_user_attr("asked", {"trials": task.n_trials, "minutes": task.minutes})
         tables.write_tables(task, self.study)
 
@@ -238,9 +243,7 @@ class Search:
         folders = list((self.task.folder / "trials").glob("*"))  # first: others start trials
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         running = {str(trial.number) for trial in trials}
-        for folder in folders:
-            if folder.name not in running:
-                shutil.rmtree(folder, ignore_errors=True)
+        remove_scratch(folder for folder in folders if folder.name not in running)
 
     def _run_one(self) -> None:
         try:
@@ -266,7 +269,19 @@ class Search:
         for earlier in self._live():
             if earlier.state in FINISHED and earlier.user_attrs["settings"] == settings:
                 return reuse(trial, earlier)
-        return run_trial(self.task, trial, settings, self._seconds_left(), self._clock)
+        if self._deaths(slot, settings) >= MAX_DEATHS:
+            give_up(trial, f"failed: its process was killed {MAX_DEATHS} times")
+        try:
+            return run_trial(self.task, trial, settings, self._seconds_left(), self._clock)
+        except KeyboardInterrupt:
+            trial.set_user_attr("interrupted", True)
+            raise
+
+    def _deaths(self, slot: int, settings: Mapping[str, Any]) -> int:
+        """How often a process was killed at a trial of these settings, by the system or by hand."""
+        failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        marks = [trial.user_attrs for trial in failed if "interrupted" not in trial.user_attrs]
+        return sum(m.get("slot") == slot and m.get("settings") == settings for m in marks)
 
     def _settings(self, trial: optuna.Trial, slot: int) -> dict[str, Any]:
         """Defaults outside the space are kept as they are, and not told to the sampler."""

@@ -12,12 +12,14 @@ import yaml
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import written_whole
+from recbole_diffusion.errors import DamagedFile, UserError
+from recbole_diffusion.files import read_json, write_json, written_whole
 from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.tune.task import Task, check_identity
 from recbole_diffusion.tune.trial import FINISHED
 
+# That every finished trial has.
+MARKS = ("slot", "settings", "outcome", "seconds", "epochs")
 COLUMNS = ("trial", "outcome", "score", "best_epoch", "epochs", "seconds")
 
 
@@ -82,18 +84,37 @@ def check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(f"key `folder`: found {str(folder)!r}, expected a folder")
     if not path.is_file():
+        for name in ("best.yaml", "trials.csv"):
+            if (folder / name).exists():
+                raise UserError(
+                    f"key `folder`: found {folder / name} and no study.json beside it, expected "
+                    "the folder of a study, or one without files of these names"
+                )
         return
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))["identity"]
-    except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{path}: no JSON of a study: {error}") from error
+    found = read_json(path, "identity")["identity"]
     check_identity(f"study in {folder}", found, identity)
+
+
+def check_trials(damaged: str, study: optuna.Study) -> None:
+    """Refuse a study whose finished trials lack their marks, as one that has lost lines.
+
+    Args:
+        damaged: What the message begins with.
+        study: As it was read.
+
+    Raises:
+        DamagedFile: One does.
+    """
+    for trial in study.get_trials(deepcopy=False, states=FINISHED):
+        missing = [name for name in MARKS if name not in trial.user_attrs]
+        if missing:
+            raise DamagedFile(f"{damaged}: trial {trial.number} has no {', '.join(missing)}")
 
 
 def write_tables(task: Task, study: optuna.Study) -> None:
     """Write ``study.json``, ``trials.csv`` and, once there is a best trial, ``best.yaml``."""
     best = best_trial(study, task.n_trials)
-    _write(task.folder / "study.json", json.dumps(_metadata(task, study, best), indent=2) + "\n")
+    write_json(task.folder / "study.json", _metadata(task, study, best))
     _write(task.folder / "trials.csv", _csv(task, study))
     if best is not None:
         _write(task.folder / "best.yaml", _best_yaml(task, study, best))

@@ -1,16 +1,16 @@
 """One trial: settings, training under a limit of time, and its mark."""
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from recbole.utils import ModelType
 
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import scratch_folder
 from recbole_diffusion.quick_start import StopRun, run_recbole_diffusion
 from recbole_diffusion.tune.task import Task
 
@@ -93,14 +93,13 @@ def run_trial(
     is_pruned = not task.grid and trial.user_attrs["slot"] > 0
     watch = Watch(trial, None if is_solved else limit, mark, clock, is_pruned)
     folder = task.folder / "trials" / str(trial.number)
-    try:
-        result = _train(task, settings, folder, watch)
-    except FAILURES as error:
-        reason = " ".join((str(error) or type(error).__name__).split())
-        _write(trial, outcome=f"failed: {reason}", seconds=watch.seconds(), epochs=watch.epochs)
-        raise optuna.TrialPruned from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with scratch_folder(folder):
+        try:
+            result = _train(task, settings, folder, watch)
+        except FAILURES as error:
+            reason = " ".join((str(error) or type(error).__name__).split())
+            _write(trial, outcome=f"failed: {reason}", seconds=watch.seconds(), epochs=watch.epochs)
+            raise optuna.TrialPruned from error
     score = result["valid"][task.valid_metric]
     _write(
         trial,
@@ -137,6 +136,16 @@ def _train(task: Task, settings: Mapping[str, Any], folder: Any, watch: Watch) -
         with_test=False,
         run_folder=folder,
     )
+
+
+def give_up(trial: optuna.Trial, outcome: str) -> NoReturn:
+    """Mark a trial that is not run.
+
+    Raises:
+        optuna.TrialPruned: Always.
+    """
+    _write(trial, outcome=outcome, seconds=0.0, epochs=0)
+    raise optuna.TrialPruned
 
 
 def reuse(trial: optuna.Trial, earlier: FrozenTrial) -> float:

@@ -17,7 +17,7 @@ from recbole_diffusion import cli, compare
 from recbole_diffusion.compare import jobs, request, run, worker
 from recbole_diffusion.compare.jobs import Job, Limits, Outcome, run_jobs
 from recbole_diffusion.errors import UserError, exit_code
-from recbole_diffusion.files import sole_writer, wait_until_free
+from recbole_diffusion.files import LOCK, sole_writer
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
 
@@ -175,7 +175,7 @@ def test_second_command_in_the_folder_is_refused(
 ) -> None:
     compare("EASE", "planted", config_dict={**keys, "seeds": 1})
     with (
-        sole_writer(folder_of(keys) / "run.log"),
+        sole_writer(folder_of(keys) / LOCK),
         pytest.raises(UserError, match="another process is running there"),
     ):
         compare("BPR", "planted", config_dict={**keys, "seeds": 1})
@@ -456,8 +456,7 @@ def test_threads_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_waiting_for_a_dying_process(tmp_path: Path) -> None:
-    path = tmp_path / "run.log"
-    wait_until_free(path, 0.0)  # no such file
+    path = tmp_path / LOCK
     program = (
         "import sys; from recbole_diffusion.files import sole_writer\n"
         "from pathlib import Path\n"
@@ -468,12 +467,10 @@ def test_waiting_for_a_dying_process(tmp_path: Path) -> None:
         assert holder.stdin is not None
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        wait_until_free(path, 0.01)
-        with pytest.raises(UserError, match="another process"), sole_writer(path):
+        with pytest.raises(UserError, match="another process"), sole_writer(path, 0.01):
             pass
         threading.Timer(0.3, holder.stdin.close).start()
-        wait_until_free(path, 60.0)
-        with sole_writer(path):
+        with sole_writer(path, 60.0):
             pass
 
 

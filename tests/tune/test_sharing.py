@@ -19,7 +19,6 @@ import optuna
 import pytest
 from tune_tools import FakeRun, results_of, search, trials_of
 
-from recbole_diffusion.files import is_held, sole_writer
 from recbole_diffusion.tune import storage, trial
 from recbole_diffusion.tune.storage import Worker, shown_url
 
@@ -255,12 +254,17 @@ def test_trial_of_a_living_worker_is_left_alone(tmp_path: Path) -> None:
     assert study.trials[0].state.name == "FAIL"
 
 
-def test_who_holds_a_file(tmp_path: Path) -> None:
-    assert not is_held(tmp_path / "lock")
-    with sole_writer(tmp_path / "lock"):
-        assert is_held(tmp_path / "lock")
-    assert not is_held(tmp_path / "lock")
-    assert not (tmp_path / "missing").exists()
+def test_a_study_names_no_file_outside_its_folder(tmp_path: Path) -> None:
+    """What a shared database says of its workers is no path to a file to remove."""
+    victim = tmp_path / "precious"
+    victim.write_text("kept")
+    worker = Worker(tmp_path / "study", has_heartbeat=False)
+    with worker.alive():
+        study = optuna.create_study()
+        study.ask().set_user_attr("worker", "../../precious")
+        worker.fail_dead(study)
+    assert study.trials[0].state == optuna.trial.TrialState.FAIL
+    assert victim.read_text() == "kept"
 
 
 def test_password_is_not_shown() -> None:
