@@ -1,37 +1,44 @@
 """The command line: arguments and exit codes, nothing else."""
 
+import shlex
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
+from recbole_diffusion import __version__
 from recbole_diffusion.data.folders import list_datasets
-from recbole_diffusion.errors import UserError, exit_code
+from recbole_diffusion.errors import UserError, exit_code, refusals_of
 from recbole_diffusion.property_files import parse_value
 from recbole_diffusion.quick_start import evaluate_run, resume_run, run_recbole_diffusion
 from recbole_diffusion.registry import list_models
 
 USAGE = """\
-usage: run_recbole_diffusion.py [--model=InfoDCL] [--dataset=ml-100k]
-                                [--config_files="a.yaml b.yaml"] [--key=value ...]
-       run_recbole_diffusion.py --resume=RUN | --evaluate=RUN
-       run_recbole_diffusion.py compare --models=InfoDCL,LightGCN,EASE [--dataset=ml-100k]
-                                [--seeds=3] [--key=value ...] [--InfoDCL.key=value ...]
-       run_recbole_diffusion.py tune --model=InfoDCL [--dataset=ml-100k] [--trials=20]
-                                [--minutes=60] [--grid key=v1,v2 ...] [--key=value ...]
-       run_recbole_diffusion.py analyze RUN [--projection=tsne]
+usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
+                         [--config_files="a.yaml b.yaml"] [--key=value ...]
+       recbole-diffusion --resume=RUN | --evaluate=RUN
+       recbole-diffusion compare --models=InfoDCL,LightGCN,EASE [--dataset=ml-100k]
+                         [--seeds=3] [--key=value ...] [--InfoDCL.key=value ...]
+       recbole-diffusion tune --model=InfoDCL [--dataset=ml-100k] [--trials=20]
+                         [--minutes=60] [--grid key=v1,v2 ...] [--key=value ...]
+       recbole-diffusion analyze RUN [--projection=tsne]
+
+python -m recbole_diffusion and, in a clone, python run_recbole_diffusion.py are the same command.
 
 Trains a model, picks its best epoch on validation and prints validation and test metrics.
 Results, log, settings and checkpoints go to a new folder under ./runs.
 
   --model         a model of ours, or RecBole's; recbole.DiffRec is RecBole's DiffRec
   --dataset       folder name under --data_path, ./dataset_atomic, or one that RecBole carries
-  --config_files  property files, later ones first in precedence
+  --config_files  property files, later ones first in precedence; quote a path that holds blanks
   --key=value     any key of the property files; the value is YAML; --key value works too
   --resume        folder of an interrupted run: goes on exactly where it stopped
   --evaluate      folder of a run: scores its best epoch again, writes nothing
+  --verbose       show all settings, and every metric of each epoch; run.log always has them
   --list_models   print the models and stop
   --list_datasets print the data sets that are found here and stop
+  --version       print the version and stop
   --help          print this and stop
 
 compare runs several models with several seeds on one split, tests the differences and writes
@@ -75,7 +82,10 @@ COMMANDS = {
 }
 # Key that the word after a command stands for.
 ARGUMENTS = {"analyze": "run"}
-SWITCHES = ("--help", "-h", "--list_models", "--list_datasets")
+# What prints something and stops, whatever else stands there.
+LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")
+# Keys that are true without a value.
+SWITCHES = ("verbose",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,14 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _obey(words: list[str]) -> None:
+    if set(words) & set(LISTINGS):
+        sys.stdout.write(_listing(words))
+        return
     command = words.pop(0) if words and words[0] in COMMANDS else None
     if command in ARGUMENTS and words and not words[0].startswith("-"):
         words[0] = f"--{ARGUMENTS[command]}={words[0]}"
-    keys = parse_arguments([word for word in words if word not in SWITCHES])
-    listing = _listing(words, keys)
-    if listing is not None:
-        sys.stdout.write(listing)
-    elif command is None:
+    keys = parse_arguments(words)
+    if command is None:
         _run(keys)
     else:
         import_module(COMMANDS[command]).main(keys)
@@ -116,20 +126,33 @@ def _run(keys: dict[str, Any]) -> None:
         evaluate_run(saved_run["evaluate"], keys)
     else:
         model, dataset = str(keys.pop("model", "InfoDCL")), str(keys.pop("dataset", "ml-100k"))
-        config_files = str(keys.pop("config_files", "")).split()
+        config_files = split_files(keys.pop("config_files", ""))
         run_recbole_diffusion(model, dataset, config_files, keys)
 
 
-def _listing(words: Sequence[str], keys: dict[str, Any]) -> str | None:
-    if "--help" in words or "-h" in words:
-        return USAGE
-    if "--list_models" in words:
+def _listing(words: Sequence[str]) -> str:
+    """What the first listing among the words prints."""
+    asked = next(word for word in LISTINGS if word in words)
+    if asked == "--version":
+        return f"recbole_diffusion {__version__}\n"
+    if asked == "--list_models":
         blocks = [[source, *names] for source, names in list_models().items()]
         return "\n".join("\n  ".join(block) for block in blocks) + "\n"
-    if "--list_datasets" in words:
+    if asked == "--list_datasets":
+        keys = parse_arguments([word for word in words if word not in LISTINGS])
         found = list_datasets(keys.get("data_path"))
         return "".join(f"{name:<20} {folder}\n" for name, folder in found.items())
-    return None
+    return USAGE
+
+
+def split_files(text: str) -> list[str]:
+    """Names of files of one text, by blanks; a name in quotes may hold some, as for a shell.
+
+    Raises:
+        UserError: A quotation mark without its partner.
+    """
+    with refusals_of(f"key `config_files`: found {text!r}", ValueError):
+        return shlex.split(text)
 
 
 def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
@@ -143,9 +166,15 @@ def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
     while rest:
         word = rest.pop(0)
         if not word.startswith("--") or word == "--":
-            raise UserError(f"command line: left-over argument {word!r}; expected --key=value")
+            near = get_close_matches(word, COMMANDS, n=1, cutoff=0.7)
+            hint = f"; did you mean the command {near[0]}, as the first word?" if near else ""
+            raise UserError(
+                f"command line: left-over argument {word!r}; expected --key=value{hint}"
+            )
         key, equals, text = word[2:].partition("=")
-        if not equals:
+        if not equals and key in SWITCHES and (not rest or rest[0].startswith("--")):
+            text = "true"
+        elif not equals:
             if not rest or rest[0].startswith("--"):
                 raise UserError(f"command line: --{key} has no value; expected --{key}=value")
             text = rest.pop(0)

@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -226,7 +226,7 @@ def sole_writer(path: Path, seconds: float = 0.0) -> Iterator[None]:
     """Hold a lock that other processes ask for so; a dead one's is free.
 
     Args:
-        path: The lock's file, made if missing; it stays.
+        path: The lock's file, made if missing, and removed afterwards.
         seconds: How long to wait for another process.
 
     Raises:
@@ -239,6 +239,8 @@ def sole_writer(path: Path, seconds: float = 0.0) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):  # held still: who has it open sees that it is gone
+            path.unlink()
         lock.release()
 
 

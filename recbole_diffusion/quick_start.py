@@ -29,7 +29,7 @@ from recbole_diffusion.randomness import repeatable_operations, seed_everything
 # How RecBole's models refuse their settings: by bare asserts, or where something first fails.
 HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError)
 # What a resumed or evaluated run may be given anew: where it runs and what it shows.
-KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu")
+KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu", "verbose")
 # Settings that change no result: where a run is, what it shows, how evaluations are cut up.
 KEYS_WITHOUT_EFFECT = (
     *KEYS_OF_PLACE,
@@ -278,6 +278,13 @@ class _Run:
             made = _timed(_make_model, config, self.split.train._dataset)
         self.network, self.setup_seconds = made
 
+    @property
+    def n_parameters(self) -> int | None:
+        """What gradients train; None for RecBole's models that are solved without any."""
+        if self.network.type == ModelType.TRADITIONAL:
+            return None  # their one parameter is there for the optimiser alone
+        return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
+
     def make_trainer(self, folder: Path) -> Any:
         """The trainer whose checkpoints lie in ``folder``."""
         self.config["checkpoint_dir"] = str(folder)
@@ -313,7 +320,7 @@ def _train(
     wait_seconds: float = 0.0,
 ) -> dict[str, Any]:
     log_level = run.config["state"]
-    own_log = report.run_logger(folder, log_level, run.messages)
+    own_log = report.run_logger(folder, log_level, run.messages, run.config["verbose"])
     with sole_writer(folder / LOCK, wait_seconds), own_log as logger:
         for place in (folder, folder / "pretrain"):
             remove_unfinished(place)
@@ -364,7 +371,7 @@ def _fit_and_evaluate(run: _Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:
         **scores,
         "stopped": stopped,
         "epochs_trained": trainer.epochs_trained,
-        "parameters": _n_parameters(run.network),
+        "parameters": run.n_parameters,
         "setup_seconds": run.setup_seconds,
         "pretrain_seconds": trainer.pretrain_seconds,
         "train_seconds_per_epoch": trainer.train_seconds / max(trainer.epochs_trained, 1),
@@ -377,13 +384,6 @@ def _timed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any
     start = time.perf_counter()
     result = function(*args, **kwargs)
     return result, time.perf_counter() - start
-
-
-def _n_parameters(network: Any) -> int | None:
-    """What gradients train; None for RecBole's models that are solved without any."""
-    if network.type == ModelType.TRADITIONAL:
-        return None  # their one parameter is there for the optimiser alone
-    return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
 def _make_model(config: Config, train_dataset: Any) -> Any:

@@ -21,6 +21,9 @@ from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import write_json, written_whole
 
 HANDLER_NAME = "recbole_diffusion"
+# Records that the log and `verbose: true` show, and those that the console shows in their place.
+KIND, DETAIL, SUMMARY = "recbole_diffusion_kind", "detail", "summary"
+AS_DETAIL, AS_SUMMARY = {KIND: DETAIL}, {KIND: SUMMARY}
 # Costs in the final table: entry of the result, text, format.
 COSTS = (
     ("epochs_trained", "epochs trained", ",d"),
@@ -85,7 +88,16 @@ def environment(device: torch.device) -> dict[str, str | int]:
 
 
 class _Console(logging.Handler):
-    """Writes around a progress bar instead of through it."""
+    """Writes around a progress bar instead of through it; details only where they are asked for.
+
+    Args:
+        is_verbose: Whether details are shown, in place of what sums them up.
+    """
+
+    def __init__(self, is_verbose: bool) -> None:
+        super().__init__()
+        hidden = SUMMARY if is_verbose else DETAIL
+        self.addFilter(lambda record: getattr(record, KIND, None) != hidden)
 
     def emit(self, record: logging.LogRecord) -> None:
         tqdm.write(self.format(record))
@@ -127,7 +139,10 @@ def kept_messages(level: str) -> Iterator[list[logging.LogRecord]]:
 
 @contextmanager
 def run_logger(
-    folder: Path | None, level: str, earlier: Sequence[logging.LogRecord] = ()
+    folder: Path | None,
+    level: str,
+    earlier: Sequence[logging.LogRecord] = (),
+    is_verbose: bool = False,
 ) -> Iterator[logging.Logger]:
     """The root logger, which RecBole uses, writing to the console and to ``folder/run.log``.
 
@@ -138,10 +153,11 @@ def run_logger(
         folder: The run's; None writes no file.
         level: Of the messages that are told.
         earlier: Messages that only the file still lacks.
+        is_verbose: Whether the console shows all that the file gets.
     """
     logger = logging.getLogger()
     before, outer = logger.level, [h for h in logger.handlers if h.get_name() == HANDLER_NAME]
-    console = _Console()
+    console = _Console(is_verbose)
     console.setFormatter(_PlainFormatter("%(message)s"))
     handlers = [console] if folder is None else [_log_file(folder), console]
     logger.setLevel(level.upper())
@@ -184,6 +200,7 @@ class _LogFile(logging.FileHandler):
 
 def _log_file(folder: Path) -> logging.Handler:
     handler = _LogFile(folder / "run.log", encoding="utf-8")
+    handler.addFilter(lambda record: getattr(record, KIND, None) != SUMMARY)
     handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
     return handler
 
@@ -199,22 +216,37 @@ def log_start(logger: logging.Logger, run: Any, start_epoch: int) -> None:
     config, split = run.config, run.split
     settings = config.settable()
     _write_settings(config, settings)
-    logger.info(
-        "settings:\n" + "\n".join(f"  {k}: {v}" for k, v in settings.items() if v is not None)
-    )
-    data = split.dataset
-    sizes = ", ".join(f"{name} {size}" for name, size in split.sizes.items())
-    if split.n_added:
-        sizes += f"; {split.n_added} of train added at random"
-    logger.info(
-        f"data: {config['dataset']} in {config['data_path']}\n"
-        f"  {data.user_num - 1} users, {data.item_num - 1} items, "
-        f"{data.inter_num + split.n_added} interactions ({sizes}), split {split.digest}"
-    )
-    logger.info(f"model: {run.network}")
-    logger.info(f"device: {config['device']}; run folder: {config['checkpoint_dir']}")
+    told = "\n".join(f"  {k}: {v}" for k, v in settings.items() if v is not None)
+    logger.info(f"settings:\n{told}", extra=AS_DETAIL)
+    logger.info(f"model: {run.network}", extra=AS_DETAIL)
+    for line in _summary(config, split, run.n_parameters):
+        logger.info(line)
     if start_epoch:
         logger.info(f"resumed: {start_epoch} epochs are trained")
+
+
+def _summary(config: Any, split: Any, n_parameters: int | None) -> Iterator[str]:
+    """What matters of a run, a line each."""
+    data = split.dataset
+    yield f"data: {config['dataset']} in {config['data_path']}"
+    yield (
+        f"  {data.user_num - 1} users, {data.item_num - 1} items, "
+        f"{data.inter_num + split.n_added} interactions"
+    )
+    sizes = ", ".join(f"{name} {size}" for name, size in split.sizes.items())
+    added = f"; {split.n_added} of train added at random" if split.n_added else ""
+    rule = "given" if config["benchmark_filename"] else f"{config['eval_args']['split']}"
+    yield f"split {split.digest} ({rule}): {sizes}{added}"
+    yield f"model: {config['model']}" + (f", {n_parameters:,} parameters" if n_parameters else "")
+    patience = config["stopping_step"]
+    yield (
+        f"training: at most {config['epochs']} epochs; the best by {config['valid_metric']} on "
+        f"validation, at most {patience} without a better one"
+    )
+    threads = f", {torch.get_num_threads()} threads" if config["device"].type == "cpu" else ""
+    yield f"device: {config['device']}{threads}"
+    yield f"run folder: {config['checkpoint_dir']}"
+    yield "  all settings are in its config.yaml; --verbose shows them here"
 
 
 def _write_settings(config: Any, settings: dict[str, Any]) -> None:

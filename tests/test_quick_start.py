@@ -1,6 +1,5 @@
 """Whole runs on the planted set: results, files, checkpoints, interruptions, and the best epoch."""
 
-import json
 import logging
 import math
 import random
@@ -23,6 +22,7 @@ from recbole_diffusion.checkpoint import read_checkpoint
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import read_json
 from recbole_diffusion.quick_start import StopRun, run_recbole_diffusion
 from recbole_diffusion.randomness import seed_everything
 from recbole_diffusion.registry import register
@@ -104,7 +104,7 @@ def test_files_of_a_run(runs: dict[str, Any], model: str) -> None:
         "result.json", "run.log", "config.yaml", "best.pth", "last.pth", "history.jsonl",
         "tensorboard",
     }  # fmt: skip
-    assert json.loads((folder / "result.json").read_text()) == result
+    assert read_json(folder / "result.json") == result
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     assert settings["epochs"] == 2
     assert settings["topk"] == [10, 20, 50]
@@ -363,7 +363,7 @@ def test_run_without_test_never_reads_it(
     result = run_recbole_diffusion("BPR", "planted", config_dict=planted, with_test=False)
     assert result["valid"] == scored["valid"]
     assert not [key for key in result if "test" in key]
-    assert json.loads(Path(result["run_folder"], "result.json").read_text()) == result
+    assert read_json(Path(result["run_folder"], "result.json")) == result
     assert "best epoch" not in capsys.readouterr().out
     with pytest.raises(AssertionError, match="test part was read"):
         run(planted, "BPR")

@@ -22,7 +22,7 @@ from torch import nn
 from recbole_diffusion import evaluate_run, quick_start, register, resume_run, run_recbole_diffusion
 from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import sole_writer
+from recbole_diffusion.files import LOCK, sole_writer
 from recbole_diffusion.history import FILE, read_history
 from recbole_diffusion.trainer import base
 from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
@@ -317,7 +317,7 @@ def test_two_processes_do_not_write_one_run(settings: Callable[..., dict[str, An
         start("BPR", keys)
     before = contents(folder_of(keys))
     with (
-        sole_writer(folder_of(keys) / "run.log"),
+        sole_writer(folder_of(keys) / LOCK),
         pytest.raises(UserError, match="another process is running there"),
     ):
         resume_run(folder_of(keys))
@@ -364,7 +364,8 @@ def test_checkpoint_stands_until_the_next_is_complete(
     with interruption(9):
         start("BPR", keys)
     files = {name: (folder_of(keys) / name).read_bytes() for name in ("last.pth", "best.pth")}
-    (folder_of(keys) / ".last.pth.1.tmp").write_bytes(b"half")
+    dead = 2**22 + 1  # above the largest number of a process
+    (folder_of(keys) / f".recbole-diffusion-last.pth-{dead}.tmp").write_bytes(b"half")
     with interruption(5):
         resume_run(folder_of(keys))
     for name, content in files.items():

@@ -44,7 +44,7 @@ class EmbeddingRecommender(GeneralRecommender):
         PyTorch counts writes to a tensor, but neither those of fused optimisers nor those through
         ``data``: for parameters, which these write to, their bits are added up as well.
         """
-        marks = [(t.data_ptr(), t._version) for t in (*self.parameters(), *self.buffers())]
+        marks = [_place(tensor) for tensor in (*self.parameters(), *self.buffers())]
         sums = torch.stack([_sum_of_bits(p) for p in self.parameters()])
         return [*marks, tuple(sums.tolist())]
 
@@ -71,6 +71,12 @@ class EmbeddingRecommender(GeneralRecommender):
         """
         users, items = self._embeddings()
         return users[interaction[self.USER_ID]] @ items.T  # [B, d] @ [d, n_items]
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, ...]:
+    """Where a tensor lies, and how often it was written to; sparse ones have no place."""
+    is_dense = tensor.layout == torch.strided
+    return id(tensor), tensor.data_ptr() if is_dense else 0, tensor._version
 
 
 def _sum_of_bits(parameter: torch.Tensor) -> torch.Tensor:

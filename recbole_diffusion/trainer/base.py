@@ -15,6 +15,7 @@ from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.history import append_epoch, keep_epochs
 from recbole_diffusion.model.simdiff import relative_change
 from recbole_diffusion.randomness import generator_states, own_randomness, set_generator_states
+from recbole_diffusion.report import AS_DETAIL, AS_SUMMARY
 from recbole_diffusion.trainer.progress import BatchBar, format_losses, mean_losses, sampled_ids
 from recbole_diffusion.trainer.state import (
     ModelAttributes,
@@ -80,7 +81,7 @@ class RunTrainer:
         self._train_data: Any = None
         self._is_prepared = False
         self._has_validation, self._verbose, self._saved = False, False, False
-        self._epoch_report = ""
+        self._epoch_report = self._epoch_summary = ""
         self._record: dict[str, Any] = {}
 
     def on_fit_start(self, train_data: Any, valid_data: Any) -> None:
@@ -159,6 +160,7 @@ class RunTrainer:
         means = mean_losses(self.model, losses, len(train_data))
         told = format_losses(means)
         self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {told} [{seconds:.2f} s]"
+        self._epoch_summary = f"{self.epoch_label} {epoch_idx}: loss {means['loss']:.4f}"
         self._record = {
             "epoch": epoch_idx,
             **means,
@@ -168,7 +170,7 @@ class RunTrainer:
             "diagnostics": {},
         }
         if not self._is_validated(epoch_idx):
-            self._log(self._epoch_report)
+            self._log_epoch(self._epoch_report, f"{self._epoch_summary} [{seconds:.2f} s]")
             self._write_record()
             if not self._chooses_by_validation() and self._saved:
                 self._save_checkpoint(epoch_idx)  # before `last.pth`, which names it
@@ -183,7 +185,13 @@ class RunTrainer:
         seconds = time.perf_counter() - start
         places = self.config["metric_decimal_place"]
         metrics = ", ".join(f"{name} {value:.{places}f}" for name, value in result.items())
-        self._log(f"{self._epoch_report}, validation {metrics} [{seconds:.2f} s]")
+        best = max if self.config["valid_metric_bigger"] else min
+        spent = self._record.get("train_seconds", 0.0) + seconds
+        self._log_epoch(
+            f"{self._epoch_report}, validation {metrics} [{seconds:.2f} s]",
+            f"{self._epoch_summary}, {self.config['valid_metric']} {score:.{places}f} "
+            f"(best {best(score, self.best_valid_score):.{places}f}) [{spent:.2f} s]",
+        )
         self._record |= {"valid": dict(result), "valid_seconds": seconds}
         if self.config["log_diagnostics"]:
             self._log_change_of_scores()
@@ -217,8 +225,15 @@ class RunTrainer:
         return self._chooses_by_validation() and (epoch + 1) % self.eval_step == 0
 
     def _log(self, line: str) -> None:
+        """Tell what the log and a verbose console show."""
         if self._verbose:
-            self.logger.info(line)
+            self.logger.info(line, extra=AS_DETAIL)
+
+    def _log_epoch(self, line: str, summary: str) -> None:
+        """Tell of an epoch: the line, or on the console its summary."""
+        self._log(line)
+        if self._verbose:
+            self.logger.info(summary, extra=AS_SUMMARY)
 
     def _check_nan(self, loss: torch.Tensor) -> None:
         """Called by RecBole with every batch's loss; keeps it for the progress bar."""

@@ -124,7 +124,7 @@ def check_other_parameter(path: str | Path, model: Any, found: Mapping[str, Any]
                 f"checkpoint {path}: found {name} of shape {_shape(value)}, expected "
                 f"{_shape(fresh)}, as this model has it"
             )
-        numbers = value.data if sp.issparse(value) else value
+        numbers = value.tocsr().data if sp.issparse(value) else value
         is_array = isinstance(numbers, (np.ndarray, torch.Tensor))
         if is_array and not bool(np.isfinite(np.asarray(torch.as_tensor(numbers).cpu())).all()):
             raise DamagedFile(f"checkpoint {path}: found {name} with numbers that are not finite")

@@ -145,11 +145,8 @@ class Worker:
         """While it works."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / self.name
-        try:
-            with sole_writer(path):
-                yield
-        finally:
-            path.unlink(missing_ok=True)
+        with sole_writer(path):
+            yield
 
     def fail_dead(self, study: optuna.Study) -> None:
         """Fail the trials of workers that are dead; their slots are free again."""
@@ -172,10 +169,10 @@ class Worker:
         return not WORKER_NAME.fullmatch(str(name)) or self._buries(self._folder / name)
 
     def _buries(self, path: Path) -> bool:
-        """Whether a worker's lock was free, whose file is then removed."""
+        """Whether a worker's lock is free; its file goes."""
         try:
             with sole_writer(path):
-                path.unlink(missing_ok=True)
+                pass
         except UserError:
             return False
         return True
