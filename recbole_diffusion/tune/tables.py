@@ -106,7 +106,8 @@ def check_trials(damaged: str, study: optuna.Study) -> None:
         DamagedFile: One does.
     """
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
-        missing = [name for name in MARKS if name not in trial.user_attrs]
+        needed = (*MARKS, "score") if trial.state == TrialState.COMPLETE else MARKS
+        missing = [name for name in needed if name not in trial.user_attrs]
         if missing:
             raise DamagedFile(f"{damaged}: trial {trial.number} has no {', '.join(missing)}")
 

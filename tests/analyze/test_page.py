@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from analyze_tools import HOSTILE, MODELS, SEEDS, write_comparison
 
 from recbole_diffusion import cli, run_recbole_diffusion
 from recbole_diffusion.analyze import report
-from recbole_diffusion.analyze.run import analyze
+from recbole_diffusion.analyze.run import WRITTEN, analyze
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import read_json, write_json
 
 VOID = ("meta", "link", "br", "img", "hr", "input", "path")
 CSS = Path(report.__file__).with_name("page.css").read_text(encoding="utf-8")
@@ -253,12 +255,14 @@ def test_analysis_of_a_run_holds_page_and_tables(
     assert {path.parent for path in after.keys() - before.keys()} == {target}
 
 
-def test_analysis_replaces_an_older_one_as_a_whole(
+def test_analysis_replaces_the_files_of_an_older_one(
     runs: dict[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = Path(runs["BPR"]["run_folder"])
     target = analyze(folder)
     (target / "old.csv").write_text("old")
+    (target / "notes.csv").write_text("mine")
+    write_json(target / WRITTEN, {"files": [*read_json(target / WRITTEN)["files"], "old.csv"]})
     with monkeypatch.context() as patch:
         patch.setattr(pd.DataFrame, "to_csv", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -267,7 +271,21 @@ def test_analysis_replaces_an_older_one_as_a_whole(
     assert (target / "report.html").is_file()
     analyze(folder)
     assert not (target / "old.csv").exists()
-    assert not [path for path in folder.iterdir() if path.name.startswith(".analysis")]
+    assert (target / "notes.csv").read_text() == "mine"
+    assert not list(target.glob(".*.tmp"))
+
+
+def test_a_file_that_no_analysis_wrote_stays(
+    runs: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(runs["BPR"]["run_folder"], folder)
+    shutil.rmtree(folder / "analysis", ignore_errors=True)
+    (folder / "analysis").mkdir()
+    (folder / "analysis" / "learning-curves.csv").write_text("mine")
+    with pytest.raises(UserError, match=r"learning-curves\.csv: found a file that no analysis"):
+        analyze(folder)
+    assert [path.name for path in (folder / "analysis").iterdir()] == ["learning-curves.csv"]
 
 
 def test_analyze_is_a_command(

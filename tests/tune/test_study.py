@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +27,8 @@ from recbole_diffusion import quick_start, run_recbole_diffusion
 from recbole_diffusion.cli import main
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.tune import trial
+from recbole_diffusion.files import SCRATCH_MARK
+from recbole_diffusion.tune import storage, study, trial
 
 
 @pytest.fixture
@@ -328,10 +330,95 @@ def test_finished_search_is_left_as_it_is(tmp_path: Path, fake: Callable[..., Fa
 def test_folders_of_a_lost_study_are_removed(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
     """A search that was killed, and then lost its journal, begins anew."""
     fake()
-    left = tmp_path / "study" / "trials" / "3"
-    left.mkdir(parents=True)
+    left, foreign = (tmp_path / "study" / "trials" / name for name in ("3", "mine"))
+    for folder in (left, foreign):
+        folder.mkdir(parents=True)
+        (folder / "notes.txt").write_text("x")
+    (left / SCRATCH_MARK).touch()
     assert search(tmp_path / "study", 2).trials == 2
     assert not left.exists()
+    assert (foreign / "notes.txt").is_file()
+
+
+def test_a_folder_of_the_users_is_no_place_for_a_trial(
+    tmp_path: Path, fake: Callable[..., FakeRun]
+) -> None:
+    fake()
+    foreign = tmp_path / "study" / "trials" / "0"
+    foreign.mkdir(parents=True)
+    (foreign / "notes.txt").write_text("x")
+    with pytest.raises(UserError, match=r"trials/0: found files there, expected none"):
+        search(tmp_path / "study", 2)
+    assert (foreign / "notes.txt").is_file()
+
+
+@pytest.mark.parametrize("name", ["best.yaml", "trials.csv"])
+def test_files_of_these_names_are_not_written_over(
+    tmp_path: Path, fake: Callable[..., FakeRun], name: str
+) -> None:
+    fake()
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"found .*{name} and no study.json beside it"):
+        search(tmp_path, 2)
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("cut", [1, 20, 120])
+def test_a_journal_whose_last_line_was_cut_goes_on(
+    tmp_path: Path, fake: Callable[..., FakeRun], cut: int
+) -> None:
+    fake()
+    search(tmp_path / "whole", 4)
+    search(tmp_path / "study", 2)
+    journal = tmp_path / "study" / "study.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    # In the middle of a trial, as a full disk leaves it.
+    part = b"".join(lines[:-3]) + lines[-3][: min(cut, len(lines[-3]) - 1)]
+    journal.write_bytes(part)
+    assert search(tmp_path / "study", 4).trials == 4
+    assert results_of(tmp_path / "study") == results_of(tmp_path / "whole")
+    assert all(json.loads(line) for line in journal.read_text().splitlines())
+
+
+def test_a_journal_that_lost_a_line_is_one_complaint(
+    tmp_path: Path, fake: Callable[..., FakeRun]
+) -> None:
+    fake()
+    search(tmp_path / "whole", 2)
+    journal = tmp_path / "whole" / "study.journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    for place in range(len(lines)):
+        folder = tmp_path / str(place)
+        shutil.copytree(tmp_path / "whole", folder)
+        (folder / "study.journal").write_bytes(b"".join(lines[:place] + lines[place + 1 :]))
+        try:
+            search(folder, 3)
+        except UserError as error:
+            assert str(folder) in str(error)  # noqa: PT017
+
+
+def test_a_trial_that_kills_its_process_is_given_up(
+    tmp_path: Path, fake: Callable[..., FakeRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system does when memory runs out; each call is a process that dies in trial 1."""
+    fake()
+    search(tmp_path / "study", 1)
+
+    class Killed(BaseException):
+        pass
+
+    def die(*args: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(storage, "UNSIGNED_GRACE", 0.0)
+    for _ in range(3):
+        with monkeypatch.context() as patch:
+            patch.setattr(study, "run_trial", die)
+            with pytest.raises(Killed):
+                search(tmp_path / "study", 2)
+    found = search(tmp_path / "study", 2)
+    assert found.trials == 2
+    assert trials_of(tmp_path / "study")[1]["outcome"] == "failed: its process was killed 3 times"
 
 
 def test_search_goes_on_with_more_trials(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
@@ -422,7 +509,7 @@ def test_bad_input(
 def test_damaged_study_file_is_refused(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "study.json").write_text("{}")
-    with pytest.raises(UserError, match=r"study\.json: no JSON of a study"):
+    with pytest.raises(UserError, match=r"study\.json: found no `identity`"):
         search(tmp_path / "study", 3)
     assert (tmp_path / "study" / "study.json").read_text() == "{}"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from recbole_diffusion.files import SCRATCH_MARK
 from recbole_diffusion.quick_start import StopRun
 from recbole_diffusion.tune import trial
 from recbole_diffusion.tune.study import Tuned, tuned_settings
@@ -49,7 +50,7 @@ class FakeRun:
     ) -> dict[str, Any]:
         assert not with_test
         self.seen.append({key: keys.get(key) for key in OPTIMUM})
-        run_folder.mkdir(parents=True)
+        assert [path.name for path in run_folder.iterdir()] == [SCRATCH_MARK]
         (run_folder / "best.pth").write_text("weights")
         self._before(keys)
         stopped, best, epoch = None, 0.0, -1
