@@ -4,7 +4,6 @@ import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from recbole.data.utils import get_dataloader
 from recbole.sampler import Sampler
 from recbole.utils import FeatureType, InputType
 
+from recbole_diffusion.data.columns import check_columns, is_ordered_by_time
 from recbole_diffusion.data.dataset import AtomicDataset
 from recbole_diffusion.data.noise import add_random_interactions
 from recbole_diffusion.errors import UserError, refusals_of
@@ -55,7 +55,7 @@ def load_split(config: Any) -> Split:
         UserError: A file, field or setting that does not fit; an empty part; ``topk`` beyond the
             number of items.
     """
-    _check_headers(config)
+    check_columns(config)
     with _host_errors(config):
         dataset = AtomicDataset(config)
     _check_repeats(config, dataset)
@@ -178,48 +178,6 @@ def _host_errors(config: Any) -> AbstractContextManager[None]:
     return refusals_of(part, ValueError, LookupError, TypeError, OSError, RuntimeError)
 
 
-def _check_headers(config: Any) -> None:
-    """Every file that the settings load exists, names its fields and holds those wanted."""
-    ids = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
-    if config["benchmark_filename"] is None and config["eval_args"]["order"] == "TO":
-        ids.append(config["TIME_FIELD"])
-    if config["load_col"] is not None and "inter" not in config["load_col"]:
-        raise UserError(f"key `load_col`: found {config['load_col']}, expected fields of `inter`")
-    for suffix, fields in (config["load_col"] or {}).items():
-        if fields is None:
-            raise UserError(f"key `load_col`: found no fields of `{suffix}`, expected a list")
-    wanted = {suffix: list(fields) for suffix, fields in (config["load_col"] or {}).items()}
-    wanted["inter"] = ids + wanted.get("inter", [])
-    parts = [f"{part}.inter" for part in config["benchmark_filename"] or ()] or ["inter"]
-    for suffix, fields in wanted.items():
-        for name in parts if suffix == "inter" else [suffix]:
-            path = Path(config["data_path"]) / f"{config.dataset}.{name}"
-            found = _header(path, config["encoding"] or "utf-8", config["field_separator"])
-            missing = sorted(set(fields) - {"*"} - set(found))
-            if missing:
-                raise UserError(
-                    f"{path}: fields {missing} are missing (keys USER_ID_FIELD, ITEM_ID_FIELD, "
-                    f"TIME_FIELD for order TO, and load_col); found {found}"
-                )
-
-
-def _header(path: Path, encoding: str, separator: str) -> list[str]:
-    try:
-        with path.open(encoding=encoding) as lines:
-            head = lines.readline().rstrip("\r\n")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file, though key `load_col` names it") from error
-    except (UnicodeDecodeError, LookupError) as error:
-        raise UserError(f"{path}: not {encoding} text (key `encoding`): {error}") from error
-    columns = [column.split(":") for column in head.split(separator)]
-    if any(len(column) != 2 for column in columns):
-        raise UserError(
-            f"{path}, line 1: found {head!r}, expected `field:type` columns such as "
-            "user_id:token and item_id:token, tab-separated"
-        )
-    return [field for field, _ in columns]
-
-
 def _check_repeats(config: Any, dataset: Any) -> None:
     """A pair that stands twice would be learned and tested, or count twice."""
     ids = [dataset.uid_field, dataset.iid_field]
@@ -262,8 +220,7 @@ def _check_topk(config: Any, dataset: Any) -> None:
 
 def _check_time(config: Any, dataset: Any) -> None:
     """Tokens would be sorted by their order of appearance."""
-    is_ordered = config["benchmark_filename"] is None and config["eval_args"]["order"] == "TO"
-    if is_ordered and dataset.field2type[dataset.time_field] != FeatureType.FLOAT:
+    if is_ordered_by_time(config) and dataset.field2type[dataset.time_field] != FeatureType.FLOAT:
         raise UserError(
             f"data set {config.dataset} in {config['data_path']}: field {dataset.time_field} "
             f"is of type {dataset.field2type[dataset.time_field].value}, expected float for order "
