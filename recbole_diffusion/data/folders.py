@@ -6,6 +6,8 @@ from pathlib import Path
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import HOST_FOLDER
 
+HOST_DATASETS = HOST_FOLDER / "dataset_example"
+
 
 def find_dataset(dataset: str, data_path: str | None, benchmark: Sequence[str] | None) -> Path:
     """The folder that holds the data set's interactions.
@@ -45,7 +47,7 @@ def find_dataset_properties(dataset: str, data_path: str | None) -> Path | None:
 def data_roots(data_path: str | None = None) -> list[Path]:
     """Folders of data sets, in the order in which they are searched."""
     given = [Path(data_path).resolve()] if isinstance(data_path, str) and data_path else []
-    return [*given, Path("dataset_atomic").resolve(), HOST_FOLDER / "dataset_example"]
+    return [*given, Path("dataset_atomic").resolve(), HOST_DATASETS]
 
 
 def list_datasets(data_path: str | None = None) -> dict[str, str]:

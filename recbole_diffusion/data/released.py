@@ -5,6 +5,7 @@ import math
 import os
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from recbole_diffusion.data.arrays import open_array, read_array
+from recbole_diffusion.data.folders import HOST_DATASETS
 from recbole_diffusion.errors import UserError
 
 Pair = tuple[int, int]
@@ -181,7 +183,9 @@ def text_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
         # Binary lines end at \n alone, so the numbers are those of an editor, whatever the text.
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
-                yield number, _decode(path, number, raw, encoding)
+                # A byte order mark is no part of the text.
+                text = raw.removeprefix(BOM_UTF8) if number == 1 and encoding == "utf-8" else raw
+                yield number, _decode(path, number, text, encoding)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         expected = "a gzip file of text" if path.suffix == ".gz" else "a text file"
@@ -367,16 +371,27 @@ def timed_inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
         yield f"{user}\t{item}\t{row}"
 
 
-def check_name(name: str) -> None:
-    """Refuses a data set's name that is no plain file name.
+def check_name(name: str, output: Path) -> None:
+    """Refuses a data set's name that is no plain file name, or hides a data set of RecBole's.
+
+    Args:
+        name: The name.
+        output: Folder of data sets; one of this name that is already there stays the user's.
 
     Raises:
-        UserError: It holds a separator or other characters, or starts with a dot or dash.
+        UserError: It holds a separator or other characters, starts with a dot or dash, or is that
+            of a data set that RecBole carries.
     """
     # The name becomes a folder: no separator, no "..", nothing like an option.
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         expected = "a letter, digit or `_`, then also `-` and `.`"
         raise UserError(f"name: found {shown(name)}, expected {expected}.")
+    carried = HOST_DATASETS / name
+    if carried.is_dir() and not (output / name).is_dir():
+        raise UserError(
+            f"name: found {name!r}, which RecBole carries ({carried}) and which {output / name} "
+            f"would hide; expected another name, such as --name=my-{name}."
+        )
 
 
 def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
@@ -389,7 +404,7 @@ def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
     Raises:
         UserError: A path exists and ``overwrite`` is off, or it is no regular file.
     """
-    for path in filter(Path.exists, paths):
+    for path in filter(os.path.lexists, paths):  # a link that leads nowhere is the user's too
         if not path.is_file():
             raise UserError(f"{path}: found something that is no file, expected a free path.")
         if not overwrite:
