@@ -336,6 +336,25 @@ def test_topk_beyond_the_number_of_items(planted: dict[str, Any]) -> None:
         load_split(make_config(planted, topk=[20, 151]))
 
 
+@pytest.mark.parametrize(
+    ("keys", "advice"),
+    [
+        ({"topk": [5, 10], "valid_metric": "Recall@10"}, '--topk="[5]" --valid_metric=Recall@5'),
+        ({"topk": [5, 10], "valid_metric": "NDCG@5"}, '--topk="[5]"'),
+        ({}, '--topk="[8]" --valid_metric=Recall@8'),
+        ({"topk": 9, "valid_metric": "MRR@9", "metrics": "MRR"}, '"[8]" --valid_metric=MRR@8'),
+    ],
+    ids=str,
+)
+def test_advice_fits_the_number_of_items(
+    write_dataset: Callable[..., Path], keys: dict[str, Any], advice: str
+) -> None:
+    rows = [[f"u{u}", f"i{(u + i) % 8}"] for u in range(5) for i in range(6)]
+    path = write_dataset("mine", inter=[["user_id:token", "item_id:token"], *rows])
+    with pytest.raises(UserError, match=f"mine has 8 items.*{re.escape(advice)}$"):
+        load_split(Config("BPR", "mine", (), {"data_path": str(path), **keys}))
+
+
 @pytest.mark.parametrize("keys", [{"use_gpu": True}, {"gpu_id": 0}, {"gpu_id": "1"}])
 def test_gpu_asked_for_and_absent(
     planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, keys: dict[str, Any]

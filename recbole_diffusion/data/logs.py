@@ -266,7 +266,6 @@ def read_movielens(source: Path) -> Log:
     Returns:
         The interactions with ratings and times, and both tables.
     """
-
     counts: Counter[str] = Counter()
 
     def ratings(path: Path) -> Iterator[list[str]]:

@@ -92,8 +92,8 @@ def convert_csv(
 
     Raises:
         UserError: The name is no file name, one of RecBole's data sets or that of a shipped one
-            whose split is given, a column is missing or ambiguous, a table is missing, empty or malformed, or an output
-            file exists.
+            whose split is given, a column is missing or ambiguous, a table is missing, empty or
+            malformed, or an output file exists.
     """
     check_name(name, output)
     _check_shipped(name)

@@ -107,8 +107,8 @@ def convert_rated(
 
     Raises:
         UserError: The name is no file name, one of RecBole's data sets or that of the source, a
-            value of the rule is out of range, the source is missing or malformed, a part is empty, low ratings are too few, or
-            an output file exists.
+            value of the rule is out of range, the source is missing or malformed, a part is empty,
+            low ratings are too few, or an output file exists.
     """
     check_name(name, output)
     _check_rule(rule)
