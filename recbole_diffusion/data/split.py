@@ -14,6 +14,7 @@ from recbole.utils import FeatureType, InputType, ModelType
 
 from recbole_diffusion.data.columns import check_columns, is_ordered_by_time
 from recbole_diffusion.data.dataset import AtomicDataset
+from recbole_diffusion.data.folders import tell_paths_outside
 from recbole_diffusion.data.negatives import NegativeSampler, PairLoader, has_negatives
 from recbole_diffusion.data.noise import add_random_interactions
 from recbole_diffusion.errors import UserError, refusals_of
@@ -56,6 +57,7 @@ def load_split(config: Any) -> Split:
         UserError: A file, field or setting that does not fit; an empty part; ``topk`` beyond the
             number of items.
     """
+    tell_paths_outside(config)
     check_columns(config)
     with _host_errors(config):
         dataset = AtomicDataset(config)
