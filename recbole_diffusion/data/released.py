@@ -8,6 +8,7 @@ import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +26,7 @@ INTER_HEADER = "user_id:token\titem_id:token"
 TIMED_HEADER = f"{INTER_HEADER}\ttimestamp:float"
 MAX_ID_DIGITS = 18  # the longest ids that always fit int64
 MAX_SHOWN = 60
+MAX_LINE = 2**26  # bytes
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 BREAKS = re.compile(r"\r\n|[\t\r\n]")  # what no atomic file holds inside a text
 
@@ -182,7 +184,11 @@ def text_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     try:
         # Binary lines end at \n alone, so the numbers are those of an editor, whatever the text.
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
+            # Not without end: a gzip file of one line may be a thousand times its size.
+            lines = iter(partial(file.readline, MAX_LINE + 1), b"")
+            for number, raw in enumerate(lines, start=1):
+                if len(raw) > MAX_LINE:
+                    raise line_error(path, number, f"more than {MAX_LINE} bytes", "shorter lines")
                 # A byte order mark is no part of the text.
                 text = raw.removeprefix(BOM_UTF8) if number == 1 and encoding == "utf-8" else raw
                 yield number, _decode(path, number, text, encoding)

@@ -1,5 +1,6 @@
 """The converter: what it writes, what it counts, and what it refuses without leaving a trace."""
 
+import gzip
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ import pandas as pd
 import pytest
 from conversion_tools import refused, snapshot
 
+from recbole_diffusion.data import released
 from recbole_diffusion.data.convert import main
 from recbole_diffusion.data.given import ConversionReport, convert_split
+from recbole_diffusion.data.own import CsvOptions, convert_csv
 from recbole_diffusion.data.released import write_files
 from recbole_diffusion.errors import UserError
 
@@ -521,6 +524,16 @@ def test_link_that_leads_nowhere_is_not_replaced(
     (output / "toy" / "toy.train.inter").symlink_to(tmp_path / "absent")
     assert "toy.train.inter: found something that is no file" in refusal(tmp_path, source, output)
     assert (output / "toy" / "toy.train.inter").is_symlink()
+
+
+def test_line_without_end_is_not_read_whole(
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(released, "MAX_LINE", 1000)
+    path = tmp_path / "bomb.csv.gz"
+    path.write_bytes(gzip.compress(b"user,item\nu,1\n" + bytes(10**6)))
+    message = refused(tmp_path, convert_csv, path, output, "toy", CsvOptions())
+    assert message.startswith(f"{path}, line 3: found more than 1000 bytes")
 
 
 def test_byte_order_mark_is_no_part_of_a_split(tmp_path: Path, source: Path) -> None:
