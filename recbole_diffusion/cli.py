@@ -33,6 +33,7 @@ Results, log, settings and checkpoints go to a new folder under ./runs.
   --dataset       folder name under --data_path, ./dataset_atomic, or one that RecBole carries
   --config_files  property files, later ones first in precedence; quote a path that holds blanks
   --key=value     any key of the property files; the value is YAML; --key value works too
+                  (a separator stands as it is: --field_separator=, or =tab)
   --resume        folder of an interrupted run: goes on exactly where it stopped
   --evaluate      folder of a run: scores its best epoch again, writes nothing
   --verbose       show all settings, and every metric of each epoch; run.log always has them
@@ -72,6 +73,9 @@ LITERAL = (
     "run",
     "projection",
 )
+# Keys whose value is one character, which YAML may have another use for, or a name of one.
+SEPARATORS = ("field_separator", "seq_separator")
+NAMED_SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}
 # Keys that may stand several times; their texts are kept as a list.
 REPEATED = ("grid",)
 # Commands by the first word, each the function `main` of a module; without one, a run.
@@ -183,5 +187,13 @@ def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
             continue
         if key in keys:
             raise UserError(f"command line: --{key} is given twice")
-        keys[key] = text if key in LITERAL else parse_value(text, f"command line: --{key}")
+        keys[key] = _value(key, text)
     return keys
+
+
+def _value(key: str, text: str) -> Any:
+    if key in LITERAL or (key in SEPARATORS and len(text) == 1):
+        return text
+    if key in SEPARATORS and text in NAMED_SEPARATORS:
+        return NAMED_SEPARATORS[text]
+    return parse_value(text, f"command line: --{key}")

@@ -57,11 +57,18 @@ class Config(HostConfig):
         user.append(("command line", dict(overrides or {})))
         self.external_config_dict = _merge(user)
         own_file = find_dataset_properties(dataset, self.external_config_dict.get("data_path"))
+        self.own_file = own_file
         self.internal_config_dict = _merge(default_layers(self.registration, dataset, own_file))
         classes = self.model_class, self.registration.trainer_class
         if own_file is not None:
             shipped = _merge(default_layers(self.registration, dataset))
-            check_layer(str(own_file), read_properties(own_file), shipped, *classes)
+            own = read_properties(own_file)
+            check_layer(str(own_file), own, shipped, *classes)
+            if "data_path" in own:
+                raise UserError(
+                    f"{own_file}: key `data_path`: found {own['data_path']!r}, expected none: the "
+                    "file describes the data that it lies beside"
+                )
         for source, layer in user:
             check_layer(source, layer, self.internal_config_dict, *classes)
 

@@ -263,18 +263,18 @@ class _Run:
         config: The settings.
         split: The data.
         network: The model, fresh, on its device.
-        messages: What was told while it was made, for the run's log.
+        messages: What was told while data and model were made, for the run's log.
         setup_seconds: That making the model took; some of RecBole's are solved there.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        seed_everything(config["seed"])
-        self.split = load_split(config)
-        config["split_hash"] = self.split.digest
-        config["data_hash"] = self.split.data_digest
-        seed_everything(config["seed"])
         with report.kept_messages(config["state"]) as self.messages:
+            seed_everything(config["seed"])
+            self.split = load_split(config)
+            config["split_hash"] = self.split.digest
+            config["data_hash"] = self.split.data_digest
+            seed_everything(config["seed"])
             made = _timed(_make_model, config, self.split.train._dataset)
         self.network, self.setup_seconds = made
 

@@ -719,6 +719,17 @@ def ncl_with_too_many_clusters() -> None:
     assert "key `num_clusters`: found 8, expected at most 7" in message
 
 
+def line_with_an_item_of_every_user() -> None:
+    package = importlib.import_module("recbole.model.general_recommender")
+    rows = "user_id:token\titem_id:token\nu1\ti1\nu2\ti1\nu3\ti1\nu1\ti2\n"
+    settings = {"embedding_size": 4, "order": 2, "second_order_loss_weight": 1}
+    dataset = dataset_of(rows, **settings)
+    dataset._change_feat_format()
+    message = error_of(ValueError, lambda: package.LINE(dataset.config, dataset))
+    assert "1 items, such as 'i1', have been met by all" in message
+    assert tiny_model("LINE", **settings).n_items == 11
+
+
 class Spoiled:
     """Says so when it is unpickled."""
 
@@ -856,6 +867,7 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     "draw_for_every_user": ((random_ranks_for_every_user, "one ranking for all users"),),
     "find_neighbours_by_method": ((nncf_neighbours_by_knn, "TypeError"),),
     "refuse_more_clusters_than_nodes": ((ncl_with_too_many_clusters, "accepted without"),),
+    "refuse_items_of_every_user": ((line_with_an_item_of_every_user, "accepted without"),),
     "read_item_vectors_without_pickle": ((item_vectors_without_pickle, "accepted without"),),
     "log_the_pretrained_file": ((ract_logs_its_pretrained_file, "not all arguments converted"),),
     "store_what_scores": ((checkpoints_hold_what_scores, "NNCF scores otherwise"),),

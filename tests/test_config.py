@@ -153,6 +153,44 @@ def test_given_split_without_its_key_is_told(write_dataset: Callable[..., Path])
         Config("BPR", "halves", (), {"data_path": str(path)})
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("item_features: {x: {file: ../../far.npz}}", ["item_features.x.file", "../../far.npz"]),
+        ("item_features: {x: {file: /far.npy, ids: /far.ids}}", ["x.file", "x.ids", "/far.ids"]),
+        ("output_dir: /elsewhere", ["output_dir", "/elsewhere"]),
+        ("item_features: {x: {file: sub/../near.npz}, y: {field: year}}", []),
+        ("epochs: 3", []),
+    ],
+)
+def test_paths_out_of_the_datas_folder_are_told(
+    write_dataset: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+    text: str,
+    told: list[str],
+) -> None:
+    rows = [[f"u{u}", f"i{(u + i) % 60}"] for u in range(5) for i in range(55)]
+    path = write_dataset("mine", inter=[["user_id:token", "item_id:token"], *rows])
+    own = path / "mine" / "mine.yaml"
+    own.write_text(text)
+    load_split(Config("BPR", "mine", (), {"data_path": str(path)}))
+    assert ("leads out of its folder" in caplog.text) == bool(told)
+    assert [word for word in told if word not in caplog.text] == []
+    caplog.clear()
+    given = {"data_path": str(path), "item_features": {"x": {"file": "/mine.npz"}}}
+    load_split(Config("BPR", "mine", (), {**given, "output_dir": "/mine"}))
+    assert caplog.text == ""  # the user's own paths
+
+
+def test_file_beside_the_data_cannot_lead_to_other_data(
+    write_dataset: Callable[..., Path],
+) -> None:
+    path = write_dataset("mine", inter=[["user_id:token", "item_id:token"], ["u", "i"]])
+    (path / "mine" / "mine.yaml").write_text("data_path: /elsewhere")
+    with pytest.raises(UserError, match=r"mine\.yaml: key `data_path`: found '/elsewhere'"):
+        Config("BPR", "mine", (), {"data_path": str(path)})
+
+
 def test_settings_of_a_host_model_come_from_its_own_file(planted: dict[str, Any]) -> None:
     declared = read_properties(HOST / "properties" / "model" / "LightGCN.yaml")
     found = make_config(planted, "LightGCN")
@@ -334,6 +372,25 @@ def test_topk_beyond_the_number_of_items(planted: dict[str, Any]) -> None:
     load_split(make_config(planted, topk=[20, 150]))
     with pytest.raises(UserError, match="key `topk`: found 151, but planted has 150 items"):
         load_split(make_config(planted, topk=[20, 151]))
+
+
+@pytest.mark.parametrize(
+    ("keys", "advice"),
+    [
+        ({"topk": [5, 10], "valid_metric": "Recall@10"}, '--topk="[5]" --valid_metric=Recall@5'),
+        ({"topk": [5, 10], "valid_metric": "NDCG@5"}, '--topk="[5]"'),
+        ({}, '--topk="[8]" --valid_metric=Recall@8'),
+        ({"topk": 9, "valid_metric": "MRR@9", "metrics": "MRR"}, '"[8]" --valid_metric=MRR@8'),
+    ],
+    ids=str,
+)
+def test_advice_fits_the_number_of_items(
+    write_dataset: Callable[..., Path], keys: dict[str, Any], advice: str
+) -> None:
+    rows = [[f"u{u}", f"i{(u + i) % 8}"] for u in range(5) for i in range(6)]
+    path = write_dataset("mine", inter=[["user_id:token", "item_id:token"], *rows])
+    with pytest.raises(UserError, match=f"mine has 8 items.*{re.escape(advice)}$"):
+        load_split(Config("BPR", "mine", (), {"data_path": str(path), **keys}))
 
 
 @pytest.mark.parametrize("keys", [{"use_gpu": True}, {"gpu_id": 0}, {"gpu_id": "1"}])

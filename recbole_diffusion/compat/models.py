@@ -151,6 +151,24 @@ def _refuse_more_clusters_than_nodes() -> None:
     NCL.__init__ = init
 
 
+def _refuse_items_of_every_user() -> None:
+    from recbole.model.general_recommender import LINE
+
+    host_init = LINE.__init__
+
+    def init(self: Any, config: Any, dataset: Any) -> None:
+        host_init(self, config, dataset)
+        full = [item for item, users in enumerate(self.used_ids) if len(users) == self.n_users - 1]
+        if full:
+            item = str(dataset.id2token(self.ITEM_ID, full[0]))
+            raise ValueError(
+                f"draws users who have not met an item, and {len(full)} items, such as {item!r}, "
+                "have been met by all; leave them out by item_inter_num_interval"
+            )
+
+    LINE.__init__ = init
+
+
 def _load_item_vectors(path: str, allow_pickle: bool = False) -> Any:
     """Read plain numbers, whatever the host allows."""
     if not os.path.isfile(path):
@@ -241,6 +259,12 @@ PATCHES = (
         "NCL takes more clusters than there are users or items, and fails in its first epoch",
         in_every_version,
         _refuse_more_clusters_than_nodes,
+    ),
+    Patch(
+        "refuse_items_of_every_user",
+        "LINE draws without end for an item that every user has met",
+        in_every_version,
+        _refuse_items_of_every_user,
     ),
     Patch(
         "read_item_vectors_without_pickle",

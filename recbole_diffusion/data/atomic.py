@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.data.columns import read_header, text_encoding
+from recbole_diffusion.errors import UserError
 
 # An empty field alone is missing; `NA`, `None` and quotation marks are texts like any other.
 AS_IT_STANDS: dict[str, Any] = {
@@ -62,17 +63,17 @@ def read_item_texts(
         UserError: File or column missing, a column of another type, or a malformed row.
     """
     path = Path(config["data_path"]) / f"{config['dataset']}.item"
-    separator, encoding = config["field_separator"], config["encoding"] or "utf-8"
+    separator, encoding = config["field_separator"], text_encoding(config["encoding"])
     if not path.is_file():
         raise UserError(f"{path}: no such file, expected it for its columns {', '.join(fields)}")
-    with refusals_of(f"{path}", UnicodeDecodeError), path.open(encoding=encoding) as lines:
-        header = next(lines, "").rstrip("\n").split(separator)
-    columns = {column.partition(":")[0]: column for column in header}
+    header = read_header(path, encoding, separator)
+    columns = {field: f"{field}:{kind}" for field, kind in header.items()}
     wanted = [config["ITEM_ID_FIELD"], *fields]
     for field in wanted:
         if field not in columns:
             raise UserError(
-                f"{path}: found the columns {', '.join(header)}, expected {field} among them"
+                f"{path}: found the columns {', '.join(columns.values())}, expected {field} "
+                "among them"
             )
     for field in fields:
         if kind is not None and columns[field] != f"{field}:{kind}":

@@ -22,6 +22,7 @@ INDEX_TYPE = re.compile(r"[iu][48]")
 VALUE_TYPE = re.compile(r"b1|[iu][1248]|f[248]")
 MAX_MEMO = 1000  # objects; a matrix of three arrays has a few dozen
 BYTE_ORDERS = ("<", ">", "|", "=")
+BYTES = (bytes, bytearray)  # protocol 5 has the second
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,20 @@ class _Array:
         self.state = state
 
 
+class _Buffered(_Array):
+    """An array of protocol 5, made as ``_frombuffer(bytes, type, shape, order)``."""
+
+    def __init__(self, content: Any, dtype: Any, shape: Any, order: Any) -> None:
+        self.state = (1, shape, dtype, order == "F", content)
+
+
 KNOWN = {
     ("scipy.sparse.coo", "coo_matrix"): _Matrix,
     ("scipy.sparse._coo", "coo_matrix"): _Matrix,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy.core.numeric", "_frombuffer"): _Buffered,
+    ("numpy._core.numeric", "_frombuffer"): _Buffered,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Type,
 }
@@ -121,7 +131,7 @@ def read_coo(path: Path) -> CooEntries:
     """Reads a pickled ``scipy.sparse.coo_matrix``.
 
     Args:
-        path: Pickle of protocol 4 or lower; its values are finite and not 0.
+        path: Pickle of protocol 5 or lower; its values are finite and not 0.
 
     Returns:
         Shape and entries, in their order.
@@ -184,12 +194,12 @@ def _indices(path: Path, what: str, array: Any, size: int) -> np.ndarray:
 
 def _plain_array(path: Path, what: str, array: Any, types: re.Pattern[str]) -> np.ndarray:
     """The numbers [n] of an array's record."""
-    state = array.state if type(array) is _Array else None
+    state = array.state if isinstance(array, _Array) else None
     if type(state) is not tuple or len(state) != 5:
         raise UserError(f"{path}: found no array of {what}, expected one of numbers.")
     _, shape, dtype, _, content = state
     is_type = type(dtype) is _Type and type(dtype.name) is str and types.fullmatch(dtype.name)
-    if not is_type or dtype.byte_order not in BYTE_ORDERS or type(content) is not bytes:
+    if not is_type or dtype.byte_order not in BYTE_ORDERS or type(content) not in BYTES:
         name = getattr(dtype, "name", dtype)
         raise UserError(
             f"{path}: found {what} of type {reprlib.repr(name)}, expected plain numbers."

@@ -9,6 +9,7 @@ from recbole_diffusion.data.released import line_error, shown, text_lines
 from recbole_diffusion.errors import UserError
 
 TAB_SUFFIXES = (".tsv", ".tab")
+MAX_FIELD = 2**24  # characters; Python's own limit is 2^17, and a quote left open has no end
 ID_BREAKS = ("\t", "\r", "\n")
 
 
@@ -55,9 +56,9 @@ def read_csv(path: Path, delimiter: str | None = None) -> CsvTable:
 
 def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Number of the first line, and fields, of each record that is not blank."""
-    lines = (
-        text.removeprefix("\ufeff") if number == 1 else text for number, text in text_lines(path)
-    )
+    # The limit is the process's, so it is only raised.
+    csv.field_size_limit(max(MAX_FIELD, csv.field_size_limit()))
+    lines = (text for _, text in text_lines(path))
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         number = reader.line_num + 1

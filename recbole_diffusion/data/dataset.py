@@ -9,6 +9,7 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_diffusion.data.columns import text_encoding
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.keys import INTERVAL_FORM, is_interval
 
@@ -26,6 +27,7 @@ class AtomicDataset(Dataset):
     """
 
     # RecBole's loaders set these.
+    config: Any
     inter_feat: Any
     user_feat: Any
     item_feat: Any
@@ -36,6 +38,15 @@ class AtomicDataset(Dataset):
             self._refuse_missing_ids()
             self._remove_duplication()
         super()._data_processing()
+
+    def _load_feat(self, filepath: str, source: Any) -> Any:
+        """Take a byte order mark for what it is; the host reads it into the first field."""
+        given = self.config
+        self.config = given.derive(encoding=text_encoding(given["encoding"]))
+        try:
+            return super()._load_feat(filepath, source)
+        finally:
+            self.config = given
 
     def _refuse_missing_ids(self) -> None:
         """The host would number a missing id as the padding; a given split must stay whole."""

@@ -1,10 +1,17 @@
 """Where data sets lie."""
 
+import os
 from collections.abc import Sequence
+from logging import getLogger
 from pathlib import Path
+from typing import Any
 
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.property_files import HOST_FOLDER
+from recbole_diffusion.property_files import HOST_FOLDER, read_properties
+
+# Keys whose values are paths.
+PATH_KEYS = ("output_dir", "pretrained_user_embedding", "pretrained_item_embedding")
+HOST_DATASETS = HOST_FOLDER / "dataset_example"
 
 
 def find_dataset(dataset: str, data_path: str | None, benchmark: Sequence[str] | None) -> Path:
@@ -42,10 +49,33 @@ def find_dataset_properties(dataset: str, data_path: str | None) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def tell_paths_outside(config: Any) -> None:
+    """Warn of paths by which the property file beside the data leads out of its folder.
+
+    Whoever made the data wrote them; a path of the user's own is nothing to warn of.
+
+    Args:
+        config: Settings of the run.
+    """
+    if config.own_file is None:
+        return
+    own, folder = read_properties(config.own_file), config.own_file.parent
+    used = {key: own[key] for key in own if own[key] == config[key]}
+    named = {key: used.get(key) for key in PATH_KEYS}
+    for name, options in (used.get("item_features") or {}).items():
+        named |= {f"item_features.{name}.{key}": options.get(key) for key in ("file", "ids")}
+    for key, path in named.items():
+        place = Path(os.path.normpath(folder / str(path)))  # a link in there stands for its file
+        if path is not None and not place.is_relative_to(folder):
+            getLogger().warning(
+                f"{config.own_file}: key `{key}`: found {path!r}, which leads out of its folder"
+            )
+
+
 def data_roots(data_path: str | None = None) -> list[Path]:
     """Folders of data sets, in the order in which they are searched."""
     given = [Path(data_path).resolve()] if isinstance(data_path, str) and data_path else []
-    return [*given, Path("dataset_atomic").resolve(), HOST_FOLDER / "dataset_example"]
+    return [*given, Path("dataset_atomic").resolve(), HOST_DATASETS]
 
 
 def list_datasets(data_path: str | None = None) -> dict[str, str]:

@@ -153,6 +153,9 @@ def _read_mmrec(source: Path, name: str) -> GivenSplit:
     if not set(MMREC_IDS) <= set(columns):
         expected = f"the columns {', '.join(MMREC_IDS)}, separated by tabs"
         raise line_error(path, number, shown(header), expected)
+    repeated = [column for n, column in enumerate(columns) if column in columns[:n]]
+    if repeated:
+        raise line_error(path, number, f"the column {shown(repeated[0])} again", "each once")
     numbers = [column for column in MMREC_NUMBERS if column in columns]
     pairs: dict[str, list[Pair]] = {split: [] for split in SPLITS}
     details: dict[str, dict[Pair, list[str]]] = {split: {} for split in SPLITS}
@@ -241,11 +244,11 @@ def convert_split(
         The counts of what was written and left out.
 
     Raises:
-        UserError: The name is no file name, an input file is missing, empty or malformed, splits
-            share pairs, or an output file exists.
+        UserError: The name is no file name or one of RecBole's data sets, an input file is
+            missing, empty or malformed, splits share pairs, or an output file exists.
     """
     form = FORMATS[kind]
-    check_name(name)
+    check_name(name, output)
     folder = output / name
     targets = {split: folder / f"{name}.{split}.inter" for split in SPLITS}
     item_target = folder / f"{name}.item"

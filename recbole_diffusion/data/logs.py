@@ -117,10 +117,10 @@ def convert_log(
         The counts of what was written and left out.
 
     Raises:
-        UserError: The name is no file name, the source is missing, empty or malformed, or an
-            output file exists.
+        UserError: The name is no file name or one of RecBole's data sets, the source is missing,
+            empty or malformed, or an output file exists.
     """
-    check_name(name)
+    check_name(name, output)
     folder = output / name
     inter, yaml = folder / f"{name}.inter", folder / f"{name}.yaml"
     tables = {folder / f"{name}.item": log.items, folder / f"{name}.user": log.users}
@@ -256,7 +256,9 @@ def _microlens_titles(path: Path, counts: Counter[str]) -> Iterator[list[str]]:
 
 
 def read_movielens(source: Path) -> Log:
-    """MovieLens-1M as GroupLens publishes it: fields separated by ``::``, latin-1.
+    """MovieLens-1M as GroupLens publishes it: fields separated by ``::``.
+
+    Lines are UTF-8, or else latin-1 as in the published files, which the report counts.
 
     Args:
         source: Folder with ``ratings.dat``, ``movies.dat`` and ``users.dat``.
@@ -264,18 +266,19 @@ def read_movielens(source: Path) -> Log:
     Returns:
         The interactions with ratings and times, and both tables.
     """
+    counts: Counter[str] = Counter()
 
     def ratings(path: Path) -> Iterator[list[str]]:
-        for number, (user, movie, *numbers) in _movielens_fields(path, 4):
+        for number, (user, movie, *numbers) in _movielens_fields(path, 4, counts):
             ids = [str(parse_id(path, number, text)) for text in (user, movie)]
             yield ids + [parse_number(path, number, text) for text in numbers]
 
     def movies(path: Path) -> Iterator[tuple[int, list[str]]]:
-        for number, (movie, title, genres) in _movielens_fields(path, 3):
+        for number, (movie, title, genres) in _movielens_fields(path, 3, counts):
             yield number, [str(parse_id(path, number, movie)), title, spaced_genres(genres)]
 
     def users(path: Path) -> Iterator[tuple[int, list[str]]]:
-        for number, (user, *fields) in _movielens_fields(path, 5):
+        for number, (user, *fields) in _movielens_fields(path, 5, counts):
             yield number, [str(parse_id(path, number, user)), *fields]
 
     paths = [source / f"{part}.dat" for part in ("ratings", "movies", "users")]
@@ -287,17 +290,29 @@ def read_movielens(source: Path) -> Log:
         ratings(paths[0]),
         Table(paths[1], item_header, distinct_ids(paths[1], movies(paths[1]))),
         Table(paths[2], user_header, distinct_ids(paths[2], users(paths[2]))),
+        counts=counts,
     )
 
 
-def _movielens_fields(path: Path, n_fields: int) -> Iterator[tuple[int, list[str]]]:
+def _movielens_fields(
+    path: Path, n_fields: int, counts: Counter[str]
+) -> Iterator[tuple[int, list[str]]]:
     for number, text in text_lines(path, "latin-1"):
-        line = text.rstrip("\r\n")
+        line = _as_utf8(path, counts, text).rstrip("\r\n")
         fields = on_one_line(line).split("::")
         if len(fields) != n_fields:
             found = f"{len(fields)} fields in {shown(line)}"
             raise line_error(path, number, found, f"{n_fields}, separated by `::`")
         yield number, fields
+
+
+def _as_utf8(path: Path, counts: Counter[str], text: str) -> str:
+    """What a line read as latin-1 is in UTF-8; the line, and counted, if it is not UTF-8."""
+    try:
+        return text if text.isascii() else text.encode("latin-1").decode("utf-8-sig")
+    except UnicodeDecodeError:
+        counts[f"lines of {path.name} that are not UTF-8, read as latin-1"] += 1
+        return text
 
 
 def read_amazon(source: Path, meta: Path | None = None) -> Log:

@@ -91,11 +91,11 @@ def convert_csv(
         The counts of what was written and left out.
 
     Raises:
-        UserError: The name is no file name or that of a shipped data set whose split is given, a
-            column is missing or ambiguous, a table is missing, empty or malformed, or an output
-            file exists.
+        UserError: The name is no file name, one of RecBole's data sets or that of a shipped one
+            whose split is given, a column is missing or ambiguous, a table is missing, empty or
+            malformed, or an output file exists.
     """
-    check_name(name)
+    check_name(name, output)
     _check_shipped(name)
     _check_options(options)
     table = read_csv(source, options.delimiter)

@@ -6,6 +6,7 @@ are split on their own, and every user and item has ten clean ones.
 """
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,16 +106,16 @@ def convert_rated(
         The counts of what was written and left out.
 
     Raises:
-        UserError: The name is no file name or that of the source, a value of the rule is out of
-            range, the source is missing or malformed, a part is empty, low ratings are too few, or
-            an output file exists.
+        UserError: The name is no file name, one of RecBole's data sets or that of the source, a
+            value of the rule is out of range, the source is missing or malformed, a part is empty,
+            low ratings are too few, or an output file exists.
     """
-    check_name(name)
+    check_name(name, output)
     _check_rule(rule)
     source = Path(source)
-    folder = source.resolve() if source.is_dir() else find_dataset(str(source), None, None)
+    folder = _named_folder(source) if source.is_dir() else find_dataset(str(source), None, None)
     target = output / name
-    if target.resolve() == folder:
+    if target.resolve() == folder.resolve():
         raise UserError(f"name: found {name!r}, the source itself, expected a new data set.")
     targets = {part: target / f"{name}.{part}.inter" for part in SPLITS}
     features = {suffix: target / f"{name}.{suffix}" for suffix in FEATURES}
@@ -127,6 +128,13 @@ def convert_rated(
     copies = _read_features(folder, features)
     write_files({**contents, **copies, properties: _property_lines(name, rule)})
     return report
+
+
+def _named_folder(source: Path) -> Path:
+    """A folder under the name that its files have, which is the link's or what it leads to."""
+    folders = (Path(os.path.abspath(source)), source.resolve())
+    named = (folder for folder in folders if (folder / f"{folder.name}.inter").is_file())
+    return next(named, folders[-1])
 
 
 def _check_rule(rule: RatedRule) -> None:

@@ -5,14 +5,17 @@ import math
 import os
 import re
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from recbole_diffusion.data.arrays import open_array, read_array
+from recbole_diffusion.data.folders import HOST_DATASETS
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import remove_unfinished, unfinished_path
 
@@ -24,6 +27,7 @@ INTER_HEADER = "user_id:token\titem_id:token"
 TIMED_HEADER = f"{INTER_HEADER}\ttimestamp:float"
 MAX_ID_DIGITS = 18  # the longest ids that always fit int64
 MAX_SHOWN = 60
+MAX_LINE = 2**26  # bytes
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 BREAKS = re.compile(r"\r\n|[\t\r\n]")  # what no atomic file holds inside a text
 
@@ -181,8 +185,14 @@ def text_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]
     try:
         # Binary lines end at \n alone, so the numbers are those of an editor, whatever the text.
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                yield number, _decode(path, number, raw, encoding)
+            # Not without end: a gzip file of one line may be a thousand times its size.
+            lines = iter(partial(file.readline, MAX_LINE + 1), b"")
+            for number, raw in enumerate(lines, start=1):
+                if len(raw) > MAX_LINE:
+                    raise line_error(path, number, f"more than {MAX_LINE} bytes", "shorter lines")
+                # A byte order mark is no part of the text.
+                text = raw.removeprefix(BOM_UTF8) if number == 1 and encoding == "utf-8" else raw
+                yield number, _decode(path, number, text, encoding)
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         expected = "a gzip file of text" if path.suffix == ".gz" else "a text file"
@@ -368,16 +378,27 @@ def timed_inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
         yield f"{user}\t{item}\t{row}"
 
 
-def check_name(name: str) -> None:
-    """Refuses a data set's name that is no plain file name.
+def check_name(name: str, output: Path) -> None:
+    """Refuses a data set's name that is no plain file name, or hides a data set of RecBole's.
+
+    Args:
+        name: The name.
+        output: Folder of data sets; one of this name that is already there stays the user's.
 
     Raises:
-        UserError: It holds a separator or other characters, or starts with a dot or dash.
+        UserError: It holds a separator or other characters, starts with a dot or dash, or is that
+            of a data set that RecBole carries.
     """
     # The name becomes a folder: no separator, no "..", nothing like an option.
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
         expected = "a letter, digit or `_`, then also `-` and `.`"
         raise UserError(f"name: found {shown(name)}, expected {expected}.")
+    carried = HOST_DATASETS / name
+    if carried.is_dir() and not (output / name).is_dir():
+        raise UserError(
+            f"name: found {name!r}, which RecBole carries ({carried}) and which {output / name} "
+            f"would hide; expected another name, such as --name=my-{name}."
+        )
 
 
 def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
@@ -390,7 +411,7 @@ def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
     Raises:
         UserError: A path exists and ``overwrite`` is off, or it is no regular file.
     """
-    for path in filter(Path.exists, paths):
+    for path in filter(os.path.lexists, paths):  # a link that leads nowhere is the user's too
         if not path.is_file():
             raise UserError(f"{path}: found something that is no file, expected a free path.")
         if not overwrite:

@@ -4,21 +4,23 @@ import hashlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
+from logging import getLogger
 from typing import Any
 
 import numpy as np
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader, UserDataLoader
 from recbole.data.utils import get_dataloader
-from recbole.sampler import Sampler
-from recbole.utils import FeatureType, InputType
+from recbole.utils import FeatureType, InputType, ModelType
 
+from recbole_diffusion.data.columns import check_columns, is_ordered_by_time
 from recbole_diffusion.data.dataset import AtomicDataset
+from recbole_diffusion.data.folders import tell_paths_outside
+from recbole_diffusion.data.negatives import NegativeSampler, PairLoader, has_negatives
 from recbole_diffusion.data.noise import add_random_interactions
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.randomness import own_randomness
 
-TRAIN_LOADERS = {"interactions": TrainDataLoader, "users": UserDataLoader}
+TRAIN_LOADERS = {"interactions": PairLoader, "users": UserDataLoader}
 PARTS = ("train", "validation", "test")
 PHASES = ["train", "valid", "test"]
 
@@ -55,7 +57,8 @@ def load_split(config: Any) -> Split:
         UserError: A file, field or setting that does not fit; an empty part; ``topk`` beyond the
             number of items.
     """
-    _check_headers(config)
+    tell_paths_outside(config)
+    check_columns(config)
     with _host_errors(config):
         dataset = AtomicDataset(config)
     _check_repeats(config, dataset)
@@ -73,14 +76,16 @@ def load_split(config: Any) -> Split:
     with _host_errors(config):
         samplers = _make_samplers(config, parts)
         train_loader = _train_loader(config)
-        if train_loader is TrainDataLoader and not _has_negatives(config):
+        if train_loader is PairLoader and not _draws_negatives(config):
             raise UserError(
                 f"key `train_neg_sample_args`: found no distribution, but {config.model} learns "
                 "from pairs; expected {distribution: uniform, sample_num: 1}"
             )
+        if train_loader is PairLoader and config["MODEL_TYPE"] != ModelType.TRADITIONAL:
+            _rows_with_negatives(config, "train", parts[0], samplers[0])  # tells of the others
         train = train_loader(config, parts[0], samplers[0], shuffle=config["shuffle"])
-        valid = get_dataloader(config, "valid")(config, parts[1], samplers[1], shuffle=False)
-        test = get_dataloader(config, "test")(config, parts[2], samplers[2], shuffle=False)
+        valid = _evaluation_loader(config, "valid", parts[1], samplers[1])
+        test = _evaluation_loader(config, "test", parts[2], samplers[2])
     return Split(
         dataset, train, valid, test, sizes, n_added, _digest(dataset, parts), _data_digest(parts)
     )
@@ -102,7 +107,7 @@ def masking_train_only(config: Any, split: Split) -> Any:
             "protocols rank all items"
         )
     train, test = split.train._dataset, split.test._dataset
-    sampler = Sampler(["train", "test"], [train, test]).set_phase("train")
+    sampler = NegativeSampler(["train", "test"], [train, test]).set_phase("train")
     return FullSortEvalDataLoader(config, test, sampler, shuffle=False)
 
 
@@ -115,9 +120,7 @@ def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:
     kinds = {args["distribution"] for args in wanted}
     if kinds == {"none"}:
         return [None] * len(PHASES)
-    base = Sampler(PHASES, parts)
-    if "popularity" in kinds:
-        _check_popular_negatives(parts)
+    base = NegativeSampler(PHASES, parts)
     return [_sampler(base, *pair) for pair in zip(PHASES, wanted, strict=True)]
 
 
@@ -130,33 +133,41 @@ def _sampler(base: Any, phase: str, wanted: dict[str, Any]) -> Any:
     return sampler
 
 
-def _check_popular_negatives(parts: list[Any]) -> None:
-    """A user who has met every train item has no negative, and would be drawn for without end."""
-    user_field, item_field = parts[0].uid_field, parts[0].iid_field
-    pairs = np.concatenate(
-        [
-            np.stack([part.inter_feat[user_field].numpy(), part.inter_feat[item_field].numpy()])
-            for part in parts
-        ],
-        axis=1,
+def _rows_with_negatives(config: Any, phase: str, part: Any, sampler: Any) -> np.ndarray:
+    """Rows of users who have a negative; the log tells of the others, whom RecBole refuses."""
+    if sampler is None:
+        return np.arange(len(part))
+    users = part.inter_feat[part.uid_field].numpy()
+    is_kept = has_negatives(sampler)[users]
+    full = np.unique(users[~is_kept])
+    if not len(full):
+        return np.arange(len(part))
+    key = "train_neg_sample_args" if phase == "train" else "eval_args"
+    found = (
+        f"{len(full)} users, such as {str(part.id2token(part.uid_field, int(full[0])))!r}, have "
+        f"met every item that key `{key}` ({sampler.distribution}) draws from"
     )
-    is_trained = np.bincount(parts[0].inter_feat[item_field].numpy(), minlength=parts[0].item_num)
-    users, _ = np.unique(pairs[:, is_trained[pairs[1]] > 0], axis=1)
-    full = np.flatnonzero(np.bincount(users) >= np.count_nonzero(is_trained))
-    if len(full):
-        user = parts[0].id2token(user_field, int(full[0]))
-        raise UserError(
-            f"keys `train_neg_sample_args`/`eval_args`: distribution popularity draws from the "
-            f"{np.count_nonzero(is_trained)} items of the train part, and {len(full)} users, such "
-            f"as {str(user)!r}, have met them all; use uniform, or user_inter_num_interval"
-        )
+    if not is_kept.any():
+        raise UserError(f"{found}, which leaves nobody for {phase}")
+    effect = "they give no training pairs" if phase == "train" else f"they are left out of {phase}"
+    getLogger().warning(f"{config.dataset}: {found}; {effect}")
+    return np.flatnonzero(is_kept)
+
+
+def _evaluation_loader(config: Any, phase: str, part: Any, sampler: Any) -> Any:
+    """RecBole's; one that draws candidates has no users for whom there are none."""
+    loader = get_dataloader(config, phase)
+    if loader is not FullSortEvalDataLoader:
+        rows = _rows_with_negatives(config, phase, part, sampler)
+        part = part if len(rows) == len(part) else part.copy(part.inter_feat[rows])
+    return loader(config, part, sampler, shuffle=False)
 
 
 def _train_loader(config: Any) -> type:
     """What our model declares; RecBole's rule by name for its own models."""
     if config.registration.is_host:
         loader: type = get_dataloader(config, "train")
-        return loader
+        return PairLoader if loader is TrainDataLoader else loader
     declared = getattr(config.model_class, "train_loader", "interactions")
     if declared not in TRAIN_LOADERS:
         raise UserError(
@@ -166,7 +177,7 @@ def _train_loader(config: Any) -> type:
     return TRAIN_LOADERS[declared]
 
 
-def _has_negatives(config: Any) -> bool:
+def _draws_negatives(config: Any) -> bool:
     """Whether batches hold the negatives that a model of pairs reads."""
     is_pairwise = config["MODEL_INPUT_TYPE"] == InputType.PAIRWISE
     return not is_pairwise or config["train_neg_sample_args"]["distribution"] != "none"
@@ -176,48 +187,6 @@ def _host_errors(config: Any) -> AbstractContextManager[None]:
     """RecBole's complaints about data, as one that names the folder."""
     part = f"data set {config.dataset} in {config['data_path']}"
     return refusals_of(part, ValueError, LookupError, TypeError, OSError, RuntimeError)
-
-
-def _check_headers(config: Any) -> None:
-    """Every file that the settings load exists, names its fields and holds those wanted."""
-    ids = [config["USER_ID_FIELD"], config["ITEM_ID_FIELD"]]
-    if config["benchmark_filename"] is None and config["eval_args"]["order"] == "TO":
-        ids.append(config["TIME_FIELD"])
-    if config["load_col"] is not None and "inter" not in config["load_col"]:
-        raise UserError(f"key `load_col`: found {config['load_col']}, expected fields of `inter`")
-    for suffix, fields in (config["load_col"] or {}).items():
-        if fields is None:
-            raise UserError(f"key `load_col`: found no fields of `{suffix}`, expected a list")
-    wanted = {suffix: list(fields) for suffix, fields in (config["load_col"] or {}).items()}
-    wanted["inter"] = ids + wanted.get("inter", [])
-    parts = [f"{part}.inter" for part in config["benchmark_filename"] or ()] or ["inter"]
-    for suffix, fields in wanted.items():
-        for name in parts if suffix == "inter" else [suffix]:
-            path = Path(config["data_path"]) / f"{config.dataset}.{name}"
-            found = _header(path, config["encoding"] or "utf-8", config["field_separator"])
-            missing = sorted(set(fields) - {"*"} - set(found))
-            if missing:
-                raise UserError(
-                    f"{path}: fields {missing} are missing (keys USER_ID_FIELD, ITEM_ID_FIELD, "
-                    f"TIME_FIELD for order TO, and load_col); found {found}"
-                )
-
-
-def _header(path: Path, encoding: str, separator: str) -> list[str]:
-    try:
-        with path.open(encoding=encoding) as lines:
-            head = lines.readline().rstrip("\r\n")
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file, though key `load_col` names it") from error
-    except (UnicodeDecodeError, LookupError) as error:
-        raise UserError(f"{path}: not {encoding} text (key `encoding`): {error}") from error
-    columns = [column.split(":") for column in head.split(separator)]
-    if any(len(column) != 2 for column in columns):
-        raise UserError(
-            f"{path}, line 1: found {head!r}, expected `field:type` columns such as "
-            "user_id:token and item_id:token, tab-separated"
-        )
-    return [field for field, _ in columns]
 
 
 def _check_repeats(config: Any, dataset: Any) -> None:
@@ -253,17 +222,22 @@ def _repeats_by_part(found: Any, ids: list[str], names: list[str]) -> str:
 
 def _check_topk(config: Any, dataset: Any) -> None:
     n_items = dataset.item_num - 1  # less the padding
-    if max(config["topk"]) > n_items:
-        raise UserError(
-            f"key `topk`: found {max(config['topk'])}, but {config.dataset} has {n_items} items; "
-            'lower it, and `valid_metric` with it: --topk="[5, 10]" --valid_metric=Recall@10'
-        )
+    if max(config["topk"]) <= n_items:
+        return
+    topk = [k for k in config["topk"] if k <= n_items] or [n_items]
+    metric, at, cutoff = config["valid_metric"].partition("@")
+    hint = f'--topk="{topk}"'
+    if at and int(cutoff) not in topk:
+        hint += f" --valid_metric={metric}@{max(topk)}"
+    raise UserError(
+        f"key `topk`: found {max(config['topk'])}, but {config.dataset} has {n_items} items; "
+        f"lower it, such as {hint}"
+    )
 
 
 def _check_time(config: Any, dataset: Any) -> None:
     """Tokens would be sorted by their order of appearance."""
-    is_ordered = config["benchmark_filename"] is None and config["eval_args"]["order"] == "TO"
-    if is_ordered and dataset.field2type[dataset.time_field] != FeatureType.FLOAT:
+    if is_ordered_by_time(config) and dataset.field2type[dataset.time_field] != FeatureType.FLOAT:
         raise UserError(
             f"data set {config.dataset} in {config['data_path']}: field {dataset.time_field} "
             f"is of type {dataset.field2type[dataset.time_field].value}, expected float for order "

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recbole.data.dataloader import TrainDataLoader
 from recbole.model.general_recommender import LightGCN
 from recbole.trainer import Trainer
 from recbole.utils import InputType
@@ -16,6 +15,7 @@ from recbole.utils import InputType
 from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.curves import Curves
 from recbole_diffusion.data.features import load_matrix
+from recbole_diffusion.data.negatives import PairLoader
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.randomness import own_randomness
 from recbole_diffusion.report import environment
@@ -137,7 +137,7 @@ def _train(config: Any, train_data: Any, valid_data: Any) -> tuple[np.ndarray, n
     trainer.tensorboard.close()  # it would write between the run's own curves
     trainer.tensorboard = Curves(folder / "tensorboard")
     # A loader of its own: the run's loader keeps its order of batches.
-    loader = TrainDataLoader(stage, train_data._dataset, train_data._sampler, shuffle=True)
+    loader = PairLoader(stage, train_data._dataset, train_data._sampler, shuffle=True)
     if Path(trainer.last_model_file).is_file():
         trainer.resume(loader)
     trainer.fit(loader, valid_data, show_progress=config["show_progress"])

@@ -1,5 +1,6 @@
 """The converter: what it writes, what it counts, and what it refuses without leaving a trace."""
 
+import gzip
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ import pandas as pd
 import pytest
 from conversion_tools import refused, snapshot
 
+from recbole_diffusion.data import released
 from recbole_diffusion.data.convert import main
 from recbole_diffusion.data.given import ConversionReport, convert_split
+from recbole_diffusion.data.own import CsvOptions, convert_csv
 from recbole_diffusion.data.released import write_files
 from recbole_diffusion.errors import UserError
 
@@ -467,6 +470,80 @@ def test_command_line_takes_arrays(
     assert "--overwrite replaces it" in capsys.readouterr().err
     assert main(["text-split", str(arrays), "--name=other", f"--output={output}"]) == 2
     assert "train.txt: cannot be read" in capsys.readouterr().err
+
+
+@pytest.fixture
+def carried(tmp_path: Path) -> Path:
+    """Sources of every form, under a working directory of its own."""
+    folder = tmp_path / "sources"
+    (folder / "mine").mkdir(parents=True)
+    rows = [f"{u}\t{i}\t5\t{i}" for u in range(4) for i in range(8)]
+    head = "user_id:token\titem_id:token\trating:float\ttimestamp:float"
+    (folder / "mine" / "mine.inter").write_text("\n".join([head, *rows]) + "\n")
+    for name, text in SPLIT.items():
+        (folder / name).write_text(text)
+    (folder / "clicks.csv").write_text("user,item\nu,1\n")
+    review = '{"reviewerID": "A", "asin": "B", "overall": 5, "unixReviewTime": 1}\n'
+    (folder / "reviews.json").write_text(review)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["text-split", "."],
+        ["csv", "clicks.csv"],
+        ["amazon", "reviews.json"],
+        ["rated-split", "clean", "mine", "--core=1"],
+    ],
+    ids=" ".join,
+)
+def test_data_set_that_recbole_carries_is_not_hidden(
+    carried: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(carried)
+    before = snapshot(carried)
+
+    assert main([*words, "--name=ml-100k"]) == 2
+
+    assert snapshot(carried) == before
+    text = capsys.readouterr().err
+    assert "'ml-100k', which RecBole carries" in text
+    assert "--name=my-ml-100k" in text
+    (carried / "dataset_atomic" / "ml-100k").mkdir(parents=True)
+    assert main([*words, "--name=ml-100k"]) == 0, capsys.readouterr().err
+
+
+def test_link_that_leads_nowhere_is_not_replaced(
+    tmp_path: Path, source: Path, output: Path
+) -> None:
+    (output / "toy").mkdir(parents=True)
+    (output / "toy" / "toy.train.inter").symlink_to(tmp_path / "absent")
+    assert "toy.train.inter: found something that is no file" in refusal(tmp_path, source, output)
+    assert (output / "toy" / "toy.train.inter").is_symlink()
+
+
+def test_line_without_end_is_not_read_whole(
+    tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(released, "MAX_LINE", 1000)
+    path = tmp_path / "bomb.csv.gz"
+    path.write_bytes(gzip.compress(b"user,item\nu,1\n" + bytes(10**6)))
+    message = refused(tmp_path, convert_csv, path, output, "toy", CsvOptions())
+    assert message.startswith(f"{path}, line 3: found more than 1000 bytes")
+
+
+def test_byte_order_mark_is_no_part_of_a_split(tmp_path: Path, source: Path) -> None:
+    for name, text in {**SPLIT, "item_text.tsv": ITEM_TEXT}.items():
+        (source / name).write_text(text, encoding="utf-8")
+    convert_split(source, tmp_path / "plain", "toy")
+    for name, text in {**SPLIT, "item_text.tsv": ITEM_TEXT}.items():
+        (source / name).write_text(text, encoding="utf-8-sig")
+    convert_split(source, tmp_path / "marked", "toy")
+    assert snapshot(tmp_path / "marked") == snapshot(tmp_path / "plain")
 
 
 @pytest.mark.data

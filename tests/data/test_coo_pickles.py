@@ -78,7 +78,7 @@ def test_published_form(save: Callable[..., Path], scipy: bytes, numpy: bytes) -
     check(save(PUBLISHED % {b"scipy": scipy, **arrays}))
 
 
-@pytest.mark.parametrize("protocol", [3, 4])
+@pytest.mark.parametrize("protocol", [3, 4, 5])
 @pytest.mark.parametrize("kind", [bool, np.int8, np.uint16, np.float32, np.float64])
 def test_pickle_of_the_scipy_installed(
     save: Callable[..., Path], protocol: int, kind: type
@@ -108,7 +108,7 @@ class Call:
         ("numpy", "load"),
         ("numpy", "ndarray.tofile"),
         ("numpy.core.multiarray", "scalar"),
-        ("numpy._core.numeric", "_frombuffer"),
+        ("numpy._core.numeric", "frombuffer"),
         ("scipy.sparse.coo", "csr_matrix"),
         ("scipy.sparse._coo", "np"),
         ("scipy.sparse", "coo_matrix"),
@@ -238,6 +238,33 @@ def test_the_memo_cannot_ask_for_memory(save: Callable[[Any], Path]) -> None:
     # Ten bytes, for which the memo would be a list of some 2^28 places.
     for operation in (b"r" + struct.pack("<I", 2**27), b"p134217728\n"):
         assert "found the memo's number 134217728" in refusal(save(b"N" + operation + b"."))
+
+
+def test_arrays_of_protocol_5_are_checked_too(save: Callable[..., Path]) -> None:
+    frozen = matrix()
+    for values in (frozen.row, frozen.col, frozen.data):
+        values.flags.writeable = False  # as bytes, not as a bytearray
+    check(save(frozen, 5))
+    assert "rows of shape (2, 2)" in refusal(
+        save(with_state(coords=(indices([0, 0], [0, 0]), indices(1, 1, 1, 1))), 5)
+    )
+    elsewhere: list[pickle.PickleBuffer] = []
+    content = pickle.dumps(matrix(), 5, buffer_callback=elsewhere.append)
+    assert elsewhere
+    assert "not a pickle of a coo_matrix" in refusal(save(content))
+
+
+def test_lengths_that_the_file_has_not_ask_for_no_memory(save: Callable[[Any], Path]) -> None:
+    for operation in (b"\x96", b"\x8e", b"\x8d", b"\x95"):  # bytearray, bytes, text, frame
+        content = b"\x80\x05" + operation + struct.pack("<Q", 2**40) + b"."
+        assert "not a pickle of a coo_matrix" in refusal(save(content))
+
+
+def test_values_within_values_do_not_end_the_process(save: Callable[[Any], Path]) -> None:
+    deep = b"\x80\x02N" + b"\x85" * 10**6 + b"."
+    assert "found tuple" in refusal(save(deep))
+    state = b"\x80\x02cscipy.sparse.coo\ncoo_matrix\n)\x81}X\x06\x00\x00\x00_shape"
+    assert "the shape" in refusal(save(state + deep[2:-1] + b"sb."))
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def test_intervals_of_values_filter(write_dataset: Callable[..., Path], interval
         ({"user_id": "[u0,u3]"}, "val_interval.*expected intervals"),
         ({"user_id": "[0,3]"}, "for the tokens of user_id, expected a list"),
         ({"price": "[0,3]"}, "column of mine.item.*filter_inter_by_user_or_item"),
-        ({"colour": ["red"]}, r"\[colour\] not defined"),
+        ({"colour": ["red"]}, "val_interval.*'colour'.*mine.inter.*mine.item"),
         (["rating"], "val_interval.*expected a dict"),
     ],
     ids=str,

@@ -16,6 +16,7 @@ from recbole_diffusion.data.convert import main
 from recbole_diffusion.data.logs import (
     LogReport,
     convert_log,
+    format_report,
     read_amazon,
     read_microlens,
     read_movielens,
@@ -108,6 +109,20 @@ def test_microlens(source: Path, output: Path) -> None:
     assert report == LogReport(2, 4, 5, 0, {BREAKS: 1, lacks: 1})
 
 
+@of("movielens-1m")
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["plain", "byte order mark"])
+def test_movielens_saved_as_utf8(source: Path, output: Path, mark: bytes) -> None:
+    convert("movielens-1m", source, output)
+    expected = lines_of(output, "item")
+    for name, text in FILES["movielens-1m"].items():
+        (source / name).write_bytes(mark + text.encode())
+
+    report = convert("movielens-1m", source, output, overwrite=True)
+
+    assert lines_of(output, "item") == expected
+    assert "latin-1" not in format_report(report)
+
+
 @of("microlens")
 def test_item_again_in_a_sequence_is_kept_once(source: Path, output: Path) -> None:
     (source / PAIRS).write_text("1\t30 10 30 20\n")
@@ -128,6 +143,7 @@ def test_movielens(source: Path, output: Path) -> None:
         "10\tMisérables, Les: 2 (1998)\tDrama Sci-Fi",
         "20\tBabe (1995)\tChildren's",
     ]
+    assert report.counts["lines of movies.dat that are not UTF-8, read as latin-1"] == 1
     assert lines_of(output, "user") == [
         "user_id:token\tgender:token\tage:token\toccupation:token\tzip_code:token",
         "1\tF\t1\t10\t48067",

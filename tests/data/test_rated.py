@@ -48,6 +48,20 @@ def source(write_dataset: Callable[..., Path], rng: np.random.Generator) -> Path
     return write_dataset("old", inter=[HEAD, *rows]) / "old"
 
 
+@pytest.mark.parametrize("link", ["old", "other"], ids=["named by the link", "by the folder"])
+def test_source_may_be_a_link(source: Path, output: Path, tmp_path: Path, link: str) -> None:
+    convert_rated(source, output, "new", RatedRule(core=2))
+    if link == "old":
+        source.rename(source.with_name("elsewhere"))
+        source = source.with_name("elsewhere")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / link).symlink_to(source)
+
+    convert_rated(tmp_path / "links" / link, tmp_path / "again", "new", RatedRule(core=2))
+
+    assert snapshot(tmp_path / "again") == snapshot(output)
+
+
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
     return tmp_path / "output"

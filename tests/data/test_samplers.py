@@ -14,7 +14,6 @@ from recbole.data.utils import create_samplers
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import Split, _make_samplers, load_split
-from recbole_diffusion.errors import UserError
 
 pytestmark = pytest.mark.compat
 
@@ -98,12 +97,3 @@ def test_a_phase_keeps_its_distribution(
     parts = [loader._dataset for loader in (split.train, split.valid, split.test)]
     samplers = _make_samplers(config, parts)
     assert [sampler and sampler.distribution for sampler in samplers] == kinds
-
-
-def test_user_without_a_popular_negative_is_named(write_dataset: Callable[..., Path]) -> None:
-    """Drawing for u5, who has met a, b and c, would never end."""
-    config = settings(write_dataset)
-    path = Path(config["data_path"]) / "mine.test.inter"
-    path.write_text(path.read_text() + "u5\ta\nu5\tc\n")
-    with pytest.raises(UserError, match="3 items of the train part, and 1 users, such as 'u5'"):
-        load_split(config)
