@@ -20,6 +20,7 @@ from recbole_diffusion.tune.trial import FINISHED
 
 # That every finished trial has.
 MARKS = ("slot", "settings", "outcome", "seconds", "epochs")
+SCORED = ("score", "best_epoch", "valid")  # and every complete one
 COLUMNS = ("trial", "outcome", "score", "best_epoch", "epochs", "seconds")
 
 
@@ -106,7 +107,7 @@ def check_trials(damaged: str, study: optuna.Study) -> None:
         DamagedFile: One does.
     """
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
-        needed = (*MARKS, "score") if trial.state == TrialState.COMPLETE else MARKS
+        needed = (*MARKS, *SCORED) if trial.state == TrialState.COMPLETE else MARKS
         missing = [name for name in needed if name not in trial.user_attrs]
         if missing:
             raise DamagedFile(f"{damaged}: trial {trial.number} has no {', '.join(missing)}")
