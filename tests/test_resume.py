@@ -252,12 +252,41 @@ def test_pretraining_goes_on_too(settings: Callable[..., dict[str, Any]]) -> Non
     keys = settings("InfoDCL", "stopped")
     with interruption(10):  # in the second of two epochs
         start("InfoDCL", keys)
-    assert read_checkpoint(folder_of(keys) / "pretrain" / "last.pth")["epoch"] == 0
+    last = folder_of(keys) / "pretrain" / "last.pth"
+    stage = read_checkpoint(last)
+    assert stage["epoch"] == 0
+    assert stage["training"]["fit_seconds"] > 0
+    stage["training"]["fit_seconds"] = 1e4
+    save_checkpoint(last, stage)
     resumed: dict[str, Any] = {}
     batches = count_batches(lambda: resumed.update(resume_run(folder_of(keys))))
     assert batches == 7 * (1 + 3)
+    assert 1e4 < resumed["pretrain_seconds"] < 2e4  # with the part before the interruption
     assert_same_end(resumed, whole)
     assert_same_end(start("InfoDCL", keys), whole)  # from the cache
+
+
+@pytest.mark.parametrize("damage", ["bytes", "settings", "values"])
+def test_cached_embeddings_of_others_are_not_taken(
+    settings: Callable[..., dict[str, Any]], caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    keys = settings("InfoDCL", "first")
+    whole = start("InfoDCL", keys)
+    (cached,) = Path(keys["output_dir"]).glob("cache/lightgcn-*.pth")
+    content = read_checkpoint(cached)
+    if damage == "bytes":
+        raw = bytearray(cached.read_bytes())
+        raw[len(raw) // 2] ^= 4
+        cached.write_bytes(raw)
+    else:
+        content["settings"]["n_layers"] = 7
+        content["item_embedding"][3] = np.nan
+        kept = "settings" if damage == "values" else "item_embedding"
+        save_checkpoint(cached, {**content, kept: read_checkpoint(cached)[kept]})
+    again = start("InfoDCL", keys)
+    assert_same_end(again, whole)
+    assert f"training them anew: checkpoint {cached}" in caplog.text
+    assert read_checkpoint(cached)["settings"]["n_layers"] != 7
 
 
 def count_batches(call: Callable[[], Any]) -> int:

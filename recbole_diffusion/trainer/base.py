@@ -41,6 +41,7 @@ class RunTrainer:
         "best_valid_score",
         "cur_step",
         "epochs_trained",
+        "fit_seconds",
         "pretrain_seconds",
         "train_seconds",
         "_is_prepared",
@@ -75,6 +76,8 @@ class RunTrainer:
         self.best_epoch = -1
         self.epochs_trained = 0
         self.train_seconds = 0.0
+        self.fit_seconds = 0.0  # in `fit`, before each interruption too
+        self._began = time.perf_counter()
         self.last_loss = torch.zeros(())
         self.pretrain_seconds = 0.0
         self._attributes = ModelAttributes(model)
@@ -88,7 +91,8 @@ class RunTrainer:
         """Hook for what must exist before the first epoch, such as pre-trained embeddings.
 
         What it gives the model belongs into buffers or parameters: a resumed run takes it from
-        its checkpoint and does not call this again.
+        its checkpoint and does not call this again. Its time is added to ``pretrain_seconds``,
+        which it sets to the time that parts of it before an interruption took.
         """
 
     def on_epoch_start(self, epoch: int) -> None:
@@ -109,6 +113,7 @@ class RunTrainer:
         run always leaves one.
         """
         self._has_validation, self._train_data = valid_data is not None, train_data
+        self._began = time.perf_counter() - self.fit_seconds
         self._verbose, self._saved = verbose, saved
         if saved:
             keep_epochs(self.config["checkpoint_dir"], self.start_epoch)
@@ -116,7 +121,7 @@ class RunTrainer:
             self._save_last(-1)
             start = time.perf_counter()
             self.on_fit_start(train_data, valid_data)
-            self.pretrain_seconds = time.perf_counter() - start
+            self.pretrain_seconds += time.perf_counter() - start
             self._is_prepared = True
             self._save_last(-1)
         if self.cur_step > self.stopping_step:  # resumed after its last epoch
@@ -266,6 +271,7 @@ class RunTrainer:
         self._save_checkpoint(epoch)
 
     def _save_last(self, epoch: int) -> None:
+        self.fit_seconds = time.perf_counter() - self._began
         if self._saved:
             content = {**self._state(epoch), "training": self._training_state()}
             save_checkpoint(self.last_model_file, content)

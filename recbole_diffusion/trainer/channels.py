@@ -18,5 +18,7 @@ class ChannelTrainer(DiffusionTrainer):
         """Make the graph channels, from the user's embedding files or from LightGCN."""
         if self.model.needs_base_embeddings:
             needed = self.model.base_embedding_keys
-            found = base_embeddings(self.config, train_data, valid_data, needed)
+            found, self.pretrain_seconds = base_embeddings(
+                self.config, train_data, valid_data, needed
+            )
             self.model.set_base_embeddings(*(found.get(key, UNUSED) for key in FILE_KEYS))

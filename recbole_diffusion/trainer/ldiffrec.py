@@ -15,7 +15,9 @@ class LDiffRecTrainer(RowTrainer):
     def on_fit_start(self, train_data: Any, valid_data: Any) -> None:
         """Cluster the items, by the user's embedding file or by LightGCN."""
         if not self.model.is_clustered:
-            found = base_embeddings(self.config, train_data, valid_data, [ITEM_KEY])
+            found, self.pretrain_seconds = base_embeddings(
+                self.config, train_data, valid_data, [ITEM_KEY]
+            )
             self.model.cluster_items(found[ITEM_KEY])
             counts = self.model.clusters[1:].bincount().tolist()
             n_parameters = sum(p.numel() for p in self.model.parameters())
