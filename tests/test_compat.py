@@ -870,6 +870,20 @@ def names_that_the_host_does_not_know() -> None:
     assert get_model("BPR").__module__.startswith("recbole.")
 
 
+def the_last_line_of_a_run_needs_no_package() -> None:
+    from recbole.utils import get_environment
+
+    there = sys.modules.get("psutil")
+    sys.modules["psutil"] = None  # type: ignore[assignment]
+    try:
+        line = get_environment(tiny_settings("")).draw()
+    finally:
+        del sys.modules["psutil"]
+        if there is not None:
+            sys.modules["psutil"] = there
+    assert "`psutil`: pip install psutil" in line, line
+
+
 SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     "defer_ray": ((quick_start_without_ray, "ray"),),
     "defer_kmeans": ((recommenders_without_kmeans, "kmeans_pytorch"),),
@@ -939,6 +953,7 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
         (pickles_of_others_stay_closed, "UnpicklingError"),
     ),
     "name_unknown_models": ((names_that_the_host_does_not_know, "lightgbm|AssertionError"),),
+    "end_without_psutil": ((the_last_line_of_a_run_needs_no_package, "psutil"),),
     "store_what_scores": ((checkpoints_hold_what_scores, "NNCF scores otherwise"),),
 }
 

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -95,6 +96,23 @@ def _name_unknown_models() -> None:
         module.get_model = get_model
 
 
+def _end_without_psutil() -> None:
+    from recbole.utils import utils
+
+    host_function = utils.get_environment
+
+    def get_environment(config: Any) -> Any:
+        """As the host's table of CPU, GPU and memory; a line where a package for it is missing."""
+        try:
+            return host_function(config)
+        except ModuleNotFoundError as error:
+            line = f"not known without the package `{error.name}`: pip install {error.name}"
+            return SimpleNamespace(draw=lambda: line)
+
+    for module in host_modules_with(r"\bget_environment,|def get_environment\("):
+        module.get_environment = get_environment
+
+
 PATCHES = (
     Patch(
         "read_own_checkpoints",
@@ -107,5 +125,11 @@ PATCHES = (
         "a model that RecBole has not makes it import lightgbm, whose absence is the error",
         in_every_version,
         _name_unknown_models,
+    ),
+    Patch(
+        "end_without_psutil",
+        "run_recbole imports psutil after training, which RecBole 1.2.0 does not require",
+        in_every_version,
+        _end_without_psutil,
     ),
 )
