@@ -251,6 +251,22 @@ def test_bad_value_names_key_found_and_expected(
     assert missing == [], str(error.value)
 
 
+def test_every_refused_key_and_learner_is_documented() -> None:
+    text = Path(__file__).parents[1].joinpath("docs", "host.md").read_text(encoding="utf-8")
+    assert [key for key in REFUSED if f"`{key}`" not in text and f"`{key}:" not in text] == []
+    assert "`learner: sparse_adam`" in text
+
+
+def test_sparse_adam_fails_in_recboles_models() -> None:
+    table = torch.nn.Embedding(3, 2)  # as RecBole makes them
+    optimizer = torch.optim.SparseAdam(table.parameters())
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(RuntimeError, match="does not support dense gradients"):
+        optimizer.step()
+    with pytest.raises(UserError, match="key `learner`: found 'sparse_adam'"):
+        Config("BPR", "ml-100k", (), {"learner": "sparse_adam"})
+
+
 def test_every_refused_key_says_why(planted: dict[str, Any]) -> None:
     assert len(REFUSED) >= 5
     for key, reason in REFUSED.items():

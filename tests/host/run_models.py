@@ -49,6 +49,7 @@ SETTINGS: dict[str, Any] = {
     "load_col": COLUMNS,
     "MAX_ITEM_LIST_LENGTH": 10,
 }
+SHARED = ("torch._dynamo", "recbole.config", "recbole.data", "recbole.trainer")
 # Settings without which a model refuses to start, or takes minutes.
 BY_MODEL: dict[str, dict[str, Any]] = {
     "ConvNCF": {
@@ -214,8 +215,8 @@ def run_all(is_after: bool, names: Sequence[str], limit: float, data_path: str) 
     stand_in_for_torch_scatter()
     if is_after:
         importlib.import_module("recbole_diffusion")
-    else:  # what every run imports; an error is each model's own
-        outcome(lambda: [importlib.import_module(f"recbole.{m}") for m in ("config", "trainer")])
+    for module in SHARED:  # imported once, not in every child; an error is each model's own
+        outcome(lambda name=module: importlib.import_module(name))
     found = {}
     for kind in KINDS:
         for model in models_of(kind):
