@@ -38,6 +38,7 @@ COLUMNS = {
     "kg": ["head_id", "relation_id", "tail_id"],
     "link": ["item_id", "entity_id"],
 }
+UNLABELED = ["user_id", "item_id", "rating", "timestamp"]
 SETTINGS: dict[str, Any] = {
     "use_gpu": False,
     "epochs": 1,
@@ -46,10 +47,23 @@ SETTINGS: dict[str, Any] = {
     "embedding_size": 16,
     "show_progress": False,
     "state": "error",
-    "load_col": COLUMNS,
     "MAX_ITEM_LIST_LENGTH": 10,
 }
 SHARED = ("torch._dynamo", "recbole.config", "recbole.data", "recbole.trainer")
+# Vectors of entities and relations, in files of their own.
+KG_VECTORS: dict[str, Any] = {
+    "load_col": {
+        **{**COLUMNS, "inter": UNLABELED},
+        "ent": ["ent_id", "ent_emb"],
+        "rel": ["rel_id", "rel_emb"],
+    },
+    "additional_feat_suffix": ["ent", "rel"],
+    "preload_weight": {"ent_id": "ent_emb", "rel_id": "rel_emb"},
+    "alias_of_entity_id": ["ent_id"],
+    "alias_of_relation_id": ["rel_id"],
+    "kg_embedding_size": 16,
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+}
 # Settings without which a model refuses to start, or takes minutes.
 BY_MODEL: dict[str, dict[str, Any]] = {
     "ConvNCF": {
@@ -63,6 +77,8 @@ BY_MODEL: dict[str, dict[str, Any]] = {
     "NNCF": {"num_conv_kernel": 8},
     "KD_DAGFM": {"phase": "teacher_training"},
     "S3Rec": {"train_stage": "pretrain", "pretrain_epochs": 1, "item_attribute": "class"},
+    "KSR": KG_VECTORS,
+    "GRU4RecKG": KG_VECTORS,
     "GRU4RecF": {"selected_features": ["class"]},
     "SASRecF": {"selected_features": ["class"]},
     "FDSA": {"selected_features": ["class"]},
@@ -99,6 +115,10 @@ def write_data(folder: Path) -> None:
         [f"i{i}\tc{i % 3} d{i % 4}\t{1990 + i % 9}" for i in range(N_ITEMS)],
     )
     write("link", "item_id:token entity_id:token", [f"i{i}\te{i}" for i in range(N_ITEMS)])
+    vector = " ".join(f"0.{digit % 9}" for digit in range(16))
+    entities = [f"e{i}\t{vector}" for i in range(N_ITEMS)]
+    write("ent", "ent_id:token ent_emb:float_seq", entities)
+    write("rel", "rel_id:token rel_emb:float_seq", [f"r{i}\t{vector}" for i in range(2)])
     write(
         "kg",
         "head_id:token relation_id:token tail_id:token",
@@ -117,7 +137,14 @@ def models_of(kind: str) -> list[str]:
     assert spec.origin is not None
     folder = Path(spec.origin).parent / "model" / KINDS[kind]
     lines = (folder / "__init__.py").read_text(encoding="utf-8").splitlines()
-    return [line.split(" import ")[1].strip() for line in lines if " import " in line]
+    names = (line.split(" import ")[1].strip() for line in lines if " import " in line)
+    return list(dict.fromkeys(names))  # one stands there twice
+
+
+def files_of(kind: str) -> dict[str, list[str]]:
+    """Files and columns that models of a kind are given."""
+    files = COLUMNS if kind == "knowledge" else {k: COLUMNS[k] for k in ("inter", "user", "item")}
+    return files if kind == "context" else {**files, "inter": UNLABELED}
 
 
 def train(model: str, kind: str, data_path: str) -> None:
@@ -127,13 +154,8 @@ def train(model: str, kind: str, data_path: str) -> None:
     from recbole.utils import get_model, get_trainer, init_seed
 
     warnings.simplefilter("ignore")
-    settings = {**SETTINGS, "data_path": data_path, **BY_MODEL.get(model, {})}
-    files = {k: v for k, v in settings["load_col"].items() if k not in ("kg", "link")}
-    if kind == "knowledge":
-        files = settings["load_col"]
-    if kind != "context":
-        files = {**files, "inter": [c for c in COLUMNS["inter"] if c != "label"]}
-    settings["load_col"] = files
+    own = BY_MODEL.get(model, {})
+    settings = {**SETTINGS, "load_col": files_of(kind), "data_path": data_path, **own}
     if kind == "sequential" and _learns_by_cross_entropy(model):
         settings["train_neg_sample_args"] = None
     config = Config(model=model, dataset=DATASET, config_dict=settings)
