@@ -52,8 +52,31 @@ REFUSED = {
     "port": "a run is one process",
     "valid_metric_bigger": "it follows from `valid_metric`",
     "loss_decimal_place": "losses are printed to four digits, whatever it says",
-    "neg_sampling": "RecBole replaced it by `train_neg_sample_args`",
-    "training_neg_sample_num": "RecBole replaced it by `train_neg_sample_args`",
+    **{
+        key: f"RecBole replaced it by {successor}"
+        for key, successor in {
+            "neg_sampling": "`train_neg_sample_args`",
+            "training_neg_sample_num": "`train_neg_sample_args`",
+            "training_neg_sample_distribution": "`train_neg_sample_args`",
+            "eval_neg_sample_args": "`eval_args`: {mode: full}, or uniN or popN",
+            "eval_setting": "`eval_args`, such as {order: RO, split: {RS: [0.8, 0.1, 0.1]}, "
+            "mode: full}",
+            "split_ratio": "`eval_args`: {split: {RS: [0.8, 0.1, 0.1]}}",
+            "leave_one_num": "`eval_args`: {split: {LS: valid_and_test}}",
+            "group_by_user": "`eval_args`: {group_by: user}, or none",
+            "min_user_inter_num": "`user_inter_num_interval`, such as [5,inf)",
+            "max_user_inter_num": "`user_inter_num_interval`, such as [0,100]",
+            "min_item_inter_num": "`item_inter_num_interval`, such as [5,inf)",
+            "max_item_inter_num": "`item_inter_num_interval`, such as [0,100]",
+            "lowest_val": '`val_interval`, such as {rating: "[4,inf)"}',
+            "highest_val": '`val_interval`, such as {rating: "(-inf,4]"}',
+            "equal_val": '`val_interval`, such as {rating: "[4,4]"}',
+            "not_equal_val": '`val_interval`, such as {rating: "(-inf,4);(4,inf)"}',
+            "fields_in_same_space": "`alias_of_user_id`, `alias_of_item_id` and their like",
+        }.items()
+    },
+    "real_time_process": "RecBole dropped it; data are read once, before training",
+    "config_file_list": "name the files by `config_files`",
     "kg_reverse_r": "no model here reads a knowledge graph",
     "entity_kg_num_interval": "no model here reads a knowledge graph",
     "relation_kg_num_interval": "no model here reads a knowledge graph",
@@ -257,7 +280,7 @@ def check_known(source: str, key: str, *classes: type) -> None:
     known = declared_keys() | host_code_keys() | own
     if key in known:
         return
-    near = get_close_matches(key, known, n=1, cutoff=0.6)
+    near = get_close_matches(key, known - set(REFUSED), n=1, cutoff=0.82)  # slips, not kinship
     hint = f"; did you mean `{near[0]}`?" if near else ""
     raise UserError(f"{source}: unknown key `{key}`{hint}")
 

@@ -5,14 +5,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import recbole
 import yaml
 from yaml.constructor import ConstructorError
 
+from recbole_diffusion.compat import patch
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.registry import Registration, find_model
 
-HOST_FOLDER = Path(recbole.__file__).parent
+HOST_FOLDER = patch.HOST_FOLDER
 HOST_PROPERTIES = HOST_FOLDER / "properties"
 
 

@@ -40,6 +40,12 @@ KEYS_WITHOUT_EFFECT = (
     "log_wandb",
     "wandb_project",
 )
+# Arguments of RecBole's ``run_recbole``, and what serves for them.
+HOST_ARGUMENTS = {
+    "config_file_list": "name the files by `config_files`",
+    "saved": "a run always keeps its checkpoints, in its folder",
+    "queue": "the result is what the function returns",
+}
 # What stands around the evaluation of the best epoch, given the run and its trainer.
 Recorder = Callable[[Any, Any], AbstractContextManager[None]]
 
@@ -75,6 +81,7 @@ def run_recbole_diffusion(
     on_validation: Callable[[int, float], None] | None = None,
     with_test: bool = True,
     run_folder: str | Path | None = None,
+    **others: Any,
 ) -> dict[str, Any]:
     """Train a model, pick its best epoch on validation, and evaluate that on test.
 
@@ -88,6 +95,7 @@ def run_recbole_diffusion(
         with_test: False never scores the test part, and prints no table.
         run_folder: Where the run is kept, made if missing, without files of a run's names; None
             makes one under ``output_dir``.
+        **others: Refused; what RecBole's ``run_recbole`` takes is named with what serves here.
 
     Returns:
         What ``result.json`` in the run's folder holds: ``valid`` and ``test`` metrics, best epoch,
@@ -97,8 +105,12 @@ def run_recbole_diffusion(
     Raises:
         UserError: Bad settings or data; raised before training, nothing written but, where a file
             of embeddings is at fault, the run's folder.
+        TypeError: An argument that it does not take.
         KeyboardInterrupt: After saying how to go on.
     """
+    for name in others:
+        serves = HOST_ARGUMENTS.get(name, "settings are given by `config_dict`")
+        raise TypeError(f"run_recbole_diffusion takes no argument `{name}`: {serves}")
     files = [config_files] if isinstance(config_files, str) else config_files
     config = Config(model, dataset, files, config_dict)
     with repeatable_operations(config["device"]):

@@ -11,6 +11,7 @@ import recbole.model.general_recommender as host_models
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import get_trainer
 
+from recbole_diffusion.compat.patch import host_kind
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.model.diffmm import DiffMM
 from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
@@ -205,6 +206,12 @@ def _host_models() -> dict[str, type]:
 
 
 def _unknown_model(model: str) -> str:
+    kind = host_kind(model.removeprefix(HOST_PREFIX))
+    if kind not in (None, "general"):
+        return (
+            f"key `model`: found {model!r}, RecBole's {kind} model, expected a general "
+            "recommender: this package runs no other kind. --list_models prints those that it runs."
+        )
     known = [name for names in list_models().values() for name in names]
     lowered = {name.lower(): name for name in known}
     near = [lowered[n] for n in get_close_matches(model.lower(), lowered, n=3, cutoff=0.5)]

@@ -283,3 +283,14 @@ def test_saved_run_that_is_none(
 ) -> None:
     assert cli.main(words) == 2
     assert told in capsys.readouterr().err
+
+
+def test_the_package_is_a_command(empty: Path) -> None:
+    command = [sys.executable, "-m", "recbole_diffusion"]
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, cwd=empty)
+    assert (done.returncode, done.stdout) == (0, cli.USAGE)
+    refused = subprocess.run(
+        [*command, "--no_such_key=1"], capture_output=True, text=True, cwd=empty
+    )
+    assert refused.returncode == 2
+    assert one_paragraph(refused.stderr)

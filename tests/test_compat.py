@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-HIDDEN = ("ray", "kmeans_pytorch")
+HIDDEN = ("ray", "kmeans_pytorch", "lightgbm")
 HERE = Path(__file__).resolve()
 
 
@@ -180,34 +180,45 @@ def lightgcn_adjacency() -> None:
     assert np.allclose(found, expected, atol=1e-6)
 
 
+def host_modules_with(text: str) -> list[Any]:
+    """Modules of RecBole whose source has a text; not those of packages that it does not bring."""
+    import recbole
+
+    folder = Path(recbole.__file__).parent
+    paths = [path for path in folder.rglob("*.py") if text in path.read_text(encoding="utf-8")]
+    names = [".".join(path.relative_to(folder.parent).with_suffix("").parts) for path in paths]
+    return [importlib.import_module(name) for name in names if "exlib" not in name]
+
+
 def every_model_that_updates_a_dok_matrix() -> None:
-    package = importlib.import_module("recbole.model.general_recommender")
-    sources = {path.stem: path.read_text() for path in Path(package.__file__).parent.glob("*.py")}
-    users = [n for n, text in sources.items() if "dok_matrix" in text and "._update(" in text]
-    assert len(users) >= 5
-    for name in users:
-        module = importlib.import_module(f"recbole.model.general_recommender.{name}")
+    users = host_modules_with("A._update(")
+    assert {"lightgcn", "kgin", "mcclk"} <= {module.__name__.split(".")[-1] for module in users}
+    for module in users:
         matrix = module.sp.dok_matrix((2, 3), dtype=np.float32)
         matrix._update({(0, 1): 1.0, (1, 2): 2.0})
-        assert matrix.toarray().tolist() == [[0, 1, 0], [0, 0, 2]], name
+        assert matrix.toarray().tolist() == [[0, 1, 0], [0, 0, 2]], module
+
+
+def every_module_with_a_removed_numpy_name() -> None:
+    expected = {"long": np.int64, "float": np.float64, "bool": np.bool_, "str": np.str_}
+    for name, kind in expected.items():
+        for module in host_modules_with(f"np.{name})"):
+            assert getattr(module.np, name) is kind, module
 
 
 def sparse_tensors_without_warning() -> None:
     import torch
 
-    package = importlib.import_module("recbole.model.general_recommender")
-    sources = {path.stem: path.read_text() for path in Path(package.__file__).parent.glob("*.py")}
-    users = [n for n, text in sources.items() if "torch.sparse.FloatTensor(" in text]
-    assert len(users) >= 8
+    users = host_modules_with("torch.sparse.FloatTensor(")
+    assert len(users) >= 12
     torch.set_warn_always(True)
     index, values = torch.tensor([[0, 1], [2, 0]]), torch.tensor([3, 4])
-    for name in ("layers", *(f"general_recommender.{user}" for user in users)):
-        module = importlib.import_module(f"recbole.model.{name}")
+    for module in users:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message=".*(deprecated|invariant).*")
             matrix = module.torch.sparse.FloatTensor(index, values.float(), torch.Size([2, 3]))
-        assert matrix.dtype == torch.float32, name
-        assert matrix.to_dense().tolist() == [[0, 0, 3], [4, 0, 0]], name
+        assert matrix.dtype == torch.float32, module
+        assert matrix.to_dense().tolist() == [[0, 0, 3], [4, 0, 0]], module
 
 
 def tensors_own_their_memory() -> None:
@@ -286,6 +297,21 @@ def sequences_of_numbers_are_put_in_buckets() -> None:
     assert dataset.field2bucketnum["size"] == 4
     for i in range(10):
         assert size[place[f"i{i}"], :, 1].tolist() == [1 + (i > 6), 3], (i, size)
+
+
+def given_sequences_have_their_lengths() -> None:
+    from recbole.data.dataset import SequentialDataset
+
+    dataset = SequentialDataset.__new__(SequentialDataset)
+    dataset.config = Settings(LIST_SUFFIX="_list")
+    dataset.item_list_length_field, dataset.item_id_list_field = "item_length", "item_id_list"
+    dataset.set_field_property = lambda *args: None
+    rows = {"item_id": [7, 8, 9], "item_id_list": [[1], [1, 2, 3], [4, 5]]}
+    import pandas as pd
+
+    dataset.inter_feat = pd.DataFrame(rows)
+    dataset._benchmark_presets()
+    assert dataset.inter_feat["item_length"].tolist() == [1, 3, 2]
 
 
 MISSING = ("NA", "None", "null", "nan")
@@ -807,12 +833,72 @@ def checkpoints_hold_what_scores() -> None:
 
 
 # By patch: a snippet, and what its failure on the plain host says.
+def the_host_reads_what_it_wrote() -> None:
+    trainer = importlib.import_module("recbole.trainer.trainer")
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "model.pth"))
+        trainer.torch.save({"config": Settings(seed=3)}, path, pickle_protocol=4)
+        assert trainer.torch.load(path, map_location="cpu")["config"]["seed"] == 3
+
+
+class Trap:
+    """What a harmful file holds: a call that runs when it is unpickled."""
+
+    sprung: list[str] = []
+
+    def __reduce__(self) -> Any:
+        return Trap.sprung.append, ("unpickled",)
+
+
+def pickles_of_others_stay_closed() -> None:
+    import torch
+
+    modules = [importlib.import_module("recbole.trainer.trainer")]
+    modules += host_modules_with("= torch.load(")
+    quick_start = importlib.import_module("recbole.quick_start")
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder, "model.pth"))
+        modules[0].torch.save({"config": Settings(seed=3)}, path)
+        torch.save({"config": Trap()}, path)  # another file in the place of the written one
+        readers = [module.torch.load for module in modules if hasattr(module, "torch")]
+        for read in (*readers, quick_start.load_data_and_model):
+            message = error_of(ValueError, lambda read=read: read(path))
+            assert "model.pth: holds pickled objects" in message, message
+            assert "recbole_diffusion.load_run(" in message, message
+    assert Trap.sprung == []
+
+
+def names_that_the_host_does_not_know() -> None:
+    from recbole.utils import get_model
+
+    message = error_of(ValueError, lambda: get_model("NoSuchModel"))
+    assert message == "model 'NoSuchModel': RecBole has no model of this name", message
+    message = error_of(ValueError, lambda: get_model("InfoDCL"))
+    assert "recbole_diffusion.run_recbole_diffusion(model='InfoDCL')" in message, message
+    assert get_model("BPR").__module__.startswith("recbole.")
+
+
+def the_last_line_of_a_run_needs_no_package() -> None:
+    from recbole.utils import get_environment
+
+    there = sys.modules.get("psutil")
+    sys.modules["psutil"] = None  # type: ignore[assignment]
+    try:
+        line = get_environment(tiny_settings("")).draw()
+    finally:
+        del sys.modules["psutil"]
+        if there is not None:
+            sys.modules["psutil"] = there
+    assert "`psutil`: pip install psutil" in line, line
+
+
 SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     "defer_ray": ((quick_start_without_ray, "ray"),),
     "defer_kmeans": ((recommenders_without_kmeans, "kmeans_pytorch"),),
     "keep_numpy_names": (
         (metrics_by_hand, "no attribute 'float'"),
         (interactions_of_lists_and_arrays, "no attribute 'float'"),
+        (every_module_with_a_removed_numpy_name, "no attribute '(long|float)'"),
         (config_leaves_numpy_alone, "np.float_|not in before"),  # last: it may change numpy
     ),
     "restore_dok_update": (
@@ -825,6 +911,7 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
         (sequences, "Length of values"),
         (sequences_of_numbers_are_scaled, "Length of values"),
         (sequences_of_numbers_are_put_in_buckets, "Length of values"),
+        (given_sequences_have_their_lengths, r"\[3, 3, 3\]|AssertionError"),
     ),
     "read_text_as_it_stands": (
         (names_for_nothing_are_texts, "AssertionError"),
@@ -870,6 +957,12 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
     "refuse_items_of_every_user": ((line_with_an_item_of_every_user, "accepted without"),),
     "read_item_vectors_without_pickle": ((item_vectors_without_pickle, "accepted without"),),
     "log_the_pretrained_file": ((ract_logs_its_pretrained_file, "not all arguments converted"),),
+    "read_own_checkpoints": (
+        (the_host_reads_what_it_wrote, "UnpicklingError"),
+        (pickles_of_others_stay_closed, "UnpicklingError"),
+    ),
+    "name_unknown_models": ((names_that_the_host_does_not_know, "lightgbm|AssertionError"),),
+    "end_without_psutil": ((the_last_line_of_a_run_needs_no_package, "psutil"),),
     "store_what_scores": ((checkpoints_hold_what_scores, "NNCF scores otherwise"),),
 }
 

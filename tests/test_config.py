@@ -289,6 +289,22 @@ def test_bad_value_names_key_found_and_expected(
     assert missing == [], str(error.value)
 
 
+def test_every_refused_key_and_learner_is_documented() -> None:
+    text = Path(__file__).parents[1].joinpath("docs", "host.md").read_text(encoding="utf-8")
+    assert [key for key in REFUSED if f"`{key}`" not in text and f"`{key}:" not in text] == []
+    assert "`learner: sparse_adam`" in text
+
+
+def test_sparse_adam_fails_in_recboles_models() -> None:
+    table = torch.nn.Embedding(3, 2)  # as RecBole makes them
+    optimizer = torch.optim.SparseAdam(table.parameters())
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(RuntimeError, match="does not support dense gradients"):
+        optimizer.step()
+    with pytest.raises(UserError, match="key `learner`: found 'sparse_adam'"):
+        Config("BPR", "ml-100k", (), {"learner": "sparse_adam"})
+
+
 def test_every_refused_key_says_why(planted: dict[str, Any]) -> None:
     assert len(REFUSED) >= 5
     for key, reason in REFUSED.items():
@@ -343,10 +359,64 @@ def test_unknown_model_offers_the_nearest_name(
         make_config(planted, model)
 
 
-@pytest.mark.parametrize("model", ["SASRec", "recbole.GRU4Rec", "KGAT", "FM"])
-def test_models_of_other_kinds_are_refused(planted: dict[str, Any], model: str) -> None:
-    with pytest.raises(UserError, match=f"key `model`: found '{model}'.*general recommender"):
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("SASRec", "sequential"),
+        ("recbole.GRU4Rec", "sequential"),
+        ("KGAT", "knowledge-based"),
+        ("FM", "context-aware"),
+        ("deepfm", "context-aware"),
+        ("XGBoost", "decision tree"),
+    ],
+)
+def test_models_of_other_kinds_are_refused(planted: dict[str, Any], model: str, kind: str) -> None:
+    with pytest.raises(UserError) as error:
         make_config(planted, model)
+    expected = (
+        f"key `model`: found '{model}', RecBole's {kind} model, expected a general recommender"
+    )
+    assert str(error.value).startswith(expected)
+    assert "did you mean" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "successor"),
+    [
+        ("eval_setting", "RO_RS,full", "eval_args"),
+        ("split_ratio", [0.8, 0.1, 0.1], "split"),
+        ("group_by_user", True, "group_by"),
+        ("leave_one_num", 2, "LS"),
+        ("min_user_inter_num", 5, "user_inter_num_interval"),
+        ("max_item_inter_num", 5, "item_inter_num_interval"),
+        ("lowest_val", {"rating": 3}, "val_interval"),
+        ("config_file_list", ["a.yaml"], "config_files"),
+    ],
+)
+def test_keys_that_recbole_has_replaced_name_what_serves_now(
+    planted: dict[str, Any], key: str, value: Any, successor: str
+) -> None:
+    with pytest.raises(UserError, match=f"key `{key}` cannot be set: ") as error:
+        make_config(planted, **{key: value})
+    assert successor in str(error.value)
+    assert "did you mean" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["split_parts", "early_stop", "hidden_units", "batch_size"])
+def test_no_hint_is_better_than_a_far_one(planted: dict[str, Any], key: str) -> None:
+    with pytest.raises(UserError, match=f"unknown key `{key}`$"):
+        make_config(planted, **{key: 1})
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [("learning_rat", "learning_rate"), ("embeding_size", "embedding_size"), ("epoch", "epochs")],
+)
+def test_a_slip_is_offered_the_key_that_was_meant(
+    planted: dict[str, Any], key: str, meant: str
+) -> None:
+    with pytest.raises(UserError, match=f"unknown key `{key}`; did you mean `{meant}`"):
+        make_config(planted, **{key: 1})
 
 
 def test_unknown_data_set_lists_the_places_searched(

@@ -115,7 +115,7 @@ def assert_same(one: Any, other: Any, place: str = "") -> None:
     """Equal to the bit, times apart."""
     if isinstance(one, dict):
         assert one.keys() == other.keys(), place
-        for key in one.keys() - {"train_seconds", "pretrain_seconds", "settings"}:
+        for key in one.keys() - {"train_seconds", "pretrain_seconds", "fit_seconds", "settings"}:
             assert_same(one[key], other[key], f"{place}.{key}")
     elif isinstance(one, (list, tuple)):
         assert len(one) == len(other), place

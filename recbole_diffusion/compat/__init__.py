@@ -4,10 +4,16 @@ Each patch is one function, applied once on import and only where its fault exis
 inside ``recbole.*`` only: numpy, scipy, pandas, torch and yaml stay as they are for other code.
 """
 
-from recbole_diffusion.compat import data, evaluation, models, stack
+from recbole_diffusion.compat import data, evaluation, habits, models, stack
 from recbole_diffusion.compat.patch import Patch
 
-PATCHES = (*stack.PATCHES, *data.PATCHES, *evaluation.PATCHES, *models.PATCHES)
+PATCHES = (
+    *stack.PATCHES,
+    *data.PATCHES,
+    *evaluation.PATCHES,
+    *models.PATCHES,
+    *habits.PATCHES,
+)
 
 
 def apply_patches() -> None:

@@ -7,7 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_diffusion.compat.patch import Overlay, Patch, has_pandas_3, in_every_version
+from recbole_diffusion.compat.patch import (
+    Overlay,
+    Patch,
+    has_pandas_3,
+    host_modules_with,
+    in_every_version,
+)
 
 
 def _read_text_as_it_stands() -> None:
@@ -56,9 +62,8 @@ def _len(values: Any) -> Any:
 
 
 def _measure_sequences_by_row() -> None:
-    from recbole.data.dataset import dataset
-
-    dataset.len = _len
+    for module in host_modules_with(r"\.agg\(len\)"):
+        module.len = _len
 
 
 def _copy_columns() -> None:

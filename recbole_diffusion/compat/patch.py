@@ -1,12 +1,26 @@
 """What a patch of RecBole is, and which versions are installed."""
 
+import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pandas as pd
+import recbole
+
+HOST_FOLDER = Path(recbole.__file__).parent
+# What the host calls the models of each of its packages.
+HOST_KINDS = {
+    "general_recommender": "general",
+    "context_aware_recommender": "context-aware",
+    "sequential_recommender": "sequential",
+    "knowledge_aware_recommender": "knowledge-based",
+    "exlib_recommender": "decision tree",
+}
 
 
 @dataclass(frozen=True)
@@ -38,10 +52,34 @@ class Overlay(ModuleType):
         return getattr(self._module, name)
 
 
+@cache
+def _host_sources() -> dict[str, str]:
+    """Source text of every module of RecBole, but for models of packages that it does not bring."""
+    paths = [path for path in HOST_FOLDER.rglob("*.py") if "exlib_recommender" not in path.parts]
+    names = {path: path.relative_to(HOST_FOLDER.parent).with_suffix("").parts for path in paths}
+    return {
+        ".".join(part for part in names[path] if part != "__init__"): path.read_text("utf-8")
+        for path in paths
+    }
+
+
+def host_modules_with(pattern: str) -> Iterator[Any]:
+    """Modules of RecBole whose source has what a regular expression finds, imported."""
+    for name, source in _host_sources().items():
+        if re.search(pattern, source):
+            yield importlib.import_module(name)
+
+
+def host_kind(model: str) -> str | None:
+    """Kind of a model of RecBole by its name, in any case: "sequential", say; None if unknown."""
+    for folder, kind in HOST_KINDS.items():
+        if (HOST_FOLDER / "model" / folder / f"{model.lower()}.py").is_file():
+            return kind
+    return None
+
+
 def host_version() -> tuple[int, ...]:
     """Of RecBole, such as (1, 2, 0)."""
-    import recbole
-
     return tuple(int(part) for part in re.findall(r"\d+", recbole.__version__)[:3])
 
 

@@ -15,6 +15,7 @@ import torch
 from recbole_diffusion.compat.patch import (
     Overlay,
     Patch,
+    host_modules_with,
     in_every_version,
     is_1_2_0,
 )
@@ -30,22 +31,6 @@ REMOVED_NUMPY_NAMES = {
     "long": np.int64,
     "unicode": np.str_,
 }
-NUMPY_USERS = (
-    "recbole.evaluator.metrics",
-    "recbole.data.dataset.dataset",
-    "recbole.data.interaction",
-    "recbole.model.layers",
-    "recbole.model.abstract_recommender",
-    "recbole.trainer.hyper_tuning",
-)
-DOK_MATRIX_USERS = ("lightgcn", "ngcf", "ncl", "spectralcf", "gcmc")
-SPARSE_TENSOR_USERS = (
-    "recbole.model.layers",
-    *(
-        f"recbole.model.general_recommender.{name}"
-        for name in (*DOK_MATRIX_USERS, "sgl", "dgcf", "dmf")
-    ),
-)
 
 
 class _OnFirstUse:
@@ -101,9 +86,9 @@ def _keep_numpy_names() -> None:
     from recbole.config import Config
 
     Config.compatibility_settings = lambda self: None
-    for name in NUMPY_USERS:
-        module = importlib.import_module(name)
-        module.np = Overlay(np, **REMOVED_NUMPY_NAMES)  # type: ignore[attr-defined]
+    for module in host_modules_with(rf"\bnp\.({'|'.join(REMOVED_NUMPY_NAMES)})\b"):
+        if hasattr(module, "np"):  # the one without is Config's, in the method above
+            module.np = Overlay(module.np, **REMOVED_NUMPY_NAMES)
 
 
 class _UpdatableDokMatrix(sp.dok_matrix):
@@ -114,9 +99,8 @@ class _UpdatableDokMatrix(sp.dok_matrix):
 
 
 def _restore_dok_update() -> None:
-    for name in DOK_MATRIX_USERS:
-        module = importlib.import_module(f"recbole.model.general_recommender.{name}")
-        module.sp = Overlay(sp, dok_matrix=_UpdatableDokMatrix)  # type: ignore[attr-defined]
+    for module in host_modules_with(r"\bsp\.dok_matrix\("):
+        module.sp = Overlay(module.sp, dok_matrix=_UpdatableDokMatrix)
 
 
 def _use_current_sparse_tensors() -> None:
@@ -124,9 +108,8 @@ def _use_current_sparse_tensors() -> None:
         torch.sparse,
         FloatTensor=partial(torch.sparse_coo_tensor, dtype=torch.float32, check_invariants=False),
     )
-    for name in SPARSE_TENSOR_USERS:
-        module = importlib.import_module(name)
-        module.torch = Overlay(torch, sparse=sparse)  # type: ignore[attr-defined]
+    for module in host_modules_with(r"\btorch\.sparse\.FloatTensor\("):
+        module.torch = Overlay(module.torch, sparse=sparse)
 
 
 def _use_current_grad_scaler() -> None:
@@ -162,7 +145,7 @@ PATCHES = (
     ),
     Patch(
         "restore_dok_update",
-        "five graph models fill a dok_matrix by a method that scipy 1.13 removed",
+        "graph models fill a dok_matrix by a method that scipy 1.13 removed",
         lambda: not hasattr(sp.dok_matrix, "_update"),
         _restore_dok_update,
     ),

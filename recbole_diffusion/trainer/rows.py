@@ -2,9 +2,22 @@
 
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from recbole_diffusion.trainer.base import DiffusionTrainer
+
+
+def can_fuse(optimizer: Optimizer, device_type: str) -> bool:
+    """Whether the optimiser's update of one kind of device is a single pass over the weights.
+
+    Args:
+        optimizer: One of PyTorch's.
+        device_type: Where the weights lie, such as "cuda".
+    """
+    if isinstance(optimizer, torch.optim.Adagrad):
+        return device_type == "cpu"  # on CUDA in later releases than this package asks for
+    return "fused" in optimizer.defaults
 
 
 class RowTrainer(DiffusionTrainer):
@@ -17,7 +30,7 @@ class RowTrainer(DiffusionTrainer):
     def _build_optimizer(self, **kwargs: Any) -> Optimizer:
         """RecBole's optimiser, fused where it can be."""
         optimizer: Optimizer = super()._build_optimizer(**kwargs)
-        for group in optimizer.param_groups:
-            if "fused" in group:
+        if can_fuse(optimizer, self.device.type):
+            for group in optimizer.param_groups:
                 group["fused"] = True
         return optimizer

@@ -16,6 +16,7 @@ from recbole_diffusion.config import Config
 from recbole_diffusion.data.interactions import RowBatch
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.quick_start import _Run
+from recbole_diffusion.trainer.rows import can_fuse
 
 SMALL = {"hidden_sizes": [5, 16], "steps": 6, "noise_scale": 1.0, "noise_min": 0.05}
 NOISE = {"noise_max": 0.5, "train_batch_size": 64}
@@ -168,6 +169,33 @@ def test_fused_updates_are_those_of_the_learner(
     assert optimizer.param_groups[0].get("fused") is (None if learner == "rmsprop" else True)
     for one, other in zip(own, copies, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("learner", "on_cpu", "on_cuda"),
+    [
+        ("Adam", True, True),
+        ("AdamW", True, True),
+        ("SGD", True, True),
+        ("Adagrad", True, False),
+        ("RMSprop", False, False),
+    ],
+)
+def test_fused_updates_are_asked_for_where_they_exist(
+    learner: str, on_cpu: bool, on_cuda: bool
+) -> None:
+    optimizer = getattr(torch.optim, learner)([torch.nn.Parameter(torch.zeros(2))], lr=0.1)
+    assert can_fuse(optimizer, "cpu") is on_cpu
+    assert can_fuse(optimizer, "cuda") is on_cuda
+
+
+def test_the_trainer_asks_by_its_device(
+    planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make(planted, learner="adagrad").make_trainer(tmp_path)
+    assert trainer.optimizer.param_groups[0]["fused"] is True
+    monkeypatch.setattr(trainer, "device", torch.device("cuda"))
+    assert trainer._build_optimizer().param_groups[0]["fused"] is None
 
 
 # Inference

@@ -1,0 +1,8 @@
+"""``python -m recbole_diffusion``: the command line."""
+
+import sys
+
+from recbole_diffusion.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())
