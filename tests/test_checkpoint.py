@@ -313,3 +313,37 @@ def test_check_origin_names_file_entry_and_both_values() -> None:
         check_origin("best.pth", content, model="EASE", split_hash="bb")
     with pytest.raises(UserError, match=r"best\.pth.*dataset.*None.*'planted'"):
         check_origin("best.pth", content, dataset="planted")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_changed_bytes_are_never_other_numbers(tmp_path: Path, seed: int) -> None:
+    path, draw = tmp_path / "c.pth", np.random.default_rng(seed)
+    content = {"weight": torch.arange(5000.0), "matrix": sp.eye(50, format="csr"), "epoch": 3}
+    save_checkpoint(path, content)
+    whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    places = draw.choice(len(whole), 1 if seed % 2 else 40, replace=False)
+    changed = whole.copy()
+    changed[places] ^= draw.integers(1, 256, len(places)).astype(np.uint8)
+    path.write_bytes(changed.tobytes())
+    try:
+        found = read_checkpoint(path)
+    except UserError as error:
+        assert str(path) in str(error)  # noqa: PT017
+        assert "\n" not in str(error)  # noqa: PT017
+    else:  # what stands between the parts
+        assert torch.equal(found["weight"], content["weight"])
+        assert (found["matrix"] != content["matrix"]).nnz == 0
+        assert found["epoch"] == 3
+
+
+@pytest.mark.parametrize("part", ["indices", "indptr", "shape"])
+def test_sparse_parts_that_do_not_fit_are_refused(tmp_path: Path, part: str) -> None:
+    """A product with them would read beyond their arrays."""
+    encoded = checkpoint._encode({"matrix": sp.eye(50, format="csr")}, "checkpoint")
+    if part == "shape":
+        encoded["matrix"]["shape"] = [50, 20]
+    else:
+        encoded["matrix"][part] = encoded["matrix"][part] + 2_000_000_000
+    torch.save({"format": checkpoint.FORMAT, **encoded}, tmp_path / "c.pth")
+    with pytest.raises(UserError, match=r"c\.pth: broken"):
+        read_checkpoint(tmp_path / "c.pth")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recbole_diffusion.diffusion import make_betas
-from recbole_diffusion.diffusion.schedule import check_betas
+from recbole_diffusion.diffusion.schedule import check_betas, respaced_betas
 
 STEPS = [1, 2, 5, 40, 200]
 NOISE = [(0.1, 1e-4, 0.02), (0.005, 0.005, 0.01), (1e-4, 5e-4, 5e-3), (0.1, 1e-4, 1.0)]
@@ -175,3 +175,21 @@ def test_check_betas_refuses(betas):
 
 def test_check_betas_admits_one():
     check_betas(torch.tensor([0.1, 1.0], dtype=torch.float64))
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("num_timesteps", [50, 1000])
+@pytest.mark.parametrize("name", NAMES)
+def test_respaced_betas_keep_the_signal_of_their_steps(name, num_timesteps, num_steps):
+    """Where the schedule's own bound bites, too; by sums of logarithms."""
+    betas = make_betas(name, num_timesteps)
+    spaced, kept = respaced_betas(betas, num_steps)
+    check_betas(spaced)
+    signal = np.cumsum(np.log1p(-np.minimum(betas.numpy(), 1 - 1e-16)))[kept.numpy()]
+    found = np.cumprod(1 - spaced.numpy())
+    np.testing.assert_allclose(found, np.exp(signal), rtol=1e-5)
+
+
+def test_respaced_steps_behind_the_last_signal_lose_none():
+    spaced, _ = respaced_betas(torch.tensor([0.1, 1.0, 1.0, 1.0], dtype=torch.float64), 3)
+    assert spaced.tolist() == [pytest.approx(0.1), 1.0, 1.0]
