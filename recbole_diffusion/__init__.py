@@ -3,10 +3,14 @@
 import os
 from typing import Any
 
-from recbole_diffusion.compat import apply_patches
-
+# Both before PyTorch is imported, which reads them then; the user's own values stand.
 # Huge pages for large tensors on Linux, where faults of small ones are a tenth of an epoch.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+# Threads that wait sleep: spinning, they take the cores that others need (benchmarks/threads.py).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from recbole_diffusion.compat import apply_patches
+
 apply_patches()  # before anything imports the parts of RecBole that it mends
 
 # Before the functions of these names, which then stay.

@@ -360,7 +360,9 @@ def _train(
 
 def _how_to_go_on(folder: Path) -> str:
     can_go_on = (folder / "last.pth").is_file()
-    return f"to go on: --resume={folder}" if can_go_on else "before its first checkpoint"
+    return (
+        f"to go on: --resume={folder}" if can_go_on else "it had no checkpoint yet: start it anew"
+    )
 
 
 def _fit_and_evaluate(run: _Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What a user keeps beside our files, in the folders that we write to, is found there afterwards.
 
-Deleted, replaced or renamed by the package are, and nothing else: half-written files of its own name
-whose process is dead (`remove_unfinished`), scratch folders that it marked (`scratch_folder`), lock
+Deleted, replaced or renamed by the package are, and nothing else: half-written files of its own
+name whose process is dead (`remove_unfinished`), scratch folders that it marked, lock
 files that it holds (`sole_writer`), files of an analysis that its list names, and the files that a
 run, a study, a comparison or a conversion writes by name, where it wrote them before.
 """
