@@ -176,6 +176,12 @@ def check_modalities(config: Any, at_least_one: bool = False) -> list[str]:
     names = known if names is None else names
     is_known = all(isinstance(name, str) and name in known for name in names)
     is_right = is_known and len(set(names)) == len(names) and (names or not at_least_one)
+    if at_least_one and not known:
+        raise UserError(
+            f"key `item_features`: found {config['item_features']!r}, but this model learns from "
+            "features of items; expected some, such as "
+            '--item_features="{text: {fields: [title]}}" (docs/features.md)'
+        )
     rest = "at least one" if at_least_one else "[] for none"
     expected = f"some of {known} (the names under key `item_features`), each once; {rest}"
     expect(is_right, "modalities", names, expected)

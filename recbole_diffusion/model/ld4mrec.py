@@ -153,7 +153,7 @@ class LD4MRec(RowRecommender):
             self.n_items,
             config["hidden_size"],
             step_size,
-            2 * config["svd_rank"] if self.use_collaboration else None,
+            self.collaborative.shape[1] if self.use_collaboration else None,
             {name: self.get_buffer(f"preference_{name}").shape[1] for name in self.modalities},
             config["preference_hidden_size"],
             self.activation,

@@ -725,7 +725,8 @@ def test_modalities_that_are_none(modal, names):
 
 def test_without_features_the_message_says_what_is_missing():
     message = refusal()
-    assert message.startswith("key `modalities`: found [], expected some of [] (the names under")
+    assert message.startswith("key `item_features`: found None, but this model learns from")
+    assert "docs/features.md" in message
 
 
 def test_one_of_several_modalities(modal):

@@ -691,7 +691,6 @@ def test_defaults_are_the_papers():
         ("hidden_size", 0),
         ("preference_hidden_size", 0),
         ("svd_rank", 0),
-        ("svd_rank", 8),
         ("steps", 0),
         ("activation", "swish"),
         ("modalities", ["text"]),
