@@ -164,9 +164,15 @@ def host_refusals(part: str, *kinds: type[Exception]) -> Iterator[None]:
     except UserError:
         raise
     except kinds as error:
-        if _is_ours(error.__traceback__):
+        if not _is_of_data(error) and _is_ours(error.__traceback__):
             raise
         raise _refusal(part, error) from error
+
+
+def _is_of_data(error: Exception) -> bool:
+    """Whether an error is one of files and their texts, whoever reads them."""
+    is_parsing = type(error).__module__.startswith("pandas.errors")
+    return is_parsing or isinstance(error, (OSError, UnicodeError))
 
 
 def _is_ours(trace: TracebackType | None) -> bool:

@@ -12,8 +12,13 @@ from typing import Any
 
 import filelock._native._unix as native_lock
 import pytest
+import recbole.data.dataset.dataset as host_dataset
 
 from recbole_diffusion import files
+from recbole_diffusion.config import Config
+from recbole_diffusion.data import split
+from recbole_diffusion.data.dataset import AtomicDataset
+from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import DamagedFile, UserError, exit_code, naming
 from recbole_diffusion.files import (
     append_line,
@@ -223,6 +228,33 @@ def test_our_own_faults_keep_their_traceback(raised: Any) -> None:
 
     with pytest.raises((KeyError, OSError)):
         exit_code(command)
+
+
+@pytest.mark.parametrize("kind", [KeyError, TypeError, IndexError, AttributeError])
+@pytest.mark.parametrize("place", ["data.split._check_repeats", "data.dataset.AtomicDataset.build"])
+def test_a_fault_of_ours_while_data_are_read_is_no_bad_input(
+    planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, kind: type[Exception], place: str
+) -> None:
+    def fail(*args: Any) -> None:
+        raise kind("ours")
+
+    module, _, name = place.rpartition(".")
+    owner = split if module == "data.split" else AtomicDataset
+    # As a function of the package's own, which is called by RecBole or by us.
+    fail.__code__ = fail.__code__.replace(co_filename=files.__file__)
+    monkeypatch.setattr(owner, name, fail)
+    with pytest.raises(kind, match="ours"):
+        load_split(Config("Pop", "planted", (), planted))
+
+
+def test_a_complaint_of_the_host_is_one_line(
+    planted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host_dataset.Dataset, "_build_feat_name_list", lambda self: {}["theirs"])
+    with pytest.raises(KeyError):  # this module's: neither RecBole's nor a user's data
+        host_dataset.Dataset._build_feat_name_list(None)
+    with pytest.raises(UserError, match="data set planted in .*: 'theirs'"):
+        load_split(Config("Pop", "planted", (), planted))
 
 
 def test_what_an_interrupt_makes_fail_is_an_interrupt() -> None:

@@ -17,7 +17,7 @@ from recbole_diffusion.data.dataset import AtomicDataset
 from recbole_diffusion.data.folders import tell_paths_outside
 from recbole_diffusion.data.negatives import NegativeSampler, PairLoader, has_negatives
 from recbole_diffusion.data.noise import add_random_interactions
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.errors import UserError, host_refusals
 from recbole_diffusion.randomness import own_randomness
 
 TRAIN_LOADERS = {"interactions": PairLoader, "users": UserDataLoader}
@@ -66,7 +66,7 @@ def load_split(config: Any) -> Split:
     _check_time(config, dataset)
     rule = f"key `eval_args`: found {config['eval_args']}, for {config.dataset}"
     kinds = (ValueError, LookupError, TypeError, RuntimeError)
-    with own_randomness(config["split_seed"]), refusals_of(rule, *kinds):
+    with own_randomness(config["split_seed"]), host_refusals(rule, *kinds):
         parts = dataset.build()
     sizes = _part_sizes(config, parts)
     # Before the samplers: an added interaction is no negative, and is masked in evaluations.
@@ -186,7 +186,7 @@ def _draws_negatives(config: Any) -> bool:
 def _host_errors(config: Any) -> AbstractContextManager[None]:
     """RecBole's complaints about data, as one that names the folder."""
     part = f"data set {config.dataset} in {config['data_path']}"
-    return refusals_of(part, ValueError, LookupError, TypeError, OSError, RuntimeError)
+    return host_refusals(part, ValueError, LookupError, TypeError, OSError, RuntimeError)
 
 
 def _check_repeats(config: Any, dataset: Any) -> None:

@@ -228,9 +228,10 @@ def test_run_says_what_it_added_and_learns_less(
         result = run_recbole_diffusion("EASE", "planted", (), keys)
         logs[ratio] = (Path(result["run_folder"]) / "run.log").read_text()
         recalls[ratio] = result["test"]["recall@20"]
-        assert f", split {result['split_hash']}" in logs[ratio]
+        assert f"split {result['split_hash']} (" in logs[ratio]
     assert "added at random" not in logs[0.0]
     n_train = split_planted(planted).sizes["train"]
-    assert f"{4015 + n_train} interactions (train {2 * n_train}, validation" in logs[1.0]
-    assert f"; {n_train} of train added at random), split" in logs[1.0]
+    assert f"{4015 + n_train} interactions" in logs[1.0]
+    assert f": train {2 * n_train}, validation" in logs[1.0]
+    assert f"; {n_train} of train added at random\n" in logs[1.0]
     assert recalls[0.0] > recalls[1.0] + 0.03
