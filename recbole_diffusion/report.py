@@ -241,7 +241,7 @@ def _summary(config: Any, split: Any, n_parameters: int | None) -> Iterator[str]
     patience = config["stopping_step"]
     yield (
         f"training: at most {config['epochs']} epochs; the best by {config['valid_metric']} on "
-        f"validation, at most {patience} without a better one"
+        f"validation, of which {patience} may pass without a better one"
     )
     threads = f", {torch.get_num_threads()} threads" if config["device"].type == "cpu" else ""
     yield f"device: {config['device']}{threads}"
