@@ -81,6 +81,7 @@ class InfoDCL(ChannelRecommender):
                 use_spectral_rectification=config["use_spectral_rectification"],
                 use_contextual_reencoding=config["use_contextual_reencoding"],
                 use_embedded_metadata=config["use_embedded_metadata"],
+                use_vector_mlps=config["use_vector_mlps"],
             )
 
     def calculate_loss(self, interaction: Any) -> tuple[torch.Tensor, ...]:
@@ -148,7 +149,7 @@ class InfoDCL(ChannelRecommender):
         return (squares if self.balance_form == "squared" else squares.sqrt()) / len(generated)
 
     def _regularization(self, user: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-        """Eq. 15, as a mean over the batch."""
+        """Eq. 15 of the user and item of each interaction, as a mean over the batch."""
         return (user.square().sum() + positive.square().sum()) / len(user)
 
     def scoring_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -166,6 +167,7 @@ class PSNet(nn.Module):
         use_contextual_reencoding: Without it, Eq. 8 loses its second term.
         use_embedded_metadata: Eq. 1 with phi(m), as in the authors' code, in place of m; so it is
             in any case where m has another width than d.
+        use_vector_mlps: Eq. 2 with MLPs for U and V too, in place of linear maps.
 
     Source: Liang et al. 2026, section 3.1.
     """
@@ -177,13 +179,16 @@ class PSNet(nn.Module):
         use_spectral_rectification: bool = True,
         use_contextual_reencoding: bool = True,
         use_embedded_metadata: bool = False,
+        use_vector_mlps: bool = False,
     ) -> None:
         super().__init__()
         # Raw metadata of another width than the noise cannot be added to it.
         self.use_embedded_metadata = use_embedded_metadata or metadata_size != size
         self.embed_metadata = nn.Linear(metadata_size, size)  # phi
         self.fusion_scale = nn.Parameter(torch.ones(2))  # eta_0, eta_1 of Eq. 8
-        self.rectification = SpectralRectification(size) if use_spectral_rectification else None
+        self.rectification = (
+            SpectralRectification(size, use_vector_mlps) if use_spectral_rectification else None
+        )
         self.reencoding = ContextualReencoding(size) if use_contextual_reencoding else None
 
     def forward(self, noise: torch.Tensor, metadata: torch.Tensor) -> torch.Tensor:
@@ -199,13 +204,18 @@ class PSNet(nn.Module):
 
 
 class SpectralRectification(nn.Module):
-    """S of Eq. 2-4: the signal's singular vectors and values, re-encoded, as a residual."""
+    """S of Eq. 2-4: the signal's singular vectors and values, re-encoded, as a residual.
 
-    def __init__(self, size: int) -> None:
+    Args:
+        size: Width d of the signal.
+        use_mlps: Eq. 2 as it stands; without, U and V go through linear maps.
+    """
+
+    def __init__(self, size: int, use_mlps: bool = False) -> None:
         super().__init__()
-        self.left = nn.Linear(size, size)
-        self.right = nn.Linear(size, size)
-        self.values = nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size))
+        self.left = _mlp(size) if use_mlps else nn.Linear(size, size)
+        self.right = _mlp(size) if use_mlps else nn.Linear(size, size)
+        self.values = _mlp(size)
         self.recover = nn.Sequential(  # Phi
             nn.Linear(3 * size, 2 * size), nn.GELU(), nn.Linear(2 * size, size)
         )
@@ -218,6 +228,11 @@ class SpectralRectification(nn.Module):
         parts = torch.cat([self.left(left), shared.expand(len(signal), -1)], dim=1)
         recovered = self.recover(parts)  # Eq. 3
         return signal + torch.tanh(self.residual_scale) * recovered  # Eq. 4
+
+
+def _mlp(size: int) -> nn.Sequential:
+    """One hidden layer of the same width."""
+    return nn.Sequential(nn.Linear(size, size), nn.GELU(), nn.Linear(size, size))
 
 
 class ContextualReencoding(nn.Module):

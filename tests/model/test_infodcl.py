@@ -66,14 +66,21 @@ def make_model(seed=0, with_metadata=True, **changes):
 # The paper in float64; see ``channel_tools`` for names.
 
 
+def mlp(x, w, p):
+    return linear(gelu(linear(x, w, f"{p}.0")), w, f"{p}.2")
+
+
 def paper_spectral_rectification(signal, w, p=""):
     left, values, right = np.linalg.svd(signal, full_matrices=False)
     largest = np.abs(right).argmax(axis=1)
     sign = np.sign(right[np.arange(len(right)), largest])
     left, first_right = left * sign, right[0] * sign[0]
-    left = linear(left, w, f"{p}left")  # Eq. 2
-    first_right = linear(first_right, w, f"{p}right")
-    values = linear(gelu(linear(values, w, f"{p}values.0")), w, f"{p}values.2")
+    if f"{p}left.weight" in w:
+        left = linear(left, w, f"{p}left")
+        first_right = linear(first_right, w, f"{p}right")
+    else:  # Eq. 2 as it stands
+        left, first_right = mlp(left, w, f"{p}left"), mlp(first_right, w, f"{p}right")
+    values = mlp(values, w, f"{p}values")
     parts = np.array([np.concatenate([row, first_right, values]) for row in left])
     recovered = linear(gelu(linear(parts, w, f"{p}recover.0")), w, f"{p}recover.2")  # Eq. 3
     return signal + np.tanh(w[f"{p}residual_scale"]) * recovered  # Eq. 4
@@ -172,13 +179,22 @@ def fix_draws(monkeypatch, n_channels, shape, steps=STEPS, seed=3):
     return noises, timesteps
 
 
+@pytest.mark.parametrize("use_mlps", [False, True])
 @pytest.mark.parametrize("n_rows", [7, 40])
-def test_spectral_rectification_is_equations_2_to_4(n_rows):
-    module = randomize(SpectralRectification(SIZE))
+def test_spectral_rectification_is_equations_2_to_4(n_rows, use_mlps):
+    module = randomize(SpectralRectification(SIZE, use_mlps))
     signal = torch.randn(n_rows, SIZE, generator=torch.Generator().manual_seed(n_rows))
     expected = paper_spectral_rectification(*floats(signal), weights(module))
     assert_near(module(signal), expected)
     assert np.abs(expected - signal.numpy()).max() > 0.1
+
+
+def test_the_key_of_equation_2_reaches_every_channel():
+    sizes = [
+        sum(p.numel() for p in make_model(use_vector_mlps=flag).parameters())
+        for flag in (False, True)
+    ]
+    assert sizes[1] - sizes[0] == 2 * 2 * SIZE * (SIZE + 1)  # U and V of both channels
 
 
 def test_spectral_rectification_starts_as_the_identity():
