@@ -13,8 +13,10 @@ from recbole_diffusion.data.features import feature_names
 from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
 from recbole_diffusion.errors import UserError, host_refusals
 from recbole_diffusion.keys import REFUSED, check_layer, check_values
+from recbole_diffusion.kinds import check_value
 from recbole_diffusion.property_files import (
     PropertyLoader,
+    check_text,
     default_layers,
     find_property_file,
     read_properties,
@@ -46,6 +48,9 @@ class Config(HostConfig):
         config_files: Sequence[str] = (),
         overrides: Mapping[str, Any] | None = None,
     ) -> None:
+        if isinstance(model, str):
+            check_text("key `model`", model)
+        check_text("key `dataset`", dataset)
         self.registration = find_model(model)
         self.model = self.registration.name
         self.model_class: Any = self.registration.model_class
@@ -56,6 +61,7 @@ class Config(HostConfig):
         user = [(str(f), read_properties(find_property_file(f))) for f in config_files]
         user.append(("command line", dict(overrides or {})))
         self.external_config_dict = _merge(user)
+        check_value("", "data_path", self.external_config_dict.get("data_path"), None)
         own_file = find_dataset_properties(dataset, self.external_config_dict.get("data_path"))
         self.own_file = own_file
         self.internal_config_dict = _merge(default_layers(self.registration, dataset, own_file))

@@ -263,7 +263,7 @@ def test_list_datasets_gives_folders_that_can_be_named(
         ({"field_separator": None}, ["`field_separator`", "None"]),
         ({"field_separator": "§"}, ["`field_separator`", "'§'"]),
         ({"rm_dup_inter": "frist"}, ["`rm_dup_inter`", "'frist'", "null, first or last"]),
-        ({"rm_dup_inter": True}, ["`rm_dup_inter`", "True", "null, first or last"]),
+        ({"rm_dup_inter": True}, ["`rm_dup_inter`", "True", "a str, or null"]),
         ({"user_inter_num_interval": "5+"}, ["`user_inter_num_interval`", "'5+'", "[5,inf)"]),
         ({"threshold": {"timestamp": 3}}, ["`threshold`", "val_interval"]),
         ({"repeatable": True}, ["`repeatable`", "sequential"]),
