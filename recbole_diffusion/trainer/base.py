@@ -24,7 +24,7 @@ from recbole_diffusion.trainer.state import (
     learners,
 )
 
-# A mean loss of an epoch beyond this, or this many times that of the first epoch, has diverged.
+# A mean loss of an epoch beyond this, or this many times that of the first batch, has diverged.
 ABSURD_LOSS = 1e15
 ABSURD_GROWTH = 1e6
 
@@ -50,7 +50,7 @@ class RunTrainer:
         "_is_prepared",
         "_scores_before",
     )
-    # For the warning of a loss that grows; a resumed run counts from its own first epoch.
+    # For the warning of a loss that grows; a resumed run counts from its own first batch.
     _first_loss: float | None = None
     _has_diverged = False
     # Sampled scores of the validation before, with key `log_diagnostics`.
@@ -246,6 +246,8 @@ class RunTrainer:
     def _check_nan(self, loss: torch.Tensor) -> None:
         """Called by RecBole with every batch's loss; keeps it for the progress bar."""
         self.last_loss = loss.detach()
+        if self._first_loss is None:
+            self._first_loss = abs(self.last_loss.sum().item())
         if not torch.isfinite(loss).all():
             found = "NaN" if torch.isnan(loss).any() else "infinite"
             raise UserError(
@@ -255,14 +257,14 @@ class RunTrainer:
 
     def _tell_divergence(self, loss: float) -> None:
         """Warn once of a loss that is finite, and no result of learning."""
-        self._first_loss = abs(loss) if self._first_loss is None else self._first_loss
-        if abs(loss) > min(ABSURD_LOSS, ABSURD_GROWTH * max(self._first_loss, 1.0)):
-            if not self._has_diverged:
-                self.logger.warning(
-                    f"training diverges: found loss {loss:.3g} in epoch {self.epochs_trained - 1}, "
-                    f"{self._first_loss:.3g} in the first; {self._cure_of_nan()}"
-                )
+        first = self._first_loss or 0.0
+        is_absurd = abs(loss) > min(ABSURD_LOSS, ABSURD_GROWTH * max(first, 1.0))
+        if is_absurd and not self._has_diverged:
             self._has_diverged = True
+            self.logger.warning(
+                f"training diverges: found loss {loss:.3g} in epoch {self.epochs_trained - 1}, "
+                f"{first:.3g} in the first batch; {self._cure_of_nan()}"
+            )
 
     def _cure_of_nan(self) -> str:
         cure = f"lower key `learning_rate` (found {self.config['learning_rate']})"
