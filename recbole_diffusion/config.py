@@ -14,14 +14,9 @@ from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
 from recbole_diffusion.errors import UserError, host_refusals
 from recbole_diffusion.keys import REFUSED, check_layer, check_values
 from recbole_diffusion.kinds import check_value
-from recbole_diffusion.property_files import (
-    PropertyLoader,
-    check_text,
-    default_layers,
-    find_property_file,
-    read_properties,
-)
+from recbole_diffusion.property_files import default_layers, find_property_file, read_properties
 from recbole_diffusion.registry import check_packages, find_model
+from recbole_diffusion.values import PropertyLoader, check_text
 
 
 class Config(HostConfig):

@@ -7,7 +7,7 @@ from types import NoneType
 from typing import Any
 
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.property_files import check_plain
+from recbole_diffusion.values import check_plain
 
 # No setting of a model or a run needs more; float32 overflows not far above.
 GREATEST = 1e30
@@ -60,6 +60,15 @@ class Kind:
             most = BELOW_INT32
         return max(self.least, -most) <= value <= most
 
+    def range(self) -> str:
+        """Both ends of what a number may be."""
+        low = [] if self.least == -GREATEST else [f"at least {self.least:g}"]
+        if self.most == GREATEST:
+            return ", ".join([*low, "below 1e30" if float in self.types else "below 2^31"])
+        is_power = self.most >= BELOW_INT32 and self.most < math.inf
+        most = f"below 2^{math.log2(self.most + 1):g}" if is_power else f"at most {self.most:g}"
+        return ", ".join([*low, most])
+
     def __str__(self) -> str:
         names = [kind.__name__ for kind in self.types if kind is not NoneType]
         if "float" in names and "int" in names:
@@ -71,16 +80,9 @@ class Kind:
             told += f", {key} {kind}"
         if self.choices:
             told += f", one of {', '.join(self.choices)}"
-        if {"int", "float"} & set(names):
-            told += _range(self.least, self.most, "float" in names)
+        if int in self.types:
+            told += f", {self.range()}"
         return told + (", or null" if NoneType in self.types else "")
-
-
-def _range(least: float, most: float, is_float: bool) -> str:
-    low = "" if least == -GREATEST else f", at least {least:g}"
-    if most == GREATEST:
-        return low + (", finite" if is_float else ", below 2^31")
-    return low + (f", at most {most:g}" if most < 2**31 else f", below 2^{math.log2(most + 1):g}")
 
 
 def _is_finite(value: Any) -> bool:
@@ -279,6 +281,10 @@ def check_value(
     if is_sound:
         return
     expected, like = "no infinite number and no NaN", ""
+    if kind is not None and kind.has_type(value) and isinstance(value, (int, float)):
+        raise UserError(f"{where}: found {value!r}, expected {kind.range()}")
+    if kind is not None and kind.has_type(value) and kind.choices:
+        raise UserError(f"{where}: found {value!r}, expected one of {', '.join(kind.choices)}")
     if kind is not None:
         expected = str(kind)
         like = f", such as {default!r}" if default is not None and kind.holds(default) else ""

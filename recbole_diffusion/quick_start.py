@@ -25,6 +25,7 @@ from recbole_diffusion.errors import (
 )
 from recbole_diffusion.files import LOCK, read_json, remove_unfinished, sole_writer
 from recbole_diffusion.randomness import repeatable_operations, seed_everything
+from recbole_diffusion.words import format_word
 
 # How RecBole's models refuse their settings: by bare asserts, or where something first fails.
 HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError)
@@ -348,7 +349,9 @@ def _train(
 
 def _how_to_go_on(folder: Path) -> str:
     can_go_on = (folder / "last.pth").is_file()
-    return f"to go on: --resume={folder}" if can_go_on else "before its first checkpoint"
+    return (
+        f"to go on: {format_word('resume', folder)}" if can_go_on else "before its first checkpoint"
+    )
 
 
 def _fit_and_evaluate(run: _Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:

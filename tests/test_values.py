@@ -17,15 +17,11 @@ from recbole_diffusion.compare.run import compare
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.keys import REFUSED, declared_keys
-from recbole_diffusion.property_files import (
-    MAX_DEPTH,
-    default_layers,
-    parse_value,
-    read_properties,
-)
+from recbole_diffusion.property_files import default_layers, read_properties
 from recbole_diffusion.quick_start import run_recbole_diffusion
 from recbole_diffusion.registry import find_model, list_models, register
 from recbole_diffusion.tune.task import check_budget
+from recbole_diffusion.values import MAX_DEPTH, parse_value
 
 DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
 INF, NAN = float("inf"), float("nan")
@@ -138,7 +134,7 @@ def test_any_key_takes_or_refuses_any_value(where: tuple[str, str], value: Any) 
     [
         ("worker", 10**12, ["at most 1024"]),
         ("metric_decimal_place", 1e12, ["1000000000000.0", "a int", "at most 17"]),
-        ("learning_rate", 1e38, ["1e+38", "a float, at least 0, finite"]),
+        ("learning_rate", 1e38, ["1e+38", "expected at least 0, below 1e30"]),
         ("learning_rate", 10**26, ["more than 64 bits"]),
         ("normalize_all", NAN, ["nan", "a bool, or null"]),
         ("output_dir", -INF, ["-inf", "a str"]),
@@ -181,7 +177,7 @@ def test_odd_value_is_refused_with_what_was_expected(
 def test_odd_value_of_a_model_is_refused(
     planted: dict[str, Any], model: str, key: str, value: Any
 ) -> None:
-    with pytest.raises(UserError, match=f"key `{key}`: found .*, expected a "):
+    with pytest.raises(UserError, match=f"key `{key}`: found .*, expected (a|b|at) ?"):
         Config(model, "planted", (), {**planted, key: value})
 
 
