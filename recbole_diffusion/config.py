@@ -31,6 +31,7 @@ class Config(HostConfig):
         dataset: Data set name.
         config_files: Property files of the user, later ones first in precedence.
         overrides: Command-line keys and values.
+        saved: A checkpoint, for messages, and its settings, which lie below the overrides.
 
     Raises:
         UserError: Unknown model, key or device, a wrong type, or a contradiction.
@@ -42,6 +43,7 @@ class Config(HostConfig):
         dataset: str = "ml-100k",
         config_files: Sequence[str] = (),
         overrides: Mapping[str, Any] | None = None,
+        saved: tuple[str, Mapping[str, Any]] = ("", {}),
     ) -> None:
         if isinstance(model, str):
             check_text("key `model`", model)
@@ -54,7 +56,7 @@ class Config(HostConfig):
         self._init_parameters_category()
 
         user = [(str(f), read_properties(find_property_file(f))) for f in config_files]
-        user.append(("command line", dict(overrides or {})))
+        user += [(saved[0], dict(saved[1])), ("command line", dict(overrides or {}))]
         self.external_config_dict = _merge(user)
         check_value("", "data_path", self.external_config_dict.get("data_path"), None)
         own_file = find_dataset_properties(dataset, self.external_config_dict.get("data_path"))

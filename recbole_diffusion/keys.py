@@ -172,11 +172,23 @@ def _source_of(module: str) -> str:
         return ""
 
 
-def check_known(source: str, key: str, *classes: type) -> None:
-    """Read code only for a key that no property file declares: that takes a second."""
+def known_keys(*classes: type) -> frozenset[str]:
+    """Keys of property files, and those that RecBole's code or that of the classes reads.
+
+    Reading code takes a second: only for a key that no property file declares.
+    """
     modules = {base.__module__ for cls in classes for base in cls.__mro__}
     own = {key for name in modules for key in keys_read_by(_source_of(name))}
-    known = declared_keys() | host_code_keys() | own
+    return declared_keys() | host_code_keys() | own
+
+
+def check_known(source: str, key: str, *classes: type) -> None:
+    """Refuse a key that nothing reads.
+
+    Raises:
+        UserError: It is one; the message offers the nearest name.
+    """
+    known = known_keys(*classes)
     if key in known:
         return
     near = get_close_matches(key, known, n=1, cutoff=0.6)
