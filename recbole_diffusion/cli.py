@@ -1,6 +1,5 @@
 """The command line: arguments and exit codes, nothing else."""
 
-import shlex
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -9,10 +8,10 @@ from typing import Any
 
 from recbole_diffusion import __version__
 from recbole_diffusion.data.folders import list_datasets
-from recbole_diffusion.errors import UserError, exit_code, refusals_of
-from recbole_diffusion.property_files import parse_value
+from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.quick_start import evaluate_run, resume_run, run_recbole_diffusion
-from recbole_diffusion.registry import list_models
+from recbole_diffusion.registry import import_modules, list_models
+from recbole_diffusion.words import read_word, split_files
 
 USAGE = """\
 usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
@@ -34,6 +33,7 @@ Results, log, settings and checkpoints go to a new folder under ./runs.
   --config_files  property files, later ones first in precedence; quote a path that holds blanks
   --key=value     any key of the property files; the value is YAML; --key value works too
                   (a separator stands as it is: --field_separator=, or =tab)
+  --modules       modules that register models of your own, with commas, such as my_module
   --resume        folder of an interrupted run: goes on exactly where it stopped
   --evaluate      folder of a run: scores its best epoch again, writes nothing
   --verbose       show all settings, and every metric of each epoch; run.log always has them
@@ -56,26 +56,6 @@ examples:
   python run_recbole_diffusion.py --dataset=office \\
       --config_files=model_on_dataset/InfoDCL/office-authors.yaml
 """
-# Keys whose value is a text as it stands, not YAML.
-LITERAL = (
-    "model",
-    "models",
-    "dataset",
-    "config_files",
-    "data_path",
-    "output_dir",
-    "resume",
-    "evaluate",
-    "folder",
-    "space",
-    "storage",
-    "study_name",
-    "run",
-    "projection",
-)
-# Keys whose value is one character, which YAML may have another use for, or a name of one.
-SEPARATORS = ("field_separator", "seq_separator")
-NAMED_SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}
 # Keys that may stand several times; their texts are kept as a list.
 REPEATED = ("grid",)
 # Commands by the first word, each the function `main` of a module; without one, a run.
@@ -114,6 +94,7 @@ def _obey(words: list[str]) -> None:
     if command in ARGUMENTS and words and not words[0].startswith("-"):
         words[0] = f"--{ARGUMENTS[command]}={words[0]}"
     keys = parse_arguments(words)
+    import_modules(keys.get("modules") if command == "compare" else keys.pop("modules", None))
     if command is None:
         _run(keys)
     else:
@@ -149,16 +130,6 @@ def _listing(words: Sequence[str]) -> str:
     return USAGE
 
 
-def split_files(text: str) -> list[str]:
-    """Names of files of one text, by blanks; a name in quotes may hold some, as for a shell.
-
-    Raises:
-        UserError: A quotation mark without its partner.
-    """
-    with refusals_of(f"key `config_files`: found {text!r}", ValueError):
-        return shlex.split(text)
-
-
 def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
     """Read ``--key=value`` and ``--key value``; values are YAML.
 
@@ -187,13 +158,5 @@ def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
             continue
         if key in keys:
             raise UserError(f"command line: --{key} is given twice")
-        keys[key] = _value(key, text)
+        keys[key] = read_word(key, text)
     return keys
-
-
-def _value(key: str, text: str) -> Any:
-    if key in LITERAL or (key in SEPARATORS and len(text) == 1):
-        return text
-    if key in SEPARATORS and text in NAMED_SEPARATORS:
-        return NAMED_SEPARATORS[text]
-    return parse_value(text, f"command line: --{key}")

@@ -13,13 +13,10 @@ from recbole_diffusion.data.features import feature_names
 from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
 from recbole_diffusion.errors import UserError, host_refusals
 from recbole_diffusion.keys import REFUSED, check_layer, check_values
-from recbole_diffusion.property_files import (
-    PropertyLoader,
-    default_layers,
-    find_property_file,
-    read_properties,
-)
+from recbole_diffusion.kinds import check_value
+from recbole_diffusion.property_files import default_layers, find_property_file, read_properties
 from recbole_diffusion.registry import check_packages, find_model
+from recbole_diffusion.values import PropertyLoader, check_text
 
 
 class Config(HostConfig):
@@ -34,6 +31,7 @@ class Config(HostConfig):
         dataset: Data set name.
         config_files: Property files of the user, later ones first in precedence.
         overrides: Command-line keys and values.
+        saved: A checkpoint, for messages, and its settings, which lie below the overrides.
 
     Raises:
         UserError: Unknown model, key or device, a wrong type, or a contradiction.
@@ -45,7 +43,11 @@ class Config(HostConfig):
         dataset: str = "ml-100k",
         config_files: Sequence[str] = (),
         overrides: Mapping[str, Any] | None = None,
+        saved: tuple[str, Mapping[str, Any]] = ("", {}),
     ) -> None:
+        if isinstance(model, str):
+            check_text("key `model`", model)
+        check_text("key `dataset`", dataset)
         self.registration = find_model(model)
         self.model = self.registration.name
         self.model_class: Any = self.registration.model_class
@@ -54,8 +56,9 @@ class Config(HostConfig):
         self._init_parameters_category()
 
         user = [(str(f), read_properties(find_property_file(f))) for f in config_files]
-        user.append(("command line", dict(overrides or {})))
+        user += [(saved[0], dict(saved[1])), ("command line", dict(overrides or {}))]
         self.external_config_dict = _merge(user)
+        check_value("", "data_path", self.external_config_dict.get("data_path"), None)
         own_file = find_dataset_properties(dataset, self.external_config_dict.get("data_path"))
         self.own_file = own_file
         self.internal_config_dict = _merge(default_layers(self.registration, dataset, own_file))

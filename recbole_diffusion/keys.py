@@ -21,6 +21,7 @@ from recbole.utils.argument_list import (
 
 from recbole_diffusion import property_files
 from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.kinds import check_value, check_values_of
 from recbole_diffusion.property_files import HOST_FOLDER, HOST_PROPERTIES, read_properties
 
 OUR_CACHE = (
@@ -85,86 +86,6 @@ REFUSED = {
     "threshold": "it only writes labels, and ranking takes every row for a positive; keep the rows "
     'meant by val_interval, such as {rating: "[4,inf)"}',
 }
-ALSO_ALLOWED: dict[str, tuple[type, ...]] = {
-    "metrics": (str,),
-    "topk": (int,),
-    "use_gpu": (bool,),
-    "gpu_id": (int, str),
-    "first_beta": (type(None),),
-    "alignment_hidden_size": (type(None),),
-    "embedding_std": (type(None),),
-}
-MINIMUM = {
-    "epochs": 0,
-    "train_batch_size": 1,
-    "learning_rate": 0.0,
-    "denoiser_learning_rate": 0.0,
-    "generator_learning_rate": 0.0,
-    "generator_batch_size": 1,
-    "weight_decay": 0.0,
-    "eval_step": 0,
-    "stopping_step": 0,
-    "seed": 0,
-    "split_seed": 0,
-    "eval_batch_size": 1,
-    "eval_batch_users": 1,
-    "eval_memory_mb": 1e-3,
-    "metric_decimal_place": 0,
-    "embedding_size": 1,
-    "n_layers": 0,
-    "n_neighbors": 1,
-    "n_clusters": 1,
-    "hidden_size": 1,
-    "preference_hidden_size": 1,
-    "svd_rank": 1,
-    "steps": 1,
-    "temperature": 1e-6,
-    "alignment_hidden_size": 1,
-    "denoiser_hidden_size": 1,
-    "guidance_scale": 0.0,
-    "embedding_std": 1e-6,
-    "reconstruction_weight": 0.0,
-    "bpr_weight": 0.0,
-    "contrastive_weight": 0.0,
-    "msi_weight": 0.0,
-    "modal_graph_weight": 0.0,
-    "residual_weight": 0.0,
-    "balance_weight": 0.0,
-    "reg_weight": 0.0,
-    "lamda": 0.0,
-    "lamda_min": 0.0,
-    "lamda_anneal_epochs": 0,
-    "kl_weight": 0.0,
-    "kl_anneal_updates": 0,
-    "pretrain_reg_weight": 0.0,
-    "pretrain_batch_size": 1,
-    "pretrain_epochs": 1,
-    "pretrain_learning_rate": 0.0,
-    "pretrain_n_layers": 1,
-    "pretrain_stopping_step": 0,
-}
-CHOICES = {
-    "state": ("debug", "info", "warning", "error", "critical"),
-    "learner": ("adam", "adamw", "sgd", "adagrad", "rmsprop"),
-}
-# What a key whose default is null takes beside null.
-NULL_TYPES: dict[str, tuple[type, ...]] = {
-    "embedding_std": (float, int),
-    "eval_batch_users": (int,),
-    "first_beta": (float, int),
-    "respaced_steps": (int,),
-    "alignment_hidden_size": (int,),
-    "denoiser_hidden_size": (int,),
-    "channels": (list,),
-    "modalities": (list,),
-    "gpu_id": (int, str),
-    "data_path": (str,),
-    "pretrained_user_embedding": (str,),
-    "pretrained_item_embedding": (str,),
-    "item_features": (dict,),
-    "benchmark_filename": (list,),
-    "clip_grad_norm": (dict,),
-}
 CLIP_ARGS = {"max_norm", "norm_type", "error_if_nonfinite"}
 EVAL_ARGS = ("split", "order", "group_by", "mode")
 EVAL_MODE = re.compile(r"full|(uni|pop)[1-9]\d*")
@@ -188,14 +109,15 @@ def check_layer(
         UserError: A key that is unknown or cannot be set, or a value of another type.
     """
     for key, value in layer.items():
+        if not isinstance(key, str):
+            raise UserError(f"{source}: found key {key!r:.200}, expected a text")
         if key in ("model", "dataset"):
             raise UserError(f"{source}: key `{key}`: found {value!r}, expected as --{key} only")
         if key in REFUSED:
             raise UserError(f"{source}: key `{key}` cannot be set: {REFUSED[key]}")
         if key not in defaults and key not in declared_keys():
             check_known(source, key, *classes)
-        if key in defaults:
-            _check_type(source, key, value, defaults[key])
+        check_value(source, key, value, defaults.get(key))
 
 
 @cache
@@ -273,36 +195,28 @@ def _source_of(module: str) -> str:
         return ""
 
 
-def check_known(source: str, key: str, *classes: type) -> None:
-    """Read code only for a key that no property file declares: that takes a second."""
+def known_keys(*classes: type) -> frozenset[str]:
+    """Keys of property files, and those that RecBole's code or that of the classes reads.
+
+    Reading code takes a second: only for a key that no property file declares.
+    """
     modules = {base.__module__ for cls in classes for base in cls.__mro__}
     own = {key for name in modules for key in keys_read_by(_source_of(name))}
-    known = declared_keys() | host_code_keys() | own
+    return declared_keys() | host_code_keys() | own
+
+
+def check_known(source: str, key: str, *classes: type) -> None:
+    """Refuse a key that nothing reads.
+
+    Raises:
+        UserError: It is one; the message offers the nearest name.
+    """
+    known = known_keys(*classes)
     if key in known:
         return
     near = get_close_matches(key, known - set(REFUSED), n=1, cutoff=0.82)  # slips, not kinship
     hint = f"; did you mean `{near[0]}`?" if near else ""
     raise UserError(f"{source}: unknown key `{key}`{hint}")
-
-
-def _check_type(source: str, key: str, value: Any, default: Any) -> None:
-    """A value has the type of its key's default; a whole number serves for a float."""
-    if default is None or _has_type(value, default) or isinstance(value, ALSO_ALLOWED.get(key, ())):
-        return
-    raise UserError(
-        f"{source}: key `{key}`: found {value!r} ({type(value).__name__}), "
-        f"expected a {type(default).__name__} such as {default!r}"
-    )
-
-
-def _has_type(value: Any, default: Any) -> bool:
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    if isinstance(default, float):
-        return isinstance(value, (int, float))
-    return isinstance(value, type(default)) or (
-        value is None and isinstance(default, (str, list, dict))
-    )
 
 
 def check_values(final: Mapping[str, Any]) -> None:
@@ -311,22 +225,7 @@ def check_values(final: Mapping[str, Any]) -> None:
     Raises:
         UserError: The first value that does not fit.
     """
-    for key, kinds in NULL_TYPES.items():
-        value = final.get(key)
-        names = " or ".join(kind.__name__ for kind in kinds)
-        expect(value is None or isinstance(value, kinds), key, value, f"{names}, or null")
-    for key, least in MINIMUM.items():
-        value = final.get(key)
-        if isinstance(value, (int, float)) and not value >= least:
-            raise UserError(f"key `{key}`: found {value}, expected at least {least}")
-    for key in ("seed", "split_seed"):
-        expect(final[key] < 2**32, key, final[key], "below 2^32")
-    ratio = final["train_noise_ratio"]
-    expect(0 <= ratio <= 1, "train_noise_ratio", ratio, "a number from 0 to 1")
-    for key, allowed in CHOICES.items():
-        expect(str(final[key]).lower() in allowed, key, final[key], f"one of {allowed}")
-    for key in ("output_dir", "valid_metric"):
-        expect(isinstance(final[key], str), key, final[key], "a text")
+    check_values_of({key: value for key, value in final.items() if key not in REFUSED})
     _check_training(final)
     _check_filters(final)
     _check_evaluation(final)

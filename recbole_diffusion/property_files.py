@@ -1,53 +1,16 @@
 """Property files: where they lie, how they are read, and which apply to a run."""
 
-import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-from yaml.constructor import ConstructorError
-
 from recbole_diffusion.compat import patch
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.registry import Registration, find_model
+from recbole_diffusion.values import YAML_REFUSALS, PropertyLoader, check_plain, check_text
 
 HOST_FOLDER = patch.HOST_FOLDER
 HOST_PROPERTIES = HOST_FOLDER / "properties"
-
-
-class PropertyLoader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number, as RecBole's users write it, and no key stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse what YAML forbids and PyYAML lets pass: the last of equal keys would win."""
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []  # else refused below
-        seen: set[str] = set()
-        for key in (key for key, _ in pairs if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-PropertyLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$"),
-    list("-+0123456789."),
-)
-
-
-def parse_value(text: str, source: str) -> Any:
-    """Parse one command-line value as YAML.
-
-    Raises:
-        UserError: Not valid YAML.
-    """
-    try:
-        return PropertyLoader(text).get_single_data()
-    except (yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{source}: found {text!r}, which is not valid YAML: {reason}") from error
 
 
 def read_properties(path: Path) -> dict[str, Any]:
@@ -60,8 +23,9 @@ def read_properties(path: Path) -> dict[str, Any]:
         raise UserError(f"property file {path}: no such file")
     with refusals_of(f"property file {path} is not UTF-8 text", UnicodeDecodeError):
         text = path.read_text(encoding="utf-8")
-    with refusals_of(f"property file {path} is not valid YAML", yaml.YAMLError, ValueError):
+    with refusals_of(f"property file {path} is not valid YAML", *YAML_REFUSALS):
         content = PropertyLoader(text).get_single_data() or {}
+    check_plain(f"property file {path}", content)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(
             f"property file {path}: found {type(content).__name__}, expected keys and values"
@@ -82,6 +46,7 @@ def find_property_file(name: str, key: str = "config_files") -> Path:
     Raises:
         UserError: Neither exists.
     """
+    check_text(f"key `{key}`", str(name))
     path, packaged = Path(name), properties_folder() / name
     if path.is_file():
         return path

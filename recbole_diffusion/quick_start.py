@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,11 @@ from recbole_diffusion.errors import (
     system_limit,
 )
 from recbole_diffusion.files import LOCK, read_json, remove_unfinished, sole_writer
+from recbole_diffusion.keys import declared_keys, known_keys
+from recbole_diffusion.property_files import default_layers
 from recbole_diffusion.randomness import repeatable_operations, seed_everything
+from recbole_diffusion.registry import Registration, find_model
+from recbole_diffusion.words import format_word
 
 # How RecBole's models refuse their settings: by bare asserts, or where something first fails.
 HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError)
@@ -262,10 +267,29 @@ def _saved_config(
         raise UserError(f"{caller}: found {str(folder)!r}, expected the folder of a run")
     if not (Path(folder) / file).is_file():
         raise UserError(f"{caller}: {folder} holds no {file}: the run stopped before it had one")
-    saved = read_checkpoint(Path(folder) / file)
-    with refusals_of(f"checkpoint {Path(folder) / file}: not of a run", LookupError):
+    path = Path(folder) / file
+    saved = read_checkpoint(path)
+    with refusals_of(f"checkpoint {path}: not of a run", LookupError, TypeError, AttributeError):
         model, dataset, settings = saved["registered_as"], saved["dataset"], saved["settings"]
-    return Config(model, dataset, (), {**settable(settings), **(changes or {})})
+        kept = settable(settings)
+    kept = _without_retired(path, kept, find_model(model))
+    return Config(model, dataset, (), changes, (f"checkpoint {path}", kept))
+
+
+def _without_retired(
+    path: Path, settings: Mapping[str, Any], registration: Registration
+) -> dict[str, Any]:
+    """Settings of a saved run without those that nothing reads any more; tells of these."""
+    defaults = {key for _, layer in default_layers(registration, "") for key in layer}
+    unread = set(settings) - defaults - declared_keys()
+    if unread:
+        unread -= known_keys(registration.model_class, registration.trainer_class)
+    if unread:
+        getLogger().warning(
+            f"checkpoint {path}: dropped key {', '.join(sorted(unread))}, which nothing reads "
+            "any more"
+        )
+    return {key: value for key, value in settings.items() if key not in unread}
 
 
 class _Run:
@@ -359,10 +383,9 @@ def _train(
 
 
 def _how_to_go_on(folder: Path) -> str:
-    can_go_on = (folder / "last.pth").is_file()
-    return (
-        f"to go on: --resume={folder}" if can_go_on else "it had no checkpoint yet: start it anew"
-    )
+    if (folder / "last.pth").is_file():
+        return f"to go on: {format_word('resume', folder)}"
+    return "it had no checkpoint yet: start it anew"
 
 
 def _fit_and_evaluate(run: _Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:

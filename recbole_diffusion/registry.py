@@ -1,8 +1,11 @@
 """Names of models: ours first, then RecBole's; ``recbole.X`` is RecBole's X."""
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -135,6 +138,30 @@ def register(
     return model_class
 
 
+def import_modules(names: str | Sequence[str] | None) -> None:
+    """Import modules that register models; they are looked for in the working directory too.
+
+    Args:
+        names: In a list, or in one text with commas; None for none.
+
+    Raises:
+        UserError: A name of no module.
+    """
+    asked = names.split(",") if isinstance(names, str) else names or ()
+    for name in filter(None, (name.strip() for name in asked)):
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            import_module(name)
+        except (ImportError, TypeError) as error:
+            if isinstance(error, ImportError) and not name.startswith(f"{error.name}"):
+                raise  # what the module itself imports
+            raise UserError(
+                f"key `modules`: found {name!r}, expected modules that can be imported from "
+                f"{os.getcwd()} or from what is installed, such as my_module: {error}"
+            ) from error
+
+
 register(InfoDCL, ChannelTrainer)
 register(DiffRec, RowTrainer)
 register(TDiffRec, RowTrainer)
@@ -219,7 +246,8 @@ def _unknown_model(model: str) -> str:
     return (
         f"key `model`: found {model!r}, expected one of ours "
         f"({', '.join(sorted(_REGISTERED))}) or one of RecBole's {len(_host_models())} general "
-        f"recommenders{hint}. --list_models prints all of them."
+        f"recommenders{hint}. --list_models prints all of them; "
+        "a model of your own is known once its module is imported: --modules=my_module"
     )
 
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import write_json, written_whole
+from recbole_diffusion.words import format_words
 
 HANDLER_NAME = "recbole_diffusion"
 # Records that the log and `verbose: true` show, and those that the console shows in their place.
@@ -254,7 +255,8 @@ def _write_settings(config: Any, settings: dict[str, Any]) -> None:
     path = Path(config["checkpoint_dir"]) / "config.yaml"
     if path.exists():
         return
-    head = f"# --model={config['model']} --dataset={config['dataset']} --config_files=<this file>\n"
+    words = format_words({"model": config.registration.key, "dataset": config["dataset"]})
+    head = f"# {' '.join(words)} --config_files=<this file>\n"
     text = head + yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
     with written_whole(path) as stream:
         stream.write(text.encode())

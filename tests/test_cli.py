@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import recbole
 
-from recbole_diffusion import cli
+from recbole_diffusion import __version__, cli
 from recbole_diffusion.cli import main, parse_arguments
 from recbole_diffusion.errors import UserError
 
@@ -254,6 +254,88 @@ def test_script_passes_the_exit_code_on(empty: Path) -> None:
     assert one_paragraph(done.stderr), done.stderr
     assert done.stdout == ""
     assert list(empty.iterdir()) == []
+
+
+# Misspelt commands, switches and listings
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["comapre", "--models=BPR"], "did you mean the command compare, as the first word?"),
+        (["tnue"], "did you mean the command tune"),
+        (["--models=BPR", "compare"], "did you mean the command compare"),
+        (["--verbose", "--seed"], "--seed has no value"),
+        (["--verbose", "--verbose=true"], "--verbose is given twice"),
+        (["--modules=no_such_module"], "key `modules`: found 'no_such_module'"),
+        (["compare", "--modules=no.such", "--models=BPR"], "key `modules`: found 'no.such'"),
+        (["--modules=.relative"], "key `modules`: found '.relative'"),
+    ],
+)
+def test_misspelt_words_are_refused_with_advice(
+    words: list[str], told: str, empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert told in err
+    assert one_paragraph(err)
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["--verbose"], True),
+        (["--verbose", "--seed=1"], True),
+        (["--verbose=true"], True),
+        (["--verbose=false"], False),
+        (["--verbose", "false"], False),
+    ],
+)
+def test_verbose_needs_no_value(words: list[str], value: bool) -> None:
+    assert parse_arguments(words)["verbose"] is value
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--version", "foo"], ["--seed=1", "--version"]])
+def test_version(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    assert capsys.readouterr().out == f"recbole_diffusion {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [["--help", "foo"], ["compare", "--help"], ["foo", "-h"]])
+def test_help_stands_before_all_else(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 0
+    assert capsys.readouterr().out.startswith("usage: ")
+
+
+MODULE = """
+from recbole.model.general_recommender import BPR
+from recbole_diffusion import register
+
+@register
+class Mine(BPR):
+    pass
+"""
+
+
+@pytest.mark.parametrize("command", ["", "compare", "tune"])
+def test_model_of_a_module_in_the_working_directory(
+    command: str,
+    own_registry: None,
+    planted: dict[str, Any],
+    empty: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    name = f"module_for_{command or 'run'}"
+    (empty / f"{name}.py").write_text(MODULE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    model = "--models=Mine" if command == "compare" else "--model=Mine"
+    words = [command, model, "--dataset=planted", f"--data_path={planted['data_path']}"]
+    words += ["--epochs=1", "--show_progress=false", "--embedding_size=4"]
+    words += ["--seeds=1"] if command == "compare" else []
+    assert main([word for word in words if word]) == 2
+    assert "--modules=my_module" in capsys.readouterr().err
+    assert main([*(word for word in words if word), f"--modules={name}"]) == 0
 
 
 # Saved runs

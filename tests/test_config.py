@@ -20,13 +20,9 @@ from recbole_diffusion.data.folders import list_datasets
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.keys import REFUSED, check_known, declared_keys, keys_read_by
-from recbole_diffusion.property_files import (
-    find_property_file,
-    parse_value,
-    properties_folder,
-    read_properties,
-)
+from recbole_diffusion.property_files import find_property_file, properties_folder, read_properties
 from recbole_diffusion.registry import find_model, register
+from recbole_diffusion.values import parse_value
 
 HOST = Path(recbole.__file__).parent
 PACKAGE = Path(property_files.__file__).parent
@@ -263,7 +259,7 @@ def test_list_datasets_gives_folders_that_can_be_named(
         ({"field_separator": None}, ["`field_separator`", "None"]),
         ({"field_separator": "§"}, ["`field_separator`", "'§'"]),
         ({"rm_dup_inter": "frist"}, ["`rm_dup_inter`", "'frist'", "null, first or last"]),
-        ({"rm_dup_inter": True}, ["`rm_dup_inter`", "True", "null, first or last"]),
+        ({"rm_dup_inter": True}, ["`rm_dup_inter`", "True", "a str, or null"]),
         ({"user_inter_num_interval": "5+"}, ["`user_inter_num_interval`", "'5+'", "[5,inf)"]),
         ({"threshold": {"timestamp": 3}}, ["`threshold`", "val_interval"]),
         ({"repeatable": True}, ["`repeatable`", "sequential"]),

@@ -766,3 +766,40 @@ def test_scores_that_are_no_numbers_are_refused(
         trainer.evaluate(split.valid, load_best_model=False)
     host = Trainer(trainer.config, trainer.model)
     assert host.evaluate(split.valid, load_best_model=False)["recall@20"] >= 0  # ranks them there
+
+
+# Settings of another version
+
+
+@pytest.mark.parametrize("call", [resume_run, evaluate_run])
+def test_saved_key_that_nothing_reads_any_more_is_dropped_and_told(
+    planted: dict[str, Any], caplog: pytest.LogCaptureFixture, call: Callable[..., Any]
+) -> None:
+    folder = Path(run_recbole_diffusion("BPR", "planted", (), planted)["run_folder"])
+    change_settings(folder, retired_depth=3)
+    caplog.clear()
+    call(folder)
+    told = [r.getMessage() for r in caplog.records if "retired_depth" in r.getMessage()]
+    assert len(told) == 1
+    assert str(folder) in told[0]
+    assert "which nothing reads any more" in told[0]
+
+
+@pytest.mark.parametrize("call", [resume_run, evaluate_run])
+def test_saved_value_that_does_not_serve_names_the_checkpoint(
+    planted: dict[str, Any], call: Callable[..., Any]
+) -> None:
+    folder = Path(run_recbole_diffusion("BPR", "planted", (), planted)["run_folder"])
+    change_settings(folder, train_batch_size=0)
+    with pytest.raises(UserError, match=r"^checkpoint .*\.pth: key `train_batch_size`: found 0"):
+        call(folder)
+    change_settings(folder, train_batch_size=256)
+    with pytest.raises(UserError, match="^command line: key `verbose`: found 5"):
+        call(folder, {"verbose": 5})
+
+
+def change_settings(folder: Path, **settings: Any) -> None:
+    for path in (folder / "last.pth", folder / "best.pth"):
+        content = read_checkpoint(path)
+        content["settings"] |= settings
+        save_checkpoint(path, content)

@@ -1,6 +1,5 @@
 """What a comparison is asked for: the keys of the command, checked before anything runs."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,25 +9,28 @@ from typing import Any
 from recbole_diffusion.compare.protocol import Protocol, find_protocols
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError, expect, refusals_of
+from recbole_diffusion.kinds import COUNT, TEXT, Kind, check_value, or_null
 from recbole_diffusion.property_files import properties_folder, read_properties
 from recbole_diffusion.quick_start import KEYS_OF_PLACE
-from recbole_diffusion.registry import find_model
+from recbole_diffusion.registry import find_model, import_modules
+from recbole_diffusion.words import format_words, join_files, split_files
 
 TESTS = ("wilcoxon", "t")
-LISTS = ("models", "config_files", "baselines", "protocol", "tested_metrics")
-LABEL = re.compile(r"[A-Za-z0-9][\w.+-]*")
-LEAST = {
-    "processes": 1,
-    "memory_mb": 1e-3,
-    "tune": 0,
-    "tune_minutes": 1e-6,
-    "trial_minutes": 1e-6,
-}
-# Types of keys whose default does not tell them.
-TYPES: dict[str, tuple[type, ...]] = {
-    "seeds": (int, list),
-    "memory_mb": (int, float, type(None)),
-    "tune_storage": (str, type(None)),
+LISTS = ("models", "modules", "config_files", "baselines", "protocol", "tested_metrics")
+LABEL = re.compile(r"[A-Za-z0-9][\w.+-]{0,99}")
+MINUTES = Kind((int, float), 1e-6)
+# Keys of the command that take other values than those of the type of their default.
+KINDS = {
+    "dataset": TEXT,
+    "output_dir": TEXT,
+    "seeds": Kind((int, list), most=10_000),
+    "processes": Kind((int,), 1, 1024),
+    "memory_mb": or_null(Kind((int, float), 1e-3)),
+    "significance": Kind((str,), choices=TESTS),
+    "tune": COUNT,
+    "tune_minutes": MINUTES,
+    "trial_minutes": MINUTES,
+    "tune_storage": or_null(TEXT),
 }
 
 
@@ -71,15 +73,19 @@ class Request:
 
     def command(self, labels: Sequence[str], seeds: Sequence[int]) -> str:
         """The command that gives these cells, without where and how they run."""
-        asked = [self._word(label) for label in labels]
-        words = [f"--models={','.join(asked)}", f"--dataset={self.dataset}"]
-        words += [f"--seeds={_yaml(list(seeds))}"]
+        settings = {
+            "models": ",".join(self._word(label) for label in labels),
+            "dataset": self.dataset,
+            "seeds": list(seeds),
+        }
+        if self.options["modules"]:
+            settings["modules"] = ",".join(self.options["modules"])
         if self.config_files:
-            words.append(f"--config_files={_quoted(' '.join(self.config_files))}")
-        words += [f"--{k}={_yaml(v)}" for k, v in self.shared.items() if k not in KEYS_OF_PLACE]
+            settings["config_files"] = join_files(self.config_files)
+        settings |= {k: v for k, v in self.shared.items() if k not in KEYS_OF_PLACE}
         for label in labels:
-            words += [f"--{label}.{k}={_yaml(v)}" for k, v in self.own.get(label, {}).items()]
-        words += [f"--{key}={_yaml(value)}" for key, value in self._changed_options().items()]
+            settings |= {f"{label}.{k}": v for k, v in self.own.get(label, {}).items()}
+        words = format_words({**settings, **self._changed_options()})
         return " ".join(["python run_recbole_diffusion.py compare", *words])
 
     def _word(self, label: str) -> str:
@@ -118,9 +124,10 @@ def read_request(
     defaults = default_options()
     options = {key: given.get(key, default) for key, default in defaults.items()}
     for key in LISTS:
-        options[key] = _listed(key, options[key])
+        options[key] = _listed(key, defaults[key] if options[key] is None else options[key])
     for key, default in defaults.items():
-        _check_type(key, options[key], default)
+        check_value("", key, options[key], default, KINDS)
+    import_modules(options["modules"])
     named = _named_models(options["models"])
     own: dict[str, dict[str, Any]] = {label: {} for label in named}
     shared: dict[str, Any] = {}
@@ -151,9 +158,9 @@ def read_request(
 
 
 def _listed(key: str, value: Any) -> Any:
-    """A list, also of a text with commas (of files: with spaces)."""
+    """A list, also of a text with commas (of files: with blanks)."""
     if isinstance(value, str):
-        parts = value.split() if key == "config_files" else value.split(",")
+        parts = split_files(value) if key == "config_files" else value.split(",")
         return [part.strip() for part in parts if part.strip()]
     if isinstance(value, tuple):
         return list(value)
@@ -162,15 +169,6 @@ def _listed(key: str, value: Any) -> Any:
     )
     expect(is_list, key, value, "texts in a list, or in one text with commas")
     return value
-
-
-def _check_type(key: str, value: Any, default: Any) -> None:
-    kinds = TYPES.get(key) or ((int, float) if isinstance(default, float) else type(default))
-    is_sound = default is None and key not in TYPES or isinstance(value, kinds)
-    is_flag = isinstance(value, bool) == isinstance(default, bool)
-    expect(is_sound and is_flag, key, value, f"a value such as {default!r}")
-    if key in LEAST and value is not None and not LEAST[key] <= value < math.inf:
-        raise UserError(f"key `{key}`: found {value}, expected a number of at least {LEAST[key]}")
 
 
 def _named_models(words: Any) -> dict[str, str]:
@@ -199,7 +197,6 @@ def _seeds(value: Any) -> tuple[int, ...]:
 
 def _check_options(request: Request) -> None:
     options = request.options
-    expect(options["significance"] in TESTS, "significance", options["significance"], f"{TESTS}")
     expect(0 < options["alpha"] < 1, "alpha", options["alpha"], "a number between 0 and 1")
     for label in options["baselines"] or ():
         expect(label in request.models, "baselines", label, f"one of {', '.join(request.models)}")
@@ -229,15 +226,3 @@ def search_space(config: Config, pinned: Iterable[str]) -> dict[str, Any]:
     """
     space = import_module("recbole_diffusion.tune.space").read_space(config, pinned=pinned)
     return {key: dimension.plain() for key, dimension in space.items()}
-
-
-def _yaml(value: Any) -> str:
-    """A value as a word of the command line."""
-    if isinstance(value, float) and value == int(value):
-        return str(int(value))
-    text = str(value).lower() if isinstance(value, bool) else str(value)
-    return _quoted("" if value is None else text)
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if re.search(r"[\s\[\]{}*$&;|<>]", text) else text

@@ -191,7 +191,7 @@ class _Comparison:
         options, config = self.request.options, self.configs[label]
         task = {
             "kind": "tune",
-            "modules": _modules(config),
+            "modules": [*options["modules"], *_modules(config)],
             "model": find_model(self.request.models[label]).key,
             "dataset": self.request.dataset,
             "config_files": list(self.request.config_files),
@@ -232,7 +232,7 @@ class _Comparison:
     def _cell_job(self, cell: Cell) -> Job:
         task = {
             "kind": "cell",
-            "modules": _modules(self.configs[cell.label]),
+            "modules": [*self.request.options["modules"], *_modules(self.configs[cell.label])],
             "model": cell.model,
             "dataset": self.request.dataset,
             "settings": cell.settings,

@@ -24,6 +24,10 @@ from recbole_diffusion.trainer.state import (
     learners,
 )
 
+# A mean loss of an epoch beyond this, or this many times that of the first batch, has diverged.
+ABSURD_LOSS = 1e15
+ABSURD_GROWTH = 1e6
+
 
 class RunTrainer:
     """Mixed in before one of RecBole's trainers; changes how it reports and saves, not how it fits.
@@ -47,6 +51,9 @@ class RunTrainer:
         "_is_prepared",
         "_scores_before",
     )
+    # For the warning of a loss that grows; a resumed run counts from its own first batch.
+    _first_loss: float | None = None
+    _has_diverged = False
     # Sampled scores of the validation before, with key `log_diagnostics`.
     _scores_before: torch.Tensor | None = None
 
@@ -163,6 +170,7 @@ class RunTrainer:
         self.train_seconds += seconds
         self.epochs_trained += 1
         means = mean_losses(self.model, losses, len(train_data))
+        self._tell_divergence(means["loss"])
         told = format_losses(means)
         self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {told} [{seconds:.2f} s]"
         self._epoch_summary = f"{self.epoch_label} {epoch_idx}: loss {means['loss']:.4f}"
@@ -243,10 +251,24 @@ class RunTrainer:
     def _check_nan(self, loss: torch.Tensor) -> None:
         """Called by RecBole with every batch's loss; keeps it for the progress bar."""
         self.last_loss = loss.detach()
-        if torch.isnan(loss):
+        if self._first_loss is None:
+            self._first_loss = abs(self.last_loss.sum().item())
+        if not torch.isfinite(loss).all():
+            found = "NaN" if torch.isnan(loss).any() else "infinite"
             raise UserError(
-                f"training loss is NaN in epoch {self.epochs_trained}: "
+                f"training loss is {found} in epoch {self.epochs_trained}: "
                 f"{self._cure_of_nan()}, or the loss weights"
+            )
+
+    def _tell_divergence(self, loss: float) -> None:
+        """Warn once of a loss that is finite, and no result of learning."""
+        first = self._first_loss or 0.0
+        is_absurd = abs(loss) > min(ABSURD_LOSS, ABSURD_GROWTH * max(first, 1.0))
+        if is_absurd and not self._has_diverged:
+            self._has_diverged = True
+            self.logger.warning(
+                f"training diverges: found loss {loss:.3g} in epoch {self.epochs_trained - 1}, "
+                f"{first:.3g} in the first batch; {self._cure_of_nan()}"
             )
 
     def _cure_of_nan(self) -> str:

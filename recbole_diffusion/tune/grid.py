@@ -6,9 +6,9 @@ from typing import Any
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.property_files import parse_value
 from recbole_diffusion.tune.space import Dimension, Space, check_setting
 from recbole_diffusion.tune.task import PLACE
+from recbole_diffusion.values import parse_value
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:

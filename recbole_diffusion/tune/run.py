@@ -7,6 +7,7 @@ from typing import Any
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.registry import find_model
+from recbole_diffusion.words import split_files
 
 try:
     from recbole_diffusion.tune.grid import parse_grid
@@ -39,7 +40,7 @@ def main(keys: dict[str, Any]) -> None:
     if "grid" in options:
         options["grid"] = parse_grid(options["grid"])
     model, dataset = str(keys.pop("model", "InfoDCL")), str(keys.pop("dataset", "ml-100k"))
-    config_files = str(keys.pop("config_files", "")).split()
+    config_files = split_files(keys.pop("config_files", ""))
     tune(model, dataset, config_files, keys, **options)
 
 

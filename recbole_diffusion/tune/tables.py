@@ -17,6 +17,7 @@ from recbole_diffusion.files import read_json, write_json, written_whole
 from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.tune.task import Task, check_identity
 from recbole_diffusion.tune.trial import FINISHED
+from recbole_diffusion.words import format_words
 
 # That every finished trial has.
 MARKS = ("slot", "settings", "outcome", "seconds", "epochs")
@@ -174,8 +175,9 @@ def _short(value: Any) -> str:
 
 def _best_yaml(task: Task, study: optuna.Study, best: FrozenTrial) -> str:
     model, marks = shipped_name(task.config.registration), best.user_attrs
+    words = format_words({"model": model, "dataset": task.config.dataset})
     head = [
-        f"# --model={model} --dataset={task.config.dataset} --config_files=<this file>",
+        f"# {' '.join(words)} --config_files=<this file>",
         f"# Trial {marks['slot']} of {len(finished_trials(study, task.n_trials))}, "
         f"{marks['outcome']}: validation {task.valid_metric} {marks['score']:.6f} at epoch "
         f"{marks['best_epoch']}; split {task.split_hash}",

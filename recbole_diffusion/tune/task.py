@@ -10,7 +10,8 @@ from optuna.study import StudyDirection
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.kinds import Kind, check_value, or_null
 from recbole_diffusion.property_files import find_property_file, read_properties
 from recbole_diffusion.quick_start import KEYS_OF_PLACE, KEYS_WITHOUT_EFFECT
 from recbole_diffusion.randomness import seed_everything
@@ -98,12 +99,15 @@ def check_budget(n_trials: Any, minutes: Any, trial_minutes: Any) -> None:
     Raises:
         UserError: No whole number of trials above 0, or no minutes above 0.
     """
-    is_count = type(n_trials) is int and n_trials > 0
-    expect(is_count, "trials", n_trials, "a whole number above 0")
-    for key, value in (("minutes", minutes), ("trial_minutes", trial_minutes)):
-        is_time = type(value) in (int, float) and value > 0
-        is_unlimited = value is None and key == "minutes"
-        expect(is_time or is_unlimited, key, value, "a number above 0")
+    minutes_above_0 = Kind((int, float), 1e-6)
+    kinds = {
+        "trials": Kind((int,), 1),
+        "minutes": or_null(minutes_above_0),
+        "trial_minutes": minutes_above_0,
+    }
+    found = {"trials": n_trials, "minutes": minutes, "trial_minutes": trial_minutes}
+    for key, value in found.items():
+        check_value("", key, value, None, kinds)
 
 
 def hashes_of(config: Config) -> tuple[str, str]:
