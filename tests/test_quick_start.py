@@ -4,6 +4,7 @@ import logging
 import math
 import random
 import re
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -19,6 +20,7 @@ from recbole.model.general_recommender import BPR
 
 from recbole_diffusion import quick_start, report
 from recbole_diffusion.checkpoint import read_checkpoint
+from recbole_diffusion.cli import main
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.errors import UserError
@@ -574,3 +576,44 @@ def test_no_epochs_evaluate_the_untrained_model(
     assert result["test"] == dict(trainer.evaluate(split.test, load_best_model=False))
     for name in ("best.pth", "last.pth"):
         assert read_checkpoint(Path(result["run_folder"], name))["epoch"] == -1
+
+
+@pytest.mark.parametrize("model", ["EASE", "ADMMSLIM"])
+def test_no_memory_for_a_model_is_one_line(
+    planted: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise MemoryError("Unable to allocate 4.78 GiB")
+
+    monkeypatch.setattr(np.linalg, "inv", refuse)
+    words = [f"--{key}={value}" for key, value in planted.items()]
+    assert main([f"--model={model}", "--dataset=planted", *words]) == 2
+    assert capsys.readouterr().err == (
+        f"error: out of memory: Unable to allocate 4.78 GiB; making {model} for 201 users and 151 "
+        "items\n"
+    )
+
+
+@pytest.mark.parametrize("n_bytes", [20_000, 200_000])
+def test_a_file_that_cannot_grow_ends_a_run_in_one_line(
+    planted: dict[str, Any], tmp_path: Path, n_bytes: int
+) -> None:
+    """As on a full disk; the run goes on where it stopped, if it had begun."""
+    program = (
+        "import resource, signal, sys; from recbole_diffusion.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({n_bytes}, {n_bytes}))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    words = [f"--{key}={value}" for key, value in planted.items()]
+    command = [sys.executable, "-c", program, "--model=DiffRec", "--dataset=planted", *words]
+    end = subprocess.run(command, capture_output=True, text=True)
+    folder = only_run(planted)
+    assert end.returncode == 2
+    assert end.stderr == (
+        f"error: {folder}/last.pth: File too large; it had no checkpoint yet: start it anew\n"
+    )
+    assert not list(folder.glob(".*"))
