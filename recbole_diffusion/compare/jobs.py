@@ -21,6 +21,8 @@ STORAGE_VARIABLE = "RECBOLE_DIFFUSION_TUNE_STORAGE"
 MEMORY_SHARE = 0.8
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WAIT_SECONDS = 0.1
+# Given as a text: `-m` would import this package, and with it PyTorch, before anything is run.
+LAUNCH = Path(__file__).with_name("launch.py")
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def _start(job: Job, processes: int) -> "subprocess.Popen[bytes]":
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / FAILURE).unlink(missing_ok=True)
     write_json(job.folder / "job.json", job.task)
-    command = [sys.executable, "-m", "recbole_diffusion.compare.worker", str(job.folder)]
+    command = [sys.executable, "-c", LAUNCH.read_text(encoding="utf-8"), str(job.folder)]
     with (job.folder / "output.txt").open("ab") as output:
         # A session of its own: Ctrl-C reaches this process alone, which then ends the others.
         return subprocess.Popen(

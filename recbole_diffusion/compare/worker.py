@@ -1,8 +1,7 @@
-"""The process of one job: ``python -m recbole_diffusion.compare.worker FOLDER``."""
+"""The work of one job's process, which ``launch`` starts with the job's folder."""
 
 import os
 import sys
-import threading
 import traceback
 from importlib import import_module
 from pathlib import Path
@@ -36,7 +35,6 @@ def main(folder: Path) -> int:
     Returns:
         0, or 1 for a failure.
     """
-    _end_with_parent()
     task = read_json(folder / "job.json")
     try:
         for module in task["modules"]:
@@ -51,16 +49,6 @@ def main(folder: Path) -> int:
     finally:
         write_json(folder / MEMORY, {"peak_mb": peak_memory_mb(torch.device("cpu"))})
     return 0
-
-
-def _end_with_parent() -> None:
-    """End at once when the process that started this one is gone, so that no orphan writes on."""
-
-    def wait() -> None:
-        os.read(0, 1)  # nothing is ever written: this waits for the end
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def run_cell(folder: Path, task: dict[str, Any]) -> None:

@@ -46,7 +46,6 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             monkeypatch.setenv(name, value)
         return _Ended(worker.main(job.folder))
 
-    monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
     monkeypatch.setattr(jobs, "_start", start)
     monkeypatch.setattr(jobs, "WAIT_SECONDS", 0.0)
     return names
