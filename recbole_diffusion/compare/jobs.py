@@ -18,7 +18,6 @@ MEMORY = "memory.json"
 TUNED = "tuned.json"
 # Holds the URL of the database of studies, which is written nowhere: it may hold a password.
 STORAGE_VARIABLE = "RECBOLE_DIFFUSION_TUNE_STORAGE"
-MEMORY_SHARE = 0.8
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WAIT_SECONDS = 0.1
 # Given as a text: `-m` would import this package, and with it PyTorch, before anything is run.
@@ -87,14 +86,6 @@ class Limits:
         if path.is_file():
             peak = float(read_json(path)["peak_mb"])
             self.peaks[job.kind] = max(peak, self.peaks.get(job.kind, 0.0))
-
-
-def machine_memory_mb() -> float:
-    """The share of the machine's memory that a comparison takes by default, in MiB."""
-    if not hasattr(os, "sysconf"):  # Windows
-        return float("inf")
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return total / 2**20 * MEMORY_SHARE
 
 
 def run_jobs(

@@ -15,9 +15,9 @@ from recbole_diffusion.compare.jobs import (
     Job,
     Limits,
     Outcome,
-    machine_memory_mb,
     run_jobs,
 )
+from recbole_diffusion.compare.memory import machine_memory_mb
 from recbole_diffusion.compare.plan import (
     FAILURE,
     Cell,
