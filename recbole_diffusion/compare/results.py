@@ -21,10 +21,16 @@ from recbole_diffusion.compare.quoted import quoted_rows
 from recbole_diffusion.compare.request import Request
 from recbole_diffusion.compare.significance import compare_to_best_baseline
 from recbole_diffusion.config import Config
-from recbole_diffusion.errors import expect
+from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.files import read_json
 from recbole_diffusion.registry import find_model
 
 SCHEMA = "recbole_diffusion comparison 1"
+# What the tables are made of.
+KEYS = (
+    *("dataset", "data", "evaluation", "seeds", "budget", "models", "best", "significance"),
+    *("protocols", "quoted"),
+)
 COSTS = (
     "train_seconds_per_epoch",
     "epochs_trained",
@@ -114,6 +120,22 @@ def collect(
         "protocols": [_protocol_entry(protocol) for protocol in request.protocols],
         "quoted": quoted_rows(request.dataset) if request.options["quoted"] else [],
     }
+
+
+def read_results(path: Path, *keys: str) -> dict[str, Any]:
+    """Read the ``results.json`` of a comparison.
+
+    Args:
+        path: The file.
+        *keys: That it must have beside those of the tables.
+
+    Raises:
+        UserError: No such file, a damaged one, or another.
+    """
+    found = read_json(path, "schema")
+    if found["schema"] != SCHEMA:
+        raise UserError(f"{path}: found schema {found['schema']!r}, expected {SCHEMA!r}")
+    return read_json(path, *KEYS, *keys)
 
 
 def _together(frames: Mapping[Cell, pd.DataFrame]) -> pd.DataFrame:

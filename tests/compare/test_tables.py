@@ -20,6 +20,7 @@ from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import properties_folder
 
 METRICS = ["recall@20", "ndcg@20"]
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def model(name: str, recall: float | None, **changes: Any) -> dict[str, Any]:
@@ -266,9 +267,45 @@ def test_reproduction_refuses_other_files(
     with pytest.raises(UserError, match=r"other\.json: found split xyz of toy"):
         write_reproduction([one, other], tmp_path / "page.md")
     bad.write_text("{")
-    with pytest.raises(UserError, match=r"bad\.json: not JSON"):
+    with pytest.raises(UserError, match=r"bad\.json: found no JSON"):
+        write_reproduction([bad], tmp_path / "page.md")
+    bad.write_text('{"schema": "recbole_diffusion comparison 1"}')
+    with pytest.raises(UserError, match=r"bad\.json: found no `dataset`"):
         write_reproduction([bad], tmp_path / "page.md")
     bad.write_text('{"schema": "other"}')
     assert main([str(bad), f"--target={tmp_path / 'page.md'}"]) == 2
     assert "found schema 'other'" in capsys.readouterr().err
     assert not (tmp_path / "page.md").exists()
+
+
+@pytest.mark.parametrize("content", ["# My own notes\n", "", "# Reproduction\n\nMy own.\n"])
+def test_reproduction_overwrites_its_own_page_alone(
+    content: str, results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(results))
+    target = tmp_path / "page.md"
+    target.write_text(content)
+    words = [str(tmp_path / "one.json"), f"--target={target}"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "page.md: found a file that is no page of this command" in error
+    assert error.count("\n") == 1
+    assert target.read_text() == content
+    target.unlink()
+    assert (main(words), main(words)) == (0, 0)
+
+
+def test_reproduction_refuses_a_target_that_cannot_be_a_file(
+    results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(results))
+    for target in (tmp_path, tmp_path / "missing" / "page.md"):
+        assert main([str(tmp_path / "one.json"), f"--target={target}"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the results are in the repository only")
+def test_committed_page_is_that_of_the_committed_results(tmp_path: Path) -> None:
+    write_reproduction(sorted((BENCHMARKS / "results").glob("*.json")), tmp_path / "page.md")
+    committed = BENCHMARKS.parent / "docs" / "reproduction.md"
+    assert (tmp_path / "page.md").read_bytes() == committed.read_bytes()
