@@ -3,8 +3,11 @@
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from recbole_diffusion.compare.per_user import PER_USER, TRAIN_MASKED
 from recbole_diffusion.compare.request import Request, search_space
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import PACKAGE, DamagedFile, UserError
 from recbole_diffusion.files import read_json
 from recbole_diffusion.property_files import find_property_file
 from recbole_diffusion.quick_start import KEYS_WITHOUT_EFFECT
@@ -25,6 +28,8 @@ from recbole_diffusion.quick_start import KEYS_WITHOUT_EFFECT
 DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio")
 SAME_FOR_ALL = ("eval_args", "metrics", "topk", "valid_metric", "train_noise_ratio")
 FAILURE = "failure.json"
+# Names of cells and searches: a label, perhaps a seed, and a key.
+KEYED = re.compile(r"(.*-)[0-9a-f]{12}(-on-test)?")
 
 
 @dataclass(frozen=True)
@@ -202,7 +207,7 @@ def _cell(
 ) -> Cell:
     settings = {**config.settable(), "seed": seed}
     name = config.registration.key
-    key = _digest([name, _with_effect(settings), *_made_of(data), selects_on_test])[:12]
+    key = _digest([name, _with_effect(settings), *_made_of(config, data), selects_on_test])[:12]
     suffix = "-on-test" if selects_on_test else ""
     path = folder / "runs" / f"{_as_file_name(label)}-seed{seed}-{key}{suffix}"
     return Cell(label, name, seed, settings, key, path.resolve(), selects_on_test)
@@ -223,7 +228,7 @@ def search_folder(request: Request, label: str, config: Config, data: Data, fold
     """
     space = search_space(config, request.overrides(label))
     asked = [config.registration.key, _with_effect(config.settable()), space]
-    key = _digest([*asked, request.options["trial_minutes"], *_made_of(data)])[:12]
+    key = _digest([*asked, request.options["trial_minutes"], *_made_of(config, data)])[:12]
     return folder / "tuning" / f"{_as_file_name(label)}-{key}"
 
 
@@ -231,16 +236,75 @@ def _with_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in KEYS_WITHOUT_EFFECT}
 
 
-def _made_of(data: Data) -> list[str]:
+def _made_of(config: Config, data: Data) -> list[str]:
     """What results hang on beside settings."""
-    return [data.split_hash, data.data_hash, code_version()]
+    return [data.split_hash, data.data_hash, code_of(config)]
+
+
+def code_of(config: Config) -> str:
+    """What computes the results of a model: ``code_version``, and the user's module of its class."""
+    name = config.model_class.__module__
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if name.startswith(("recbole.", "recbole_diffusion.")) or file is None:
+        return code_version()
+    return f"{code_version()}, {name} ({_digest_of_files(Path(file).parent, [Path(file)])})"
 
 
 def code_version() -> str:
     """Versions of what computes: a finished cell of another one is run again."""
     from recbole_diffusion import __version__
 
-    return f"recbole_diffusion {__version__}, recbole {recbole.__version__}"
+    own = f"recbole_diffusion {__version__} ({source_digest(PACKAGE)})"
+    return f"{own}, recbole {recbole.__version__}"
+
+
+@cache
+def source_digest(folder: Path) -> str:
+    """Digest of the Python files of a package. Property files count by the settings they give.
+
+    Args:
+        folder: Of the package.
+    """
+    return _digest_of_files(folder, sorted(folder.rglob("*.py")))
+
+
+def _digest_of_files(folder: Path, files: Sequence[Path]) -> str:
+    """Of names and texts, whatever their line ends."""
+    texts = {
+        path.relative_to(folder).as_posix(): path.read_bytes().replace(b"\r\n", b"\n").hex()
+        for path in files
+    }
+    return _digest(texts)[:16]
+
+
+def of_other_code(folder: Path, task: Mapping[str, Any]) -> Path | None:
+    """Where another version of the code did the same work; None where none did.
+
+    Args:
+        folder: Of a cell or search.
+        task: As ``job.json`` in there would have it.
+    """
+    own = KEYED.fullmatch(folder.name)
+    for path in sorted(folder.parent.glob("*/job.json")):
+        other = KEYED.fullmatch(path.parent.name)
+        if not own or not other or own.groups() != other.groups():
+            continue
+        with suppress(DamagedFile):  # it is written anew with every job
+            earlier = read_json(path)
+            if earlier.get("code") != task["code"] and _asks_the_same(earlier, task):
+                return path.parent
+    return None
+
+
+def _asks_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two tasks are of the same settings; keys that one version lacks do not count."""
+    settings = [
+        _with_effect(task.get("settings", task.get("config_dict", {}))) for task in (one, other)
+    ]
+    shared = settings[0].keys() & settings[1].keys()
+    return _digest({k: settings[0][k] for k in shared}) == _digest(
+        {k: settings[1][k] for k in shared}
+    )
 
 
 def check_split(cells: Sequence[Cell], data: Data) -> None:

@@ -23,10 +23,12 @@ from recbole_diffusion.compare.plan import (
     Cell,
     Data,
     check_split,
+    code_of,
     comparison_folder,
     make_cells,
     make_config,
     make_configs,
+    of_other_code,
     read_data,
     search_folder,
 )
@@ -170,6 +172,7 @@ class _Comparison:
             search = self._search_job(log, label)
             found = _found(search)
             if found is None:
+                _tell_other_code(log, search)
                 return [search]
             self._take_settings(label, found)
         return self._cell_jobs(log, label)
@@ -191,6 +194,7 @@ class _Comparison:
         options, config = self.request.options, self.configs[label]
         task = {
             "kind": "tune",
+            "code": code_of(config),
             "modules": _modules(config),
             "model": find_model(self.request.models[label]).key,
             "dataset": self.request.dataset,
@@ -213,6 +217,7 @@ class _Comparison:
             if cell.failure() and not self.request.options["retry_failed"]:
                 log.warning(f"{job.name} failed before, and --retry_failed=true runs it again")
             elif cell.lacks(self._needs_train_masked):
+                _tell_other_code(log, job)
                 jobs.append(job)
         return jobs
 
@@ -230,9 +235,11 @@ class _Comparison:
         return make_cells(self.request, configs, self.data, self.folder)
 
     def _cell_job(self, cell: Cell) -> Job:
+        config = self.configs[cell.label]
         task = {
             "kind": "cell",
-            "modules": _modules(self.configs[cell.label]),
+            "code": code_of(config),
+            "modules": _modules(config),
             "model": cell.model,
             "dataset": self.request.dataset,
             "settings": cell.settings,
@@ -270,6 +277,13 @@ class _Comparison:
             with written_whole(self.folder / f"table.{suffix}") as stream:
                 stream.write(text.encode())
         return results
+
+
+def _tell_other_code(log: Logger, job: Job) -> None:
+    other = None if job.folder.exists() else of_other_code(job.folder, job.task)
+    if other is not None:
+        place = f"{other.parent.name}/{other.name}"
+        log.info(f"{job.name}: {place} is from another version of the code; it is run again")
 
 
 def _found(job: Job) -> Any:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from recbole_diffusion import cli, compare
-from recbole_diffusion.compare import jobs, request, run, worker
+from recbole_diffusion.compare import jobs, plan, request, run, worker
 from recbole_diffusion.compare.jobs import Job, Limits, Outcome, run_jobs
 from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.files import LOCK, sole_writer
@@ -505,3 +505,29 @@ def test_lines_of_the_fixture_are_those_of_the_job(
     assert (cell["status"], cell["seed"]) == ("finished", 4)
     folder = folder_of(keys) / cell["folder"]
     assert {"job.json", "memory.json", "output.txt"} <= {path.name for path in folder.iterdir()}
+
+
+def test_cells_of_other_code_are_told_and_run_again(
+    keys: dict[str, Any],
+    in_process: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use_search(monkeypatch, lambda *_, **given: Found({"reg_weight": 9.0}, 1, 0.5, given["folder"]))
+    keys |= {"seeds": 1, "tune": 1}
+    before = compare("EASE", "planted", config_dict=keys)
+    told = "from another version of the code"
+    assert told not in capsys.readouterr().out
+    monkeypatch.setattr(plan, "source_digest", lambda folder: "0123456789abcdef")
+    after = compare("EASE", "planted", config_dict=keys)
+    assert in_process == 2 * ["search for EASE", "EASE, seed 1"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if told in line]
+    assert [line.partition(":")[0] for line in lines] == ["search for EASE", "EASE, seed 1"]
+    (old,), (new,) = row(before, "EASE")["cells"], row(after, "EASE")["cells"]
+    assert old["folder"] in lines[1]
+    assert old["folder"] != new["folder"]
+    assert (folder_of(keys) / old["folder"] / "result.json").is_file()  # nothing is lost
+    assert "0123456789abcdef" in after["code"]
+    # Other settings are no other version.
+    compare("EASE", "planted", config_dict={**keys, "tune": 0, "EASE.reg_weight": 1.0})
+    assert told not in capsys.readouterr().out
