@@ -242,7 +242,7 @@ def _made_of(config: Config, data: Data) -> list[str]:
 
 
 def code_of(config: Config) -> str:
-    """What computes the results of a model: ``code_version``, and the user's module of its class."""
+    """What computes a model's results: ``code_version``, and the user's module of its class."""
     name = config.model_class.__module__
     file = getattr(sys.modules.get(name), "__file__", None)
     if name.startswith(("recbole.", "recbole_diffusion.")) or file is None:
@@ -298,13 +298,11 @@ def of_other_code(folder: Path, task: Mapping[str, Any]) -> Path | None:
 
 def _asks_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two tasks are of the same settings; keys that one version lacks do not count."""
-    settings = [
+    first, second = (
         _with_effect(task.get("settings", task.get("config_dict", {}))) for task in (one, other)
-    ]
-    shared = settings[0].keys() & settings[1].keys()
-    return _digest({k: settings[0][k] for k in shared}) == _digest(
-        {k: settings[1][k] for k in shared}
     )
+    shared = first.keys() & second.keys()
+    return _digest({k: first[k] for k in shared}) == _digest({k: second[k] for k in shared})
 
 
 def check_split(cells: Sequence[Cell], data: Data) -> None:

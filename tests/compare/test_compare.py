@@ -17,7 +17,7 @@ from recbole_diffusion import cli, compare
 from recbole_diffusion.compare import jobs, plan, request, run, worker
 from recbole_diffusion.compare.jobs import Job, Limits, Outcome, run_jobs
 from recbole_diffusion.errors import UserError, exit_code
-from recbole_diffusion.files import LOCK, sole_writer
+from recbole_diffusion.files import LOCK, read_json, sole_writer
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
 
@@ -74,7 +74,7 @@ def test_whole_comparison(keys: dict[str, Any], in_process: list[str]) -> None:
     results = compare("BPR,EASE,DiffRec", "planted", config_dict=keys)
     folder = folder_of(keys)
     assert len(in_process) == 6
-    assert json.loads((folder / "results.json").read_text()) == results
+    assert read_json(folder / "results.json") == results
     per_user = pd.read_parquet(folder / "per_user.parquet")
     for model in results["models"]:
         assert model["status"] == "finished"
