@@ -10,7 +10,6 @@ user's metric by a bit.
 """
 
 import argparse
-import json
 import random
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import sole_writer
+from recbole_diffusion.files import LOCK, read_json, sole_writer
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_diffusion.py"
 TIMES = ("_seconds", "_seconds_per_epoch", "peak_memory_mb")
@@ -73,18 +72,18 @@ def killed(process: subprocess.Popen, output: Path, moment: float) -> int:
     process.wait()
     folder = only_comparison(output)
     end = time.monotonic() + SECONDS_TO_END
-    for log in [folder / "run.log", *folder.glob("runs/*/run.log")]:
-        while is_held(log):
+    for place in [folder, *folder.glob("runs/*")]:
+        while is_held(place):
             if time.monotonic() > end:
-                raise SystemExit(f"{log.parent}: a process went on after the kill")
+                raise SystemExit(f"{place}: a process went on after the kill")
             time.sleep(0.05)
     return len(list(folder.glob("runs/*/result.json")))
 
 
-def is_held(log: Path) -> bool:
-    """Whether a process is at work in the folder of a log."""
+def is_held(folder: Path) -> bool:
+    """Whether a process is at work in a folder."""
     try:
-        with sole_writer(log):
+        with sole_writer(folder / LOCK):
             return False
     except UserError:
         return True
@@ -98,7 +97,7 @@ def only_comparison(output: Path) -> Path:
 
 def equal(one: Path, other: Path) -> bool:
     """Whether two comparisons found the same, to the bit."""
-    results = [without_times(json.loads((f / "results.json").read_text())) for f in (one, other)]
+    results = [without_times(read_json(f / "results.json")) for f in (one, other)]
     users = [pd.read_parquet(folder / "per_user.parquet") for folder in (one, other)]
     return results[0] == results[1] and users[0].equals(users[1])
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import recbole
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_diffusion import report
-from recbole_diffusion.compare.per_user import PER_USER, TRAIN_MASKED
+from recbole_diffusion.compare.per_user import PER_USER, RANKING_TABLES, TRAIN_MASKED
 from recbole_diffusion.compare.request import Request, search_space
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
@@ -27,7 +28,8 @@ from recbole_diffusion.quick_start import KEYS_WITHOUT_EFFECT
 # Settings of the data beside RecBole's own list.
 DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio")
 SAME_FOR_ALL = ("eval_args", "metrics", "topk", "valid_metric", "train_noise_ratio")
-FAILURE = "failure.json"
+RESULT, FAILURE = "result.json", "failure.json"
+REASON_LOST = f"its reason is lost: {FAILURE} is damaged"
 # Names of cells and searches: a label, perhaps a seed, and a key.
 KEYED = re.compile(r"(.*-)[0-9a-f]{12}(-on-test)?")
 
@@ -76,23 +78,46 @@ class Cell:
     selects_on_test: bool = False
 
     @property
+    def name(self) -> str:
+        """For messages."""
+        on_test = ", best epoch picked on test" if self.selects_on_test else ""
+        return f"{self.label}, seed {self.seed}{on_test}"
+
+    @property
     def is_finished(self) -> bool:
-        """Whether its result and the metrics of each user are there."""
-        return all((self.folder / name).is_file() for name in ("result.json", PER_USER))
+        """Whether all files of its evaluation are there."""
+        return is_finished(self.folder)
 
     def lacks(self, with_train_masked: bool) -> bool:
         """Whether a job has something to do for it."""
         has_all = not with_train_masked or (self.folder / TRAIN_MASKED).is_file()
         return not (self.is_finished and has_all)
 
-    def result(self) -> dict[str, Any]:
-        """Its ``result.json``."""
-        return read_json(self.folder / "result.json")
-
     def failure(self) -> str | None:
         """Why it failed, on one line; None where it did not."""
-        path = self.folder / FAILURE
-        return str(read_json(path)["error"]) if path.is_file() else None
+        return read_failure(self.folder)
+
+    def set_aside(self) -> Path:
+        """Rename its folder, so that it can be run again and nothing is lost; gives the new one."""
+        for number in count(1):
+            target = self.folder.with_name(f"{self.folder.name}.damaged-{number}")
+            if not target.exists():
+                break
+        return self.folder.rename(target)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether all files of a cell's evaluation are there."""
+    return all((folder / name).is_file() for name in (RESULT, PER_USER, *RANKING_TABLES))
+
+
+def read_failure(folder: Path) -> str | None:
+    """Why the job of a folder failed, on one line; None where it did not."""
+    path = folder / FAILURE
+    try:
+        return str(read_json(path, "error")["error"]) if path.is_file() else None
+    except DamagedFile:
+        return REASON_LOST
 
 
 def comparison_folder(request: Request) -> Path:
@@ -303,20 +328,6 @@ def _asks_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     )
     shared = first.keys() & second.keys()
     return _digest({k: first[k] for k in shared}) == _digest({k: second[k] for k in shared})
-
-
-def check_split(cells: Sequence[Cell], data: Data) -> None:
-    """Demand that every finished cell had the comparison's split.
-
-    Raises:
-        UserError: One had not.
-    """
-    for cell in cells:
-        if cell.is_finished and cell.result()["split_hash"] != data.split_hash:
-            raise UserError(
-                f"{cell.folder}: found split {cell.result()['split_hash']}, the comparison has "
-                f"{data.split_hash}; remove that folder to run the cell again"
-            )
 
 
 def _as_file_name(label: str) -> str:

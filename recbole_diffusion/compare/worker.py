@@ -11,14 +11,13 @@ import torch
 
 from recbole_diffusion.compare.jobs import MEMORY, STORAGE_VARIABLE, TUNED
 from recbole_diffusion.compare.per_user import (
-    PER_USER,
     TRAIN_MASKED,
     collected_rankings,
     per_user_frame,
     recorded_rankings,
     write_frame,
 )
-from recbole_diffusion.compare.plan import FAILURE
+from recbole_diffusion.compare.plan import FAILURE, is_finished
 from recbole_diffusion.compare.request import tuned_settings
 from recbole_diffusion.data.split import masking_train_only
 from recbole_diffusion.errors import UserError
@@ -53,7 +52,7 @@ def main(folder: Path) -> int:
 
 def run_cell(folder: Path, task: dict[str, Any]) -> None:
     """Train and evaluate what is not yet there; then evaluate with train-only masks, if asked."""
-    if not all((folder / name).is_file() for name in ("result.json", PER_USER)):
+    if not is_finished(folder):
         run_in_folder(
             folder,
             task["model"],

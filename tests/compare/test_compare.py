@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from compare_tools import folder_of, row, run_in_process
 
 from recbole_diffusion import cli, compare
 from recbole_diffusion.compare import jobs, plan, request, run, worker
@@ -22,50 +23,16 @@ from recbole_diffusion.files import LOCK, read_json, sole_writer
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
 
 
-class _Ended:
-    """A process that did its work before it was looked at."""
-
-    def __init__(self, returncode: int) -> None:
-        self.returncode = returncode
-
-    def poll(self) -> int:
-        return self.returncode
-
-
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Jobs are done in this process, which is faster; gives the names of those started."""
-    names: list[str] = []
-
-    def start(job: Job, processes: int) -> _Ended:
-        names.append(job.name)
-        job.folder.mkdir(parents=True, exist_ok=True)
-        (job.folder / "failure.json").unlink(missing_ok=True)
-        (job.folder / "job.json").write_text(json.dumps(job.task))
-        for name, value in job.variables.items():
-            monkeypatch.setenv(name, value)
-        return _Ended(worker.main(job.folder))
-
-    monkeypatch.setattr(jobs, "_start", start)
-    monkeypatch.setattr(jobs, "WAIT_SECONDS", 0.0)
-    return names
+    return run_in_process(monkeypatch)
 
 
 @pytest.fixture
 def keys(planted: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     quick = {k: v for k, v in planted.items() if k != "show_progress"}
     return {**quick, "output_dir": str(tmp_path / "comparisons"), "train_batch_size": 256}
-
-
-def folder_of(keys: dict[str, Any]) -> Path:
-    parent = Path(keys["output_dir"])
-    (folder,) = (path for path in parent.iterdir() if path.name != "cache")
-    return folder
-
-
-def row(results: dict[str, Any], name: str) -> dict[str, Any]:
-    (found,) = (model for model in results["models"] if model["name"] == name)
-    return found
 
 
 @pytest.mark.compat
