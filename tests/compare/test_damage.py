@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from compare_tools import folder_of, row, run_in_process
+from damage_tools import mutations
 
 from recbole_diffusion import compare
 from recbole_diffusion.compare import parts, run, worker
@@ -18,8 +18,6 @@ from recbole_diffusion.files import read_json
 DATASETS = Path(__file__).resolve().parents[2] / "dataset_atomic"
 TABLES = ("topk.parquet", "relevant.parquet", "items.parquet", "per_user.parquet")
 NEEDED = ("result.json", *TABLES)
-PLACES = (0.1, 0.5, 0.9)
-TEXTS = ("null", "[]", "7", '"text"', "{}")
 
 
 @pytest.fixture(scope="module")
@@ -65,18 +63,6 @@ def ease_of(keys: dict[str, Any]) -> Path:
 
 def scores(results: dict[str, Any]) -> dict[str, Any]:
     return {model["name"]: model["test"] for model in results["models"]}
-
-
-def mutations(content: bytes) -> list[bytes | None]:
-    """Empty, gone, cut, with other bytes in places, and other JSON."""
-    rng = np.random.default_rng(7)
-    changed = []
-    for n_bytes in (1, 1, 2, 8, 64):
-        array = np.frombuffer(content, dtype=np.uint8).copy()
-        array[rng.integers(len(array), size=n_bytes)] ^= rng.integers(1, 256, n_bytes, np.uint8)
-        changed.append(array.tobytes())
-    cut = [content[: int(len(content) * place)] for place in PLACES]
-    return [b"", None, *cut, *changed, *(text.encode() for text in TEXTS)]
 
 
 @pytest.mark.parametrize("name", ["result.json", *TABLES, "failure.json", "memory.json"])
