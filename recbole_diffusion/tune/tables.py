@@ -12,6 +12,7 @@ import yaml
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from recbole_diffusion.compare.tables import csv_cell
 from recbole_diffusion.errors import DamagedFile, UserError
 from recbole_diffusion.files import read_json, write_json, written_whole
 from recbole_diffusion.property_files import shipped_name
@@ -171,12 +172,12 @@ def _csv(task: Task, study: optuna.Study) -> str:
     for row in rows:
         settings = [_cell(row["settings"][key]) for key in task.space]
         scores = [(row["valid"] or {}).get(name) for name in metrics]
-        writer.writerow([*(row[name] for name in COLUMNS), *settings, *scores])
+        writer.writerow([*(csv_cell(row[name]) for name in COLUMNS), *settings, *scores])
     return stream.getvalue()
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (list, dict, bool)) else value
+    return json.dumps(value) if isinstance(value, (list, dict, bool)) else csv_cell(value)
 
 
 def _short(value: Any) -> str:

@@ -1,10 +1,12 @@
 """The command from end to end: what it writes, goes on with, refuses and survives."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from compare_tools import folder_of, row, run_in_process
+from damage_tools import mutations
 
 from recbole_diffusion import cli, compare
 from recbole_diffusion.compare import jobs, plan, request, run, worker
@@ -498,3 +501,63 @@ def test_cells_of_other_code_are_told_and_run_again(
     # Other settings are no other version.
     compare("EASE", "planted", config_dict={**keys, "tune": 0, "EASE.reg_weight": 1.0})
     assert told not in capsys.readouterr().out
+
+
+def test_clock_that_goes_back(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = itertools.count(2e9, -3600.0)
+    monkeypatch.setattr(time, "time", lambda: next(moments))
+    results = compare("BPR,EASE", "planted", config_dict={**keys, "seeds": 2, "tune": 1})
+    for model in results["models"]:
+        assert model["status"] == "finished"
+        assert model["tuning"]["minutes"] >= 0
+        costs = {name: value["mean"] for name, value in model["costs"].items()}
+        assert min(value for value in costs.values() if value is not None) >= 0
+    assert len({cell["folder"] for model in results["models"] for cell in model["cells"]}) == 4
+
+
+def test_damaged_search_is_made_anew_from_its_study(
+    keys: dict[str, Any],
+    in_process: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use_search(monkeypatch, lambda *_, **given: Found({"reg_weight": 9.0}, 1, 0.5, given["folder"]))
+    keys |= {"seeds": 1, "tune": 1}
+    before = compare("EASE", "planted", config_dict=keys)
+    (path,) = folder_of(keys).glob("tuning/*/tuned.json")
+    content = path.read_bytes()
+    for mutated in mutations(content):
+        path.unlink()
+        if mutated is not None:
+            path.write_bytes(mutated)
+        in_process.clear()
+        assert compare("EASE", "planted", config_dict=keys) == before
+        assert in_process == ["search for EASE"]
+        assert capsys.readouterr().out.count("it is made anew from its study") == bool(
+            mutated is not None
+        )
+        assert path.read_bytes() == content
+
+
+def test_search_whose_find_is_damaged_at_once_ends_nothing(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(model: str, *rest: Any, **given: Any) -> Found:
+        return Found({"reg_weight": 9.0} if "EASE" in model else {}, 1, 0.5, given["folder"])
+
+    use_search(monkeypatch, search)
+    real = worker.main
+
+    def main(folder: Path) -> int:
+        code = real(folder)
+        if folder.parent.name == "tuning" and "EASE" in folder.name:
+            (folder / "tuned.json").write_text("{")
+        return code
+
+    monkeypatch.setattr(worker, "main", main)
+    results = compare("EASE,Pop", "planted", config_dict={**keys, "seeds": 1, "tune": 1})
+    assert [model["status"] for model in results["models"]] == ["failed", "finished"]
+    (cell,) = row(results, "EASE")["cells"] or [{"error": None}]
+    assert "tuned.json: found no JSON" in cell["error"]

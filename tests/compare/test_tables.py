@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ from recbole_diffusion.compare.quoted import quoted_rows
 from recbole_diffusion.compare.reproduction import main, write_reproduction
 from recbole_diffusion.compare.request import Request, default_options, read_request
 from recbole_diffusion.compare.results import spread
-from recbole_diffusion.compare.tables import as_csv, as_latex, as_markdown, as_text, make_tables
+from recbole_diffusion.compare.tables import (
+    as_csv,
+    as_latex,
+    as_markdown,
+    as_text,
+    csv_cell,
+    make_tables,
+)
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import properties_folder
 
@@ -198,6 +206,33 @@ def test_command_repeats_the_request() -> None:
     )
     assert request.baselines == ["EASE"]
     assert set(default_options()) <= set(request.options)
+
+
+HOSTILE = ("=HYPERLINK(1)", "+1+1", "@SUM(A1)", "-2+3", "\t=1", "\r=1", " =1")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_text_of_a_csv_is_a_formula(name: str, results: dict[str, Any]) -> None:
+    results["quoted"][0] |= {"name": name, "source": name}
+    rows = list(csv.reader(io.StringIO(as_csv(results), newline="")))
+    assert [rows[-1][0], rows[-1][1]] == [f"'{' '.join(name.splitlines())}"] * 2
+    assert all(csv_cell(value) == value for value in ("EASE", "-0.5", "+1e-3", "", -0.5, None))
+
+
+@pytest.mark.parametrize("name", ["[5] or [6]", "* our\nown *", "a | b\n\n# c", "<b>\\\\ & %"])
+def test_hostile_names_break_no_table(name: str, results: dict[str, Any]) -> None:
+    results["quoted"][0] |= {"name": name}
+    tables = make_tables(results)
+    markdown = as_markdown(tables[:1]).splitlines()
+    row = next(line for line in markdown if "‡" in line)
+    assert row.replace(r"\|", "").count("|") == len(tables[0].header) + 1
+    assert not any(line.startswith("# c") for line in markdown)
+    latex = as_latex(tables[:1]).splitlines()
+    (line,) = (line for line in latex if "ddagger" in line and "0.9" in line)
+    assert not line.startswith(("[", "*"))  # an argument of the line break before it
+    assert line.endswith(r" \\")
+    assert line.count(" & ") == len(tables[0].header) - 1
+    assert sum("‡" in line and "0.9" in line for line in as_text(tables[:1]).splitlines()) == 1
 
 
 # Reproduction
