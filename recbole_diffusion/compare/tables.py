@@ -361,13 +361,13 @@ def _table_as_latex(table: Table) -> str:
 
 def _latex_entry(entry: Entry) -> str:
     text = _latex(entry.text)
+    if text.startswith(("[", "*")):  # which the line break of the row before would take
+        text = "{}" + text
     return (rf"\textbf{{{text}}}" if entry.is_best else text) + LATEX_MARKS[entry.mark]
 
 
 def _latex(text: str) -> str:
     escaped = _on_one_line(text).translate(LATEX)
-    if escaped[:1] in ("[", "*"):  # which the line break of the row before would take
-        escaped = "{}" + escaped
     for mark in (WORSE, QUOTED):
         escaped = escaped.replace(mark, LATEX_MARKS[mark])
     return escaped
