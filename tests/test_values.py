@@ -78,7 +78,7 @@ def take(model: str, key: str, value: Any) -> None:
     except UserError as error:
         text = str(error)
         assert "\n" not in text, (model, key)
-        others = ("channels", "modalities", "needs", "dataset")  # that models want beside it
+        others = ("channels", "modalities", "item_features", "needs", "dataset")  # that models want beside it
         assert key in text or any(word in text for word in others), (model, key, text)
         assert len(text) < 2000, (model, key, len(text))
     else:

@@ -1,6 +1,5 @@
 """The page of a comparison: ``python -m recbole_diffusion.analyze.report FOLDER``."""
 
-import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -23,10 +22,10 @@ from recbole_diffusion.analyze.training import (
     draw_loss_terms,
     draw_snr_over_epochs,
 )
-from recbole_diffusion.compare.results import SCHEMA
+from recbole_diffusion.compare.results import read_results
 from recbole_diffusion.compare.tables import GROUP_TITLES, make_tables
 from recbole_diffusion.errors import UserError, exit_code, refusals_of
-from recbole_diffusion.files import written_whole
+from recbole_diffusion.files import read_json, written_whole
 from recbole_diffusion.history import read_history
 from recbole_diffusion.quick_start import load_run
 
@@ -56,7 +55,7 @@ def write_report(folder: str | Path) -> Path:
     overview.add(draw_efficiency(results, metric))
     add_training_figures(training, _histories(folder, results, training), metric)
     groups.add(*(draw_groups(results, kind, metric) for kind in GROUP_FIGURES))
-    robustness.add(draw_robustness(results, _neighbours(folder, results), metric))
+    robustness.add(draw_robustness(results, _neighbours(folder, results, robustness), metric))
     sections = [
         Section("results", "Results", [t for t in tables if t not in of_groups], overview),
         Section("training", "Training", [], training),
@@ -76,12 +75,7 @@ def _read_results(folder: Path) -> dict[str, Any]:
     path = folder / RESULTS
     if not path.is_file():
         raise UserError(f"report: {folder} holds no {RESULTS}: expected the folder of a comparison")
-    with refusals_of(f"{path}: no JSON of a comparison", ValueError, LookupError, TypeError):
-        results = json.loads(path.read_text(encoding="utf-8"))
-        schema = results["schema"]
-    if schema != SCHEMA:
-        raise UserError(f"{path}: found schema {schema!r}, expected {SCHEMA!r}")
-    return dict(results)
+    return read_results(path, "command", "code")
 
 
 def add_training_figures(gallery: Gallery, histories: list[History], metric: str) -> None:
@@ -154,24 +148,37 @@ def checkpoint_figures(
     return DRAWN[model](network, seed, projection, key, name)
 
 
-def _neighbours(folder: Path, results: Mapping[str, Any]) -> dict[float, Any]:
-    """This comparison and those beside it that differ in `train_noise_ratio` alone, by that."""
-    own = _plan(folder)
-    parts = {} if own is None else {own[0]: results}
-    for path in sorted(folder.parent.glob(f"*/{RESULTS}")):
-        other = _plan(path.parent)
-        if own is not None and other is not None and other[1] == own[1]:
-            parts.setdefault(other[0], _read_results(path.parent))
+def _neighbours(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> dict[float, Any]:
+    """This comparison and those beside it that differ in `train_noise_ratio` alone, by that.
+
+    The gallery is told of those that cannot be read.
+    """
+    parts: dict[float, Any] = {}
+    own: tuple[float, Any] | None = None
+    others = sorted(path.parent for path in folder.parent.glob(f"*/{RESULTS}"))
+    for place in [folder, *(other for other in others if other != folder)]:
+        try:
+            found = _plan(place)
+            if place == folder:
+                own, parts = found, {} if found is None else {found[0]: results}
+            elif own is not None and found is not None and found[1] == own[1]:
+                parts.setdefault(found[0], _read_results(place))
+        except UserError as error:
+            gallery.add(Missing(f"The comparison in {place.name}", str(error)))
     return parts
 
 
 def _plan(folder: Path) -> tuple[float, Any] | None:
-    """The ratio that was asked for, and all that has to agree; None without a plan."""
+    """The ratio that was asked for, and all that has to agree; None without a plan.
+
+    Raises:
+        DamagedFile: The plan is none.
+    """
     path = folder / "plan.json"
     if not path.is_file():
         return None
+    plan = read_json(path, "dataset", "config_files", "shared", "own", "seeds", "options")
     with refusals_of(f"{path}: no plan of a comparison", ValueError, LookupError, TypeError):
-        plan = json.loads(path.read_text(encoding="utf-8"))
         shared = dict(plan["shared"])
         ratio = float(shared.pop("train_noise_ratio", 0.0))
         budget = [plan["options"][key] for key in ("tune", "tune_minutes", "trial_minutes")]

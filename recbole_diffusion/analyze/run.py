@@ -17,7 +17,7 @@ from recbole_diffusion.analyze.report import (
     checkpoint_figures,
 )
 from recbole_diffusion.analyze.training import History
-from recbole_diffusion.compare.tables import Entry, Table, metric_name
+from recbole_diffusion.compare.tables import Entry, Table, csv_cell, metric_name
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.files import read_json, remove_unfinished, write_json, written_whole
 from recbole_diffusion.history import read_history
@@ -79,7 +79,7 @@ def analyze(run: str | Path, projection: str = "pca") -> Path:
         text, galleries = _run_page(folder, projection)
     figures = [figure for gallery in galleries for figure in gallery.figures]
     tables = {
-        f"{figure.key}.csv": figure.table.to_csv(index=False, lineterminator="\n")
+        f"{figure.key}.csv": figure.table.map(csv_cell).to_csv(index=False, lineterminator="\n")
         for figure in figures
     }
     _write_analysis(folder / "analysis", {**tables, REPORT: text})

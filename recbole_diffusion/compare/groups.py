@@ -67,9 +67,9 @@ def beyond_accuracy(folder: Path, cutoffs: Sequence[int]) -> dict[str, Any]:
         "diversity": ``itemcoverage``, ``averagepopularity`` and ``giniindex`` of each cut-off, as
         RecBole's metrics of these names; "item_popularity": an entry for each group of items.
     """
-    topk, relevant, items = (
-        read_frame(folder / f"{name}.parquet") for name in ("topk", "relevant", "items")
-    )
+    topk = read_frame(folder / "topk.parquet", "user_id", "rank", "item_id")
+    relevant = read_frame(folder / "relevant.parquet", "user_id", "item_id")
+    items = read_frame(folder / "items.parquet", "item_id", "n_train")
     counts = items["n_train"].to_numpy()
     index = pd.Index(items["item_id"])
     ranked = index.get_indexer(topk["item_id"])

@@ -1,5 +1,7 @@
 """Jobs in processes of their own, several at a time within a bound of memory."""
 
+import logging
+import math
 import os
 import signal
 import subprocess
@@ -11,16 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.compare.plan import FAILURE
+from recbole_diffusion.compare.plan import FAILURE, read_failure
+from recbole_diffusion.errors import DamagedFile
 from recbole_diffusion.files import read_json, write_json
 
 MEMORY = "memory.json"
 TUNED = "tuned.json"
 # Holds the URL of the database of studies, which is written nowhere: it may hold a password.
 STORAGE_VARIABLE = "RECBOLE_DIFFUSION_TUNE_STORAGE"
-MEMORY_SHARE = 0.8
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 WAIT_SECONDS = 0.1
+# Given as a text: `-m` would import this package, and with it PyTorch, before anything is run.
+LAUNCH = Path(__file__).with_name("launch.py")
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Limits:
     processes: int
     memory_mb: float
     peaks: dict[str, float] = field(default_factory=dict)
+    _ignored: set[Path] = field(default_factory=set)
 
     def estimate(self, job: Job) -> float:
         """MiB that a job will need: as measured, else a fair share or the largest of any kind."""
@@ -82,17 +87,17 @@ class Limits:
     def measured(self, job: Job) -> None:
         """Take in the peak that an ended job, or an earlier one in its folder, has left."""
         path = job.folder / MEMORY
-        if path.is_file():
-            peak = float(read_json(path)["peak_mb"])
-            self.peaks[job.kind] = max(peak, self.peaks.get(job.kind, 0.0))
-
-
-def machine_memory_mb() -> float:
-    """The share of the machine's memory that a comparison takes by default, in MiB."""
-    if not hasattr(os, "sysconf"):  # Windows
-        return float("inf")
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return total / 2**20 * MEMORY_SHARE
+        if not path.is_file() or path in self._ignored:
+            return
+        try:
+            peak = read_json(path, "peak_mb")["peak_mb"]
+            if type(peak) not in (int, float) or not 0 <= peak < math.inf:
+                raise DamagedFile(f"{path}: found {peak!r}, expected MiB")
+        except DamagedFile as error:
+            self._ignored.add(path)
+            logging.getLogger().warning(f"{job.name}: no peak of memory is known: {error}")
+        else:
+            self.peaks[job.kind] = max(float(peak), self.peaks.get(job.kind, 0.0))
 
 
 def run_jobs(
@@ -137,7 +142,7 @@ def _start(job: Job, processes: int) -> "subprocess.Popen[bytes]":
     job.folder.mkdir(parents=True, exist_ok=True)
     (job.folder / FAILURE).unlink(missing_ok=True)
     write_json(job.folder / "job.json", job.task)
-    command = [sys.executable, "-m", "recbole_diffusion.compare.worker", str(job.folder)]
+    command = [sys.executable, "-c", LAUNCH.read_text(encoding="utf-8"), str(job.folder)]
     with (job.folder / "output.txt").open("ab") as output:
         # A session of its own: Ctrl-C reaches this process alone, which then ends the others.
         return subprocess.Popen(
@@ -172,7 +177,7 @@ def _error(job: Job, code: int) -> str | None:
     path = job.folder / FAILURE
     if not path.is_file():
         write_json(path, {"error": _reason(code)})
-    return str(read_json(path)["error"])
+    return read_failure(job.folder)
 
 
 def _reason(code: int) -> str:

@@ -18,6 +18,10 @@ from recbole_diffusion.files import DIGEST, written_whole
 
 PER_USER = "per_user.parquet"
 TRAIN_MASKED = "per_user.train_masked.parquet"
+# The ranking, the test part and the items.
+RANKING_TABLES = ("topk.parquet", "relevant.parquet", "items.parquet")
+# What PyArrow raises at a damaged file; some of it only when values are taken out.
+NO_TABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
 
 
 @contextmanager
@@ -145,14 +149,15 @@ def read_frame(path: Path, *columns: str) -> pd.DataFrame:
     try:
         table = pq.read_table(path)
         frame, digest = table.to_pandas(), (table.schema.metadata or {}).get(DIGEST.encode())
+        is_same = digest is None or digest.decode("ascii", "replace") == _digest(frame)
     except FileNotFoundError as error:
         raise DamagedFile(f"{path}: no such file") from error
-    except (OSError, ValueError, pa.ArrowException) as error:
+    except NO_TABLE as error:
         if getattr(error, "errno", None) is not None:
             raise
         reason = " ".join(str(error).split())
         raise DamagedFile(f"{path}: no table in Parquet: {reason}") from error
-    if digest is not None and digest.decode("ascii", "replace") != _digest(frame):
+    if not is_same:
         raise DamagedFile(f"{path}: found changed or damaged values, expected what was written")
     missing = [column for column in columns if column not in frame]
     if missing:

@@ -3,8 +3,12 @@
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +16,11 @@ import recbole
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_diffusion import report
-from recbole_diffusion.compare.per_user import PER_USER, TRAIN_MASKED
+from recbole_diffusion.compare.per_user import PER_USER, RANKING_TABLES, TRAIN_MASKED
 from recbole_diffusion.compare.request import Request, search_space
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import PACKAGE, DamagedFile, UserError
 from recbole_diffusion.files import read_json
 from recbole_diffusion.property_files import find_property_file
 from recbole_diffusion.quick_start import KEYS_WITHOUT_EFFECT
@@ -24,7 +28,10 @@ from recbole_diffusion.quick_start import KEYS_WITHOUT_EFFECT
 # Settings of the data beside RecBole's own list.
 DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio")
 SAME_FOR_ALL = ("eval_args", "metrics", "topk", "valid_metric", "train_noise_ratio")
-FAILURE = "failure.json"
+RESULT, FAILURE = "result.json", "failure.json"
+REASON_LOST = f"its reason is lost: {FAILURE} is damaged"
+# Names of cells and searches: a label, perhaps a seed, and a key.
+KEYED = re.compile(r"(.*-)[0-9a-f]{12}(-on-test)?")
 
 
 @dataclass(frozen=True)
@@ -71,23 +78,46 @@ class Cell:
     selects_on_test: bool = False
 
     @property
+    def name(self) -> str:
+        """For messages."""
+        on_test = ", best epoch picked on test" if self.selects_on_test else ""
+        return f"{self.label}, seed {self.seed}{on_test}"
+
+    @property
     def is_finished(self) -> bool:
-        """Whether its result and the metrics of each user are there."""
-        return all((self.folder / name).is_file() for name in ("result.json", PER_USER))
+        """Whether all files of its evaluation are there."""
+        return is_finished(self.folder)
 
     def lacks(self, with_train_masked: bool) -> bool:
         """Whether a job has something to do for it."""
         has_all = not with_train_masked or (self.folder / TRAIN_MASKED).is_file()
         return not (self.is_finished and has_all)
 
-    def result(self) -> dict[str, Any]:
-        """Its ``result.json``."""
-        return read_json(self.folder / "result.json")
-
     def failure(self) -> str | None:
         """Why it failed, on one line; None where it did not."""
-        path = self.folder / FAILURE
-        return str(read_json(path)["error"]) if path.is_file() else None
+        return read_failure(self.folder)
+
+    def set_aside(self) -> Path:
+        """Rename its folder, so that it can be run again and nothing is lost; gives the new one."""
+        for number in count(1):
+            target = self.folder.with_name(f"{self.folder.name}.damaged-{number}")
+            if not target.exists():
+                break
+        return self.folder.rename(target)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether all files of a cell's evaluation are there."""
+    return all((folder / name).is_file() for name in (RESULT, PER_USER, *RANKING_TABLES))
+
+
+def read_failure(folder: Path) -> str | None:
+    """Why the job of a folder failed, on one line; None where it did not."""
+    path = folder / FAILURE
+    try:
+        return str(read_json(path, "error")["error"]) if path.is_file() else None
+    except DamagedFile:
+        return REASON_LOST
 
 
 def comparison_folder(request: Request) -> Path:
@@ -202,7 +232,7 @@ def _cell(
 ) -> Cell:
     settings = {**config.settable(), "seed": seed}
     name = config.registration.key
-    key = _digest([name, _with_effect(settings), *_made_of(data), selects_on_test])[:12]
+    key = _digest([name, _with_effect(settings), *_made_of(config, data), selects_on_test])[:12]
     suffix = "-on-test" if selects_on_test else ""
     path = folder / "runs" / f"{_as_file_name(label)}-seed{seed}-{key}{suffix}"
     return Cell(label, name, seed, settings, key, path.resolve(), selects_on_test)
@@ -223,7 +253,7 @@ def search_folder(request: Request, label: str, config: Config, data: Data, fold
     """
     space = search_space(config, request.overrides(label))
     asked = [config.registration.key, _with_effect(config.settable()), space]
-    key = _digest([*asked, request.options["trial_minutes"], *_made_of(data)])[:12]
+    key = _digest([*asked, request.options["trial_minutes"], *_made_of(config, data)])[:12]
     return folder / "tuning" / f"{_as_file_name(label)}-{key}"
 
 
@@ -231,30 +261,73 @@ def _with_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in KEYS_WITHOUT_EFFECT}
 
 
-def _made_of(data: Data) -> list[str]:
+def _made_of(config: Config, data: Data) -> list[str]:
     """What results hang on beside settings."""
-    return [data.split_hash, data.data_hash, code_version()]
+    return [data.split_hash, data.data_hash, code_of(config)]
+
+
+def code_of(config: Config) -> str:
+    """What computes a model's results: ``code_version``, and the user's module of its class."""
+    name = config.model_class.__module__
+    file = getattr(sys.modules.get(name), "__file__", None)
+    if name.startswith(("recbole.", "recbole_diffusion.")) or file is None:
+        return code_version()
+    return f"{code_version()}, {name} ({_digest_of_files(Path(file).parent, [Path(file)])})"
 
 
 def code_version() -> str:
     """Versions of what computes: a finished cell of another one is run again."""
     from recbole_diffusion import __version__
 
-    return f"recbole_diffusion {__version__}, recbole {recbole.__version__}"
+    own = f"recbole_diffusion {__version__} ({source_digest(PACKAGE)})"
+    return f"{own}, recbole {recbole.__version__}"
 
 
-def check_split(cells: Sequence[Cell], data: Data) -> None:
-    """Demand that every finished cell had the comparison's split.
+@cache
+def source_digest(folder: Path) -> str:
+    """Digest of the Python files of a package. Property files count by the settings they give.
 
-    Raises:
-        UserError: One had not.
+    Args:
+        folder: Of the package.
     """
-    for cell in cells:
-        if cell.is_finished and cell.result()["split_hash"] != data.split_hash:
-            raise UserError(
-                f"{cell.folder}: found split {cell.result()['split_hash']}, the comparison has "
-                f"{data.split_hash}; remove that folder to run the cell again"
-            )
+    return _digest_of_files(folder, sorted(folder.rglob("*.py")))
+
+
+def _digest_of_files(folder: Path, files: Sequence[Path]) -> str:
+    """Of names and texts, whatever their line ends."""
+    texts = {
+        path.relative_to(folder).as_posix(): path.read_bytes().replace(b"\r\n", b"\n").hex()
+        for path in files
+    }
+    return _digest(texts)[:16]
+
+
+def of_other_code(folder: Path, task: Mapping[str, Any]) -> Path | None:
+    """Where another version of the code did the same work; None where none did.
+
+    Args:
+        folder: Of a cell or search.
+        task: As ``job.json`` in there would have it.
+    """
+    own = KEYED.fullmatch(folder.name)
+    for path in sorted(folder.parent.glob("*/job.json")):
+        other = KEYED.fullmatch(path.parent.name)
+        if not own or not other or own.groups() != other.groups():
+            continue
+        with suppress(DamagedFile):  # it is written anew with every job
+            earlier = read_json(path)
+            if earlier.get("code") != task["code"] and _asks_the_same(earlier, task):
+                return path.parent
+    return None
+
+
+def _asks_the_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two tasks are of the same settings; keys that one version lacks do not count."""
+    first, second = (
+        _with_effect(task.get("settings", task.get("config_dict", {}))) for task in (one, other)
+    )
+    shared = first.keys() & second.keys()
+    return _digest({k: first[k] for k in shared}) == _digest({k: second[k] for k in shared})
 
 
 def _as_file_name(label: str) -> str:

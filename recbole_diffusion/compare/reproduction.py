@@ -4,13 +4,12 @@ python -m recbole_diffusion.compare.reproduction benchmarks/results/*.json --tar
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.compare.results import SCHEMA
+from recbole_diffusion.compare.results import read_results
 from recbole_diffusion.compare.tables import (
     QUOTED,
     Entry,
@@ -21,7 +20,7 @@ from recbole_diffusion.compare.tables import (
     search_text,
     spread_text,
 )
-from recbole_diffusion.errors import UserError, exit_code, refusals_of
+from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.files import written_whole
 
 HEAD = """\
@@ -38,6 +37,8 @@ first, and a trial is stopped after 8 minutes unless it gives other `--trial_min
 is no model's is made in its command. Runs are on a CPU where no other device is named.
 [dataset_atomic/README.md](../dataset_atomic/README.md) says how the data are obtained.
 """
+# By which a page that an earlier call wrote is known.
+BEGINNING = HEAD.partition(" from the committed")[0]
 OVERVIEW_NOTES = [
     "The mean on test, and how many baselines have a higher one, of those that have run. The "
     "metric is the one that picks epochs. An empty cell: not asked for there."
@@ -57,11 +58,13 @@ def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -
         target: Markdown file.
 
     Raises:
-        UserError: A file that is no result of a comparison, or another split of a data set.
+        UserError: A file that is no result of a comparison, or another split of a data set; or
+            ``target`` is there and no such page.
     """
+    _check_target(Path(target))
     joined: dict[str, dict[str, Any]] = {}
     for path in map(Path, result_files):
-        results = _read(path)
+        results = read_results(path)
         name = results["dataset"]
         if name in joined:
             _join(joined[name], results, path)
@@ -74,16 +77,13 @@ def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -
         stream.write("\n".join(sections).encode())
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"results {path}: no such file")
-    with refusals_of(f"results {path}: not JSON", ValueError):
-        results = json.loads(path.read_text(encoding="utf-8"))
-    found = results.get("schema") if isinstance(results, dict) else type(results).__name__
-    if found != SCHEMA:
-        raise UserError(f"results {path}: found schema {found!r}, expected {SCHEMA!r}")
-    content: dict[str, Any] = results
-    return content
+def _check_target(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise UserError(f"{target}: found no folder {target.parent}, expected one")
+    if target.is_dir():
+        raise UserError(f"{target}: found a folder, expected a file")
+    if target.exists() and not target.read_bytes().startswith(BEGINNING.encode()):
+        raise UserError(f"{target}: found a file that is no page of this command; move it away")
 
 
 def _join(first: dict[str, Any], other: Mapping[str, Any], path: Path) -> None:

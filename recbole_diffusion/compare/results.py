@@ -1,40 +1,31 @@
 """``results.json``: all that the tables and the report print, gathered from the finished cells."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from recbole_diffusion.compare.groups import beyond_accuracy, by_activity
-from recbole_diffusion.compare.per_user import (
-    PER_USER,
-    TRAIN_MASKED,
-    metric_names,
-    read_frame,
-    write_frame,
-)
+from recbole_diffusion.compare.parts import COSTS, Part, Parts
+from recbole_diffusion.compare.per_user import PER_USER, metric_names, write_frame
 from recbole_diffusion.compare.plan import Cell, Data, code_version
 from recbole_diffusion.compare.protocol import Protocol
 from recbole_diffusion.compare.quoted import quoted_rows
 from recbole_diffusion.compare.request import Request
 from recbole_diffusion.compare.significance import compare_to_best_baseline
 from recbole_diffusion.config import Config
-from recbole_diffusion.errors import expect
+from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.files import read_json
 from recbole_diffusion.registry import find_model
 
 SCHEMA = "recbole_diffusion comparison 1"
-COSTS = (
-    "train_seconds_per_epoch",
-    "epochs_trained",
-    "setup_seconds",
-    "pretrain_seconds",
-    "valid_seconds",
-    "test_seconds",
-    "parameters",
-    "peak_memory_mb",
+# What the tables are made of.
+KEYS = (
+    *("dataset", "data", "evaluation", "seeds", "budget", "models", "best", "significance"),
+    *("protocols", "quoted"),
 )
+ITEMS = "item_popularity"
 MASKING = "items of the train and validation parts"
 WARNING_ON_TEST = (
     "best epoch picked on the test part: the numbers are too high, and stand here only beside "
@@ -49,6 +40,7 @@ def collect(
     cells: Sequence[Cell],
     tuning: Mapping[str, Any],
     failed_searches: Mapping[str, str],
+    parts: Parts,
     folder: Path,
 ) -> dict[str, Any]:
     """Gather what the finished cells hold; docs/compare.md describes the result.
@@ -60,19 +52,19 @@ def collect(
         cells: All of them, finished or not; none of a model whose search has not ended.
         tuning: What the search of each model found, by label; empty without one.
         failed_searches: Why the search of a model failed, by label.
+        parts: Of the cells.
         folder: Of the comparison; ``per_user.parquet`` is written there.
     """
     config = next(iter(configs.values()))
     valid_metric = config["valid_metric"].lower()
-    known = [c for c in cells if c.is_finished and c.label not in failed_searches]
-    frames = {cell: read_frame(cell.folder / PER_USER) for cell in known}
+    frames = parts.frames([cell for cell in cells if cell.label not in failed_searches])
     per_user = _together(frames)
     if len(per_user):
         write_frame(folder / PER_USER, per_user)
     measured = metric_names(config)
     tested = tested_metrics(request, config)
     models = [
-        _model(request, label, configs[label], cells, frames, tuning, measured, data)
+        _model(request, label, cells, set(frames), tuning, measured, parts)
         for label in request.models
     ]
     for model in models:
@@ -114,6 +106,22 @@ def collect(
         "protocols": [_protocol_entry(protocol) for protocol in request.protocols],
         "quoted": quoted_rows(request.dataset) if request.options["quoted"] else [],
     }
+
+
+def read_results(path: Path, *keys: str) -> dict[str, Any]:
+    """Read the ``results.json`` of a comparison.
+
+    Args:
+        path: The file.
+        *keys: That it must have beside those of the tables.
+
+    Raises:
+        UserError: No such file, a damaged one, or another.
+    """
+    found = read_json(path, "schema")
+    if found["schema"] != SCHEMA:
+        raise UserError(f"{path}: found schema {found['schema']!r}, expected {SCHEMA!r}")
+    return read_json(path, *KEYS, *keys)
 
 
 def _together(frames: Mapping[Cell, pd.DataFrame]) -> pd.DataFrame:
@@ -165,50 +173,50 @@ def _protocol_entry(protocol: Protocol) -> dict[str, Any]:
 def _model(
     request: Request,
     label: str,
-    config: Config,
     cells: Sequence[Cell],
-    frames: Mapping[Cell, pd.DataFrame],
+    finished: Set[Cell],
     tuning: Mapping[str, Any],
     measured: Sequence[str],
-    data: Data,
+    parts: Parts,
 ) -> dict[str, Any]:
     """One row of the tables."""
     own = [cell for cell in cells if cell.label == label]
     plain = [cell for cell in own if not cell.selects_on_test]
-    done = [cell for cell in plain if cell in frames]
-    results = [cell.result() for cell in done]
-    beyond = [beyond_accuracy(cell.folder, config["topk"]) for cell in done]
+    found = {cell: parts.of(cell) for cell in own if cell in finished}
+    done = [part for cell, part in found.items() if part and not cell.selects_on_test]
+    results = [part.result for part in done]
+    means = [parts.means(cell) for cell in found]
     return {
         "name": label,
         "model": find_model(request.models[label]).key,
         "is_host": find_model(request.models[label]).is_host,
         "role": "baseline" if label in request.baselines else "candidate",
-        "status": _status(plain, done),
+        "status": _status(plain, len(done), parts),
         "settings": request.own.get(label, {}),
         "tuning": tuning.get(label),
         "command": request.command([label], request.seeds),
         "test": spread([result["test"] for result in results], measured),
         "valid": spread([result["valid"] for result in results], measured),
         "costs": spread(results, COSTS),
-        "diversity": spread([entry["diversity"] for entry in beyond]),
+        "diversity": spread([part.beyond["diversity"] for part in done]),
         "groups": {
-            **_group_spreads([by_activity(frames[cell], measured) for cell in done]),
-            **_group_spreads([{"item_popularity": e["item_popularity"]} for e in beyond]),
+            **_group_spreads([part.activity for part in done]),
+            **_group_spreads([{ITEMS: part.beyond[ITEMS]} for part in done]),
         },
         "protocols": {
-            protocol.name: _protocol_means(protocol, own, frames, measured, data.users)
+            protocol.name: spread([m[protocol.name] for m in means if protocol.name in m])
             for protocol in request.protocols
         },
-        "cells": [_cell_entry(request, cell, cell in frames) for cell in own],
+        "cells": [_cell_entry(request, cell, found.get(cell), parts) for cell in own],
     }
 
 
-def _status(cells: Sequence[Cell], done: Sequence[Cell]) -> str:
-    if cells and len(done) == len(cells):
+def _status(cells: Sequence[Cell], n_done: int, parts: Parts) -> str:
+    if cells and n_done == len(cells):
         return "finished"
-    if done:
+    if n_done:
         return "partial"
-    return "failed" if any(cell.failure() for cell in cells) else "not run"
+    return "failed" if any(parts.trouble(cell) for cell in cells) else "not run"
 
 
 def spread(
@@ -252,39 +260,20 @@ def _group_spreads(kinds: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[st
     }
 
 
-def _protocol_means(
-    protocol: Protocol,
-    cells: Sequence[Cell],
-    frames: Mapping[Cell, pd.DataFrame],
-    measured: Sequence[str],
-    n_users: int,
-) -> dict[str, Any]:
-    values = []
-    for cell in cells:
-        masked = cell.folder / TRAIN_MASKED
-        if cell.selects_on_test != protocol.selects_on_test or cell not in frames:
-            continue
-        if protocol.masks_train_only and not masked.is_file():
-            continue
-        frame = read_frame(masked) if protocol.masks_train_only else frames[cell]
-        values.append(protocol.means(frame, measured, n_users))
-    return spread(values)
-
-
-def _cell_entry(request: Request, cell: Cell, is_finished: bool) -> dict[str, Any]:
+def _cell_entry(request: Request, cell: Cell, part: Part | None, parts: Parts) -> dict[str, Any]:
+    error = parts.trouble(cell)
     entry: dict[str, Any] = {
         "seed": cell.seed,
         "key": cell.key,
         "folder": f"runs/{cell.folder.name}",
         "selects_on_test": cell.selects_on_test,
-        "status": "finished" if is_finished else "failed" if cell.failure() else "not run",
-        "error": cell.failure(),
+        "status": "finished" if part else "failed" if error else "not run",
+        "error": error,
         "command": request.command([cell.label], [cell.seed]),
     }
-    if is_finished:
-        result = cell.result()
+    if part:
         kept = ("best_epoch", "split_hash", "valid", "test", *COSTS, "environment")
-        entry.update({name: result.get(name) for name in kept})
+        entry.update({name: part.result[name] for name in kept})
     return entry
 
 

@@ -1,5 +1,6 @@
 """The command ``compare``: plan, run what is missing, write the tables."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from logging import Logger
@@ -15,26 +16,29 @@ from recbole_diffusion.compare.jobs import (
     Job,
     Limits,
     Outcome,
-    machine_memory_mb,
     run_jobs,
 )
+from recbole_diffusion.compare.memory import machine_memory_mb
+from recbole_diffusion.compare.parts import Parts
+from recbole_diffusion.compare.per_user import metric_names
 from recbole_diffusion.compare.plan import (
-    FAILURE,
     Cell,
     Data,
-    check_split,
+    code_of,
     comparison_folder,
     make_cells,
     make_config,
     make_configs,
+    of_other_code,
     read_data,
+    read_failure,
     search_folder,
 )
 from recbole_diffusion.compare.protocol import check_modes
 from recbole_diffusion.compare.request import Request, read_request
 from recbole_diffusion.compare.results import WARNING_ON_TEST, collect, tested_metrics
 from recbole_diffusion.config import Config
-from recbole_diffusion.errors import RunsFailed, UserError
+from recbole_diffusion.errors import DamagedFile, RunsFailed, UserError
 from recbole_diffusion.files import LOCK, read_json, sole_writer, write_json, written_whole
 from recbole_diffusion.registry import find_model
 
@@ -106,6 +110,7 @@ class _Comparison:
         tested_metrics(request, first)
         check_modes(request.protocols, first["eval_args"])
         self.data: Data = read_data(self.configs)
+        self.parts = Parts(metric_names(first), first["topk"], request.protocols, self.data.users)
 
     def run(self) -> dict[str, Any]:
         """Tune what is to be tuned, run what is missing, write what there is."""
@@ -156,30 +161,36 @@ class _Comparison:
     def _run_models(self, log: Logger) -> None:
         """Do what is missing; the tables grow model by model."""
         jobs = [job for label in self.request.models for job in self._next_jobs(log, label)]
-        check_split(self._cells(), self.data)
+        self._check_split()
         self._write()
         log.info(f"{'runs and searches' if self._is_tuned else 'runs'} to do: {len(jobs)}")
         self._run_jobs(log, jobs)
         if self._is_tuned and not self.tuning:
             raise UserError(f"every search failed: see output.txt in {self.folder / 'tuning'}")
-        check_split(self._cells(), self.data)
+        self._check_split()
 
     def _next_jobs(self, log: Logger, label: str) -> list[Job]:
         """The search for a model's settings or, where these are known, the cells it lacks."""
         if self._is_tuned:
             search = self._search_job(log, label)
-            found = _found(search)
+            found = _found(log, search)
             if found is None:
+                _tell_other_code(log, search)
                 return [search]
             self._take_settings(label, found)
         return self._cell_jobs(log, label)
 
     def _after_search(self, log: Logger, label: str, folder: Path) -> list[Job]:
-        if (folder / FAILURE).is_file():
-            self.failed_searches[label] = read_json(folder / FAILURE)["error"]
+        failure = read_failure(folder)
+        try:
+            found = {} if failure else _read_tuned(folder / TUNED)["found"]
+        except DamagedFile as error:
+            failure = str(error).replace(f"{self.folder}{os.sep}", "")
+        if failure:
+            self.failed_searches[label] = failure
             log.warning(f"{label}: not run, as its search failed")
             return []
-        self._take_settings(label, read_json(folder / TUNED)["found"])
+        self._take_settings(label, found)
         # Without runs to do, as after a search of more minutes, no run ends that writes the row.
         return self._cell_jobs(log, label) or self._after_cell(label)
 
@@ -191,6 +202,7 @@ class _Comparison:
         options, config = self.request.options, self.configs[label]
         task = {
             "kind": "tune",
+            "code": code_of(config),
             "modules": [*options["modules"], *_modules(config)],
             "model": find_model(self.request.models[label]).key,
             "dataset": self.request.dataset,
@@ -210,18 +222,43 @@ class _Comparison:
         for cell in self._cells(label):
             job = self._cell_job(cell)
             self.limits.measured(job)
-            if cell.failure() and not self.request.options["retry_failed"]:
+            is_damaged = self.parts.damage(cell) is not None
+            if is_damaged and self.request.options["retry_failed"]:
+                log.warning(f"{job.name}: its files are now in runs/{cell.set_aside().name}")
+                self.parts.forget(cell)
+                jobs.append(job)
+            elif is_damaged:
+                continue  # which has been told
+            elif cell.failure() and not self.request.options["retry_failed"]:
                 log.warning(f"{job.name} failed before, and --retry_failed=true runs it again")
             elif cell.lacks(self._needs_train_masked):
+                _tell_other_code(log, job)
                 jobs.append(job)
         return jobs
 
     def _after_cell(self, label: str) -> list[Job]:
         """With the last cell of a model, its row is complete."""
         cells = self._cells(label)
-        if all(cell.failure() or not cell.lacks(self._needs_train_masked) for cell in cells):
+        if all(
+            self.parts.trouble(cell) or not cell.lacks(self._needs_train_masked) for cell in cells
+        ):
             self._write()
         return []
+
+    def _check_split(self) -> None:
+        """Demand that every finished cell had the comparison's split.
+
+        Raises:
+            UserError: One had not.
+        """
+        for cell in self._cells():
+            part = self.parts.of(cell)
+            found = self.data.split_hash if part is None else part.result["split_hash"]
+            if found != self.data.split_hash:
+                raise UserError(
+                    f"{cell.folder}: found split {found}, the comparison has "
+                    f"{self.data.split_hash}; remove that folder to run the cell again"
+                )
 
     def _cells(self, label: str | None = None) -> list[Cell]:
         """Of the models whose settings are known, or of one."""
@@ -230,19 +267,19 @@ class _Comparison:
         return make_cells(self.request, configs, self.data, self.folder)
 
     def _cell_job(self, cell: Cell) -> Job:
+        config = self.configs[cell.label]
         task = {
             "kind": "cell",
-            "modules": [*self.request.options["modules"], *_modules(self.configs[cell.label])],
+            "code": code_of(config),
+            "modules": [*self.request.options["modules"], *_modules(config)],
             "model": cell.model,
             "dataset": self.request.dataset,
             "settings": cell.settings,
             "selects_on_test": cell.selects_on_test,
             "with_train_masked": self._needs_train_masked,
         }
-        on_test = ", best epoch picked on test" if cell.selects_on_test else ""
         then = partial(self._after_cell, cell.label)
-        name = f"{cell.label}, seed {cell.seed}{on_test}"
-        return Job(name, cell.label, cell.folder, task, then=then)
+        return Job(cell.name, cell.label, cell.folder, task, then=then)
 
     def _run_jobs(self, log: Logger, jobs: Sequence[Job]) -> None:
         def told(outcome: Outcome) -> None:
@@ -256,7 +293,7 @@ class _Comparison:
 
     def _write(self) -> dict[str, Any]:
         """Write ``results.json`` and the tables; gives the former."""
-        found = (self._cells(), self.tuning, self.failed_searches)
+        found = (self._cells(), self.tuning, self.failed_searches, self.parts)
         results = collect(self.request, self.configs, self.data, *found, self.folder)
         write_json(self.folder / "results.json", results)
         made = tables.make_tables(results)
@@ -272,13 +309,32 @@ class _Comparison:
         return results
 
 
-def _found(job: Job) -> Any:
+def _tell_other_code(log: Logger, job: Job) -> None:
+    other = None if job.folder.exists() else of_other_code(job.folder, job.task)
+    if other is not None:
+        place = f"{other.parent.name}/{other.name}"
+        log.info(f"{job.name}: {place} is from another version of the code; it is run again")
+
+
+def _found(log: Logger, job: Job) -> Any:
     """What an earlier job found that was asked for the same; None without one."""
     path = job.folder / TUNED
     if not path.is_file():
         return None
-    content = read_json(path)
+    try:
+        content = _read_tuned(path)
+    except DamagedFile as error:
+        log.warning(f"{job.name}: {error}; it is made anew from its study")
+        return None
     return content["found"] if content["asked"] == job.task else None
+
+
+def _read_tuned(path: Path) -> dict[str, Any]:
+    content = read_json(path, "asked", "found")
+    found = content["found"]
+    if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
+        raise DamagedFile(f"{path}: found {found!r}, expected the settings that a search found")
+    return content
 
 
 def _modules(config: Config) -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# What a spreadsheet takes for the beginning of a formula.
+FORMULA = ("=", "+", "-", "@")
 BETTER, WORSE, QUOTED = "*", "†", "‡"
 METRIC_NAMES = {
     "ndcg": "NDCG",
@@ -277,7 +279,13 @@ def _table_as_text(table: Table) -> str:
 
 
 def _plain(entry: Entry) -> str:
-    return (f"[{entry.text}]" if entry.is_best else entry.text) + entry.mark
+    text = _on_one_line(entry.text)
+    return (f"[{text}]" if entry.is_best else text) + entry.mark
+
+
+def _on_one_line(text: str) -> str:
+    """A line's end would end a row."""
+    return " ".join(text.splitlines())
 
 
 def _has_best(table: Table) -> bool:
@@ -303,7 +311,7 @@ def _markdown_entry(entry: Entry) -> str:
 
 def _escaped(text: str) -> str:
     """A star would begin a list or stress a word, and a bar end a cell."""
-    return text.replace("*", r"\*").replace("|", r"\|")
+    return _on_one_line(text).replace("*", r"\*").replace("|", r"\|")
 
 
 def _markdown_row(words: Sequence[str]) -> str:
@@ -353,14 +361,36 @@ def _table_as_latex(table: Table) -> str:
 
 def _latex_entry(entry: Entry) -> str:
     text = _latex(entry.text)
+    if text.startswith(("[", "*")):  # which the line break of the row before would take
+        text = "{}" + text
     return (rf"\textbf{{{text}}}" if entry.is_best else text) + LATEX_MARKS[entry.mark]
 
 
 def _latex(text: str) -> str:
-    escaped = text.translate(LATEX)
+    escaped = _on_one_line(text).translate(LATEX)
     for mark in (WORSE, QUOTED):
         escaped = escaped.replace(mark, LATEX_MARKS[mark])
     return escaped
+
+
+def csv_cell(value: Any) -> Any:
+    """A text on one line, behind an apostrophe if a spreadsheet would run it; all else as it is.
+
+    Source: OWASP, CSV Injection.
+    """
+    if not isinstance(value, str):
+        return value
+    text = _on_one_line(value)
+    is_formula = text.lstrip().startswith(FORMULA) and not _is_number(text)
+    return f"'{text}" if is_formula else text
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def as_csv(results: Mapping[str, Any]) -> str:
@@ -379,6 +409,6 @@ def as_csv(results: Mapping[str, Any]) -> str:
     header = list(dict.fromkeys(key for line in lines for key in line))
     stream = io.StringIO()
     writer = csv.DictWriter(stream, header, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
+    writer.writerow({name: csv_cell(name) for name in header})
+    writer.writerows({name: csv_cell(value) for name, value in line.items()} for line in lines)
     return stream.getvalue()

@@ -1,8 +1,7 @@
-"""The process of one job: ``python -m recbole_diffusion.compare.worker FOLDER``."""
+"""The work of one job's process, which ``launch`` starts with the job's folder."""
 
 import os
 import sys
-import threading
 import traceback
 from importlib import import_module
 from pathlib import Path
@@ -12,14 +11,13 @@ import torch
 
 from recbole_diffusion.compare.jobs import MEMORY, STORAGE_VARIABLE, TUNED
 from recbole_diffusion.compare.per_user import (
-    PER_USER,
     TRAIN_MASKED,
     collected_rankings,
     per_user_frame,
     recorded_rankings,
     write_frame,
 )
-from recbole_diffusion.compare.plan import FAILURE
+from recbole_diffusion.compare.plan import FAILURE, is_finished
 from recbole_diffusion.compare.request import tuned_settings
 from recbole_diffusion.data.split import masking_train_only
 from recbole_diffusion.errors import UserError
@@ -36,7 +34,6 @@ def main(folder: Path) -> int:
     Returns:
         0, or 1 for a failure.
     """
-    _end_with_parent()
     task = read_json(folder / "job.json")
     try:
         for module in task["modules"]:
@@ -53,19 +50,9 @@ def main(folder: Path) -> int:
     return 0
 
 
-def _end_with_parent() -> None:
-    """End at once when the process that started this one is gone, so that no orphan writes on."""
-
-    def wait() -> None:
-        os.read(0, 1)  # nothing is ever written: this waits for the end
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def run_cell(folder: Path, task: dict[str, Any]) -> None:
     """Train and evaluate what is not yet there; then evaluate with train-only masks, if asked."""
-    if not all((folder / name).is_file() for name in ("result.json", PER_USER)):
+    if not is_finished(folder):
         run_in_folder(
             folder,
             task["model"],

@@ -12,6 +12,7 @@ import yaml
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from recbole_diffusion.compare.tables import csv_cell
 from recbole_diffusion.errors import DamagedFile, UserError
 from recbole_diffusion.files import read_json, write_json, written_whole
 from recbole_diffusion.property_files import shipped_name
@@ -22,7 +23,7 @@ from recbole_diffusion.words import format_words
 # That every finished trial has.
 MARKS = ("slot", "settings", "outcome", "seconds", "epochs")
 SCORED = ("score", "best_epoch", "valid")  # and every complete one
-COLUMNS = ("trial", "outcome", "score", "best_epoch", "epochs", "seconds")
+COLUMNS = ("trial", "outcome", "score", "best_epoch", "epochs", "seconds", "split_hash")
 
 
 def finished_trials(study: optuna.Study, n_trials: int) -> list[FrozenTrial]:
@@ -61,10 +62,15 @@ def format_study(task: Task, study: optuna.Study) -> str:
     trials, best = finished_trials(study, task.n_trials), best_trial(study, task.n_trials)
     limit = "" if task.minutes is None else f" of {task.minutes:g}"
     minutes = seconds_used(study, task.n_trials) / 60
+    splits = {split for trial in trials if (split := _split(task, trial)) is not None}
+    is_one = len(splits) < 2
+    split = f"split {min(splits, default=task.split_hash)}" if is_one else f"{len(splits)} splits"
     lines = [
-        f"{task.config.model} on {task.config.dataset}, validation {task.valid_metric}, "
-        f"split {task.split_hash}",
-        *(format_trial(trial) for trial in trials),
+        f"{task.config.model} on {task.config.dataset}, validation {task.valid_metric}, {split}",
+        *(
+            format_trial(trial) + ("" if is_one else f"  split {_split(task, trial) or '-'}")
+            for trial in trials
+        ),
         f"used: {len(trials)} of {task.n_trials} trials, {minutes:.1f}{limit} minutes, "
         f"at most {task.trial_minutes:g} for a trial",
     ]
@@ -74,6 +80,12 @@ def format_study(task: Task, study: optuna.Study) -> str:
         lines.append(f"best: trial {best.user_attrs['slot']}, {best.user_attrs['score']:.4f}")
     lines.append(f"files: {task.folder}")
     return "\n".join(lines)
+
+
+def _split(task: Task, trial: FrozenTrial) -> str | None:
+    """Hash of the split that a trial had; None for one of a grid that has none or does not say."""
+    found: str | None = trial.user_attrs.get("split_hash", None if task.grid else task.split_hash)
+    return found
 
 
 def check_folder(folder: Path, identity: Mapping[str, Any]) -> None:
@@ -139,21 +151,21 @@ def _metadata(task: Task, study: optuna.Study, best: FrozenTrial | None) -> dict
             "minutes": seconds_used(study, task.n_trials) / 60,
         },
         "has_space": bool(task.space),
-        "best": None if best is None else _row(best),
-        "trials": [_row(trial) for trial in finished_trials(study, task.n_trials)],
+        "best": None if best is None else _row(task, best),
+        "trials": [_row(task, trial) for trial in finished_trials(study, task.n_trials)],
         "optuna": optuna.__version__,
     }
 
 
-def _row(trial: FrozenTrial) -> dict[str, Any]:
-    marks = trial.user_attrs
+def _row(task: Task, trial: FrozenTrial) -> dict[str, Any]:
+    marks = {**trial.user_attrs, "split_hash": _split(task, trial)}
     known = {"trial": marks["slot"], **{name: marks.get(name) for name in COLUMNS[1:]}}
     return {**known, "settings": marks["settings"], "valid": marks.get("valid")}
 
 
 def _csv(task: Task, study: optuna.Study) -> str:
     """A row for each trial: marks, searched keys, validation metrics."""
-    rows = [_row(trial) for trial in finished_trials(study, task.n_trials)]
+    rows = [_row(task, trial) for trial in finished_trials(study, task.n_trials)]
     metrics = sorted({name for row in rows for name in row["valid"] or {}})
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -161,12 +173,12 @@ def _csv(task: Task, study: optuna.Study) -> str:
     for row in rows:
         settings = [_cell(row["settings"][key]) for key in task.space]
         scores = [(row["valid"] or {}).get(name) for name in metrics]
-        writer.writerow([*(row[name] for name in COLUMNS), *settings, *scores])
+        writer.writerow([*(csv_cell(row[name]) for name in COLUMNS), *settings, *scores])
     return stream.getvalue()
 
 
 def _cell(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (list, dict, bool)) else value
+    return json.dumps(value) if isinstance(value, (list, dict, bool)) else csv_cell(value)
 
 
 def _short(value: Any) -> str:
@@ -176,11 +188,12 @@ def _short(value: Any) -> str:
 def _best_yaml(task: Task, study: optuna.Study, best: FrozenTrial) -> str:
     model, marks = shipped_name(task.config.registration), best.user_attrs
     words = format_words({"model": model, "dataset": task.config.dataset})
+    split = _split(task, best) or "of its settings"
     head = [
         f"# {' '.join(words)} --config_files=<this file>",
         f"# Trial {marks['slot']} of {len(finished_trials(study, task.n_trials))}, "
         f"{marks['outcome']}: validation {task.valid_metric} {marks['score']:.6f} at epoch "
-        f"{marks['best_epoch']}; split {task.split_hash}",
+        f"{marks['best_epoch']}; split {split}",
     ]
     settings = {**task.user_layer(), **marks["settings"]}
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""

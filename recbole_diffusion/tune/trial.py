@@ -109,6 +109,7 @@ def run_trial(
         best_epoch=result["best_epoch"],
         valid=result["valid"],
         score=score,
+        split_hash=result["split_hash"],
     )
     if not task.grid and result["split_hash"] != task.split_hash:
         raise _DataChanged(task, result["split_hash"])
@@ -157,7 +158,7 @@ def reuse(trial: optuna.Trial, earlier: FrozenTrial) -> float:
     Raises:
         optuna.TrialPruned: It had none.
     """
-    kept = {k: earlier.user_attrs.get(k) for k in ("best_epoch", "valid", "score")}
+    kept = {k: earlier.user_attrs.get(k) for k in ("best_epoch", "valid", "score", "split_hash")}
     outcome = f"same as {earlier.user_attrs['slot']}"
     _write(trial, outcome=outcome, seconds=0.0, epochs=0, **kept)
     if earlier.state == TrialState.PRUNED or earlier.value is None:

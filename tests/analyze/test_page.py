@@ -10,11 +10,13 @@ from typing import Any
 import pandas as pd
 import pytest
 from analyze_tools import HOSTILE, MODELS, SEEDS, write_comparison
+from damage_tools import mutations
 
 from recbole_diffusion import cli, run_recbole_diffusion
 from recbole_diffusion.analyze import report
+from recbole_diffusion.analyze import run as analysis
 from recbole_diffusion.analyze.run import WRITTEN, analyze
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.files import read_json, write_json
 
 VOID = ("meta", "link", "br", "img", "hr", "input", "path")
@@ -164,13 +166,32 @@ def test_what_is_missing_says_why(tmp_path: Path) -> None:
 
 
 def test_damaged_files_are_told(tmp_path: Path) -> None:
-    folder = write_comparison(tmp_path / "toys-1")
+    """Those of the comparison's runs, and those of the ones beside it."""
+    folder = write_comparison(tmp_path / "a", ratio=0.1)
+    other = write_comparison(tmp_path / "b", ratio=0.2)
     (folder / "runs" / "1-2" / "history.jsonl").write_text("damaged\n")
-    text = report.write_report(folder).read_text(encoding="utf-8")
+    text = report.write_report(folder).read_text()
     assert "history.jsonl, line 1: found b&#x27;damaged&#x27;" in text
+    for name in ("results.json", "plan.json"):
+        content = (other / name).read_bytes()
+        for mutated in mutations(content):
+            (other / name).unlink(missing_ok=True)
+            if mutated is not None:
+                (other / name).write_bytes(mutated)
+            text = report.write_report(folder).read_text()
+            is_told = "<strong>The comparison in b</strong>: " in text
+            assert is_told or mutated is None or is_json(mutated)
+        (other / name).write_bytes(content)
     (folder / "plan.json").write_text("[]")
-    with pytest.raises(UserError, match=r"plan\.json: no plan of a comparison"):
-        report.write_report(folder)
+    assert "plan.json: found a changed" in report.write_report(folder).read_text()
+
+
+def is_json(content: bytes) -> bool:
+    """These files are made by hand without a digest: a changed letter is another one."""
+    try:
+        return isinstance(json.loads(content), dict)
+    except ValueError:
+        return False
 
 
 def test_seeds_are_lines_of_their_own(text: str) -> None:
@@ -208,7 +229,7 @@ def test_other_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
         analyze(tmp_path)
     (tmp_path / "results.json").write_text("{")
     assert report.main([str(tmp_path)]) == 2
-    assert "no JSON of a comparison" in capsys.readouterr().err
+    assert "found no JSON" in capsys.readouterr().err
 
 
 # One run
@@ -305,6 +326,76 @@ def test_analyze_is_a_command(
 def test_run_that_has_not_ended_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no result\.json, expected that of a run that has"):
         analyze(tmp_path)
+
+
+def test_damaged_files_of_a_run_are_told(
+    runs: dict[str, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(runs["BPR"]["run_folder"], tmp_path / "run"))
+    whole = (analyze(folder) / "report.html").read_bytes()
+    for name in ("result.json", "history.jsonl", "config.yaml", "analysis/" + WRITTEN):
+        content = (folder / name).read_bytes()
+        for mutated in mutations(content):
+            (folder / name).unlink()
+            if mutated is not None:
+                (folder / name).write_bytes(mutated)
+            code = exit_code(lambda: analyze(folder))
+            error = capsys.readouterr().err
+            assert error.count("\n") == bool(code)
+            if code:
+                assert mutated is None or Path(name).name in error
+                assert name != "config.yaml"
+                assert (folder / "analysis" / "report.html").read_bytes() == whole
+            else:
+                assert name != "result.json"
+            (folder / name).write_bytes(content)
+            analyze(folder)
+
+
+def test_damaged_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trials = [{"settings": {"a": k}, "score": 0.1 * k} for k in (1, 2)]
+    study = {"identity": {"model": "EASE"}, "valid_metric": "recall@20", "trials": trials}
+    write_json(tmp_path / "study.json", study)
+    content = (tmp_path / "study.json").read_bytes()
+    for mutated in mutations(content):
+        (tmp_path / "study.json").unlink()
+        if mutated is not None:
+            (tmp_path / "study.json").write_bytes(mutated)
+        assert exit_code(lambda: analyze(tmp_path)) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert ("result.json" if mutated is None else "study.json") in error
+        (tmp_path / "study.json").write_bytes(content)
+    analyze(tmp_path)
+
+
+def test_killed_analysis_leaves_whole_files(
+    runs: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page, which is written last, is the old one until all tables are there."""
+    folder = Path(shutil.copytree(runs["BPR"]["run_folder"], tmp_path / "run"))
+    page = (analyze(folder) / "report.html").read_bytes()
+    real, left = analysis.written_whole, [0]
+
+    class Killed(BaseException):
+        pass
+
+    def written_whole(path: Path) -> Any:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return real(path)
+
+    monkeypatch.setattr(analysis, "written_whole", written_whole)
+    n_files = len(read_json(folder / "analysis" / WRITTEN)["files"])
+    assert n_files >= 2
+    for number in range(n_files):
+        left[0] = number
+        with pytest.raises(Killed):
+            analyze(folder)
+        assert (folder / "analysis" / "report.html").read_bytes() == page
+    left[0] = n_files
+    assert (analyze(folder) / "report.html").read_bytes() == page
 
 
 def test_study_has_its_sensitivity(tmp_path: Path) -> None:

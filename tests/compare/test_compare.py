@@ -1,10 +1,12 @@
 """The command from end to end: what it writes, goes on with, refuses and survives."""
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +14,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from compare_tools import folder_of, row, run_in_process
+from damage_tools import mutations
 
 from recbole_diffusion import cli, compare
-from recbole_diffusion.compare import jobs, request, run, worker
+from recbole_diffusion.compare import jobs, plan, request, run, worker
 from recbole_diffusion.compare.jobs import Job, Limits, Outcome, run_jobs
 from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.files import LOCK, read_json, sole_writer
@@ -22,51 +26,16 @@ from recbole_diffusion.files import LOCK, read_json, sole_writer
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
 
 
-class _Ended:
-    """A process that did its work before it was looked at."""
-
-    def __init__(self, returncode: int) -> None:
-        self.returncode = returncode
-
-    def poll(self) -> int:
-        return self.returncode
-
-
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Jobs are done in this process, which is faster; gives the names of those started."""
-    names: list[str] = []
-
-    def start(job: Job, processes: int) -> _Ended:
-        names.append(job.name)
-        job.folder.mkdir(parents=True, exist_ok=True)
-        (job.folder / "failure.json").unlink(missing_ok=True)
-        (job.folder / "job.json").write_text(json.dumps(job.task))
-        for name, value in job.variables.items():
-            monkeypatch.setenv(name, value)
-        return _Ended(worker.main(job.folder))
-
-    monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
-    monkeypatch.setattr(jobs, "_start", start)
-    monkeypatch.setattr(jobs, "WAIT_SECONDS", 0.0)
-    return names
+    return run_in_process(monkeypatch)
 
 
 @pytest.fixture
 def keys(planted: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
     quick = {k: v for k, v in planted.items() if k != "show_progress"}
     return {**quick, "output_dir": str(tmp_path / "comparisons"), "train_batch_size": 256}
-
-
-def folder_of(keys: dict[str, Any]) -> Path:
-    parent = Path(keys["output_dir"])
-    (folder,) = (path for path in parent.iterdir() if path.name != "cache")
-    return folder
-
-
-def row(results: dict[str, Any], name: str) -> dict[str, Any]:
-    (found,) = (model for model in results["models"] if model["name"] == name)
-    return found
 
 
 @pytest.mark.compat
@@ -506,3 +475,89 @@ def test_lines_of_the_fixture_are_those_of_the_job(
     assert (cell["status"], cell["seed"]) == ("finished", 4)
     folder = folder_of(keys) / cell["folder"]
     assert {"job.json", "memory.json", "output.txt"} <= {path.name for path in folder.iterdir()}
+
+
+def test_cells_of_other_code_are_told_and_run_again(
+    keys: dict[str, Any],
+    in_process: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use_search(monkeypatch, lambda *_, **given: Found({"reg_weight": 9.0}, 1, 0.5, given["folder"]))
+    keys |= {"seeds": 1, "tune": 1}
+    before = compare("EASE", "planted", config_dict=keys)
+    told = "from another version of the code"
+    assert told not in capsys.readouterr().out
+    monkeypatch.setattr(plan, "source_digest", lambda folder: "0123456789abcdef")
+    after = compare("EASE", "planted", config_dict=keys)
+    assert in_process == 2 * ["search for EASE", "EASE, seed 1"]
+    lines = [line for line in capsys.readouterr().out.splitlines() if told in line]
+    assert [line.partition(":")[0] for line in lines] == ["search for EASE", "EASE, seed 1"]
+    (old,), (new,) = row(before, "EASE")["cells"], row(after, "EASE")["cells"]
+    assert old["folder"] in lines[1]
+    assert old["folder"] != new["folder"]
+    assert (folder_of(keys) / old["folder"] / "result.json").is_file()  # nothing is lost
+    assert "0123456789abcdef" in after["code"]
+    # Other settings are no other version.
+    compare("EASE", "planted", config_dict={**keys, "tune": 0, "EASE.reg_weight": 1.0})
+    assert told not in capsys.readouterr().out
+
+
+def test_clock_that_goes_back(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = itertools.count(2e9, -3600.0)
+    monkeypatch.setattr(time, "time", lambda: next(moments))
+    results = compare("BPR,EASE", "planted", config_dict={**keys, "seeds": 2, "tune": 1})
+    for model in results["models"]:
+        assert model["status"] == "finished"
+        assert model["tuning"]["minutes"] >= 0
+        costs = {name: value["mean"] for name, value in model["costs"].items()}
+        assert min(value for value in costs.values() if value is not None) >= 0
+    assert len({cell["folder"] for model in results["models"] for cell in model["cells"]}) == 4
+
+
+def test_damaged_search_is_made_anew_from_its_study(
+    keys: dict[str, Any],
+    in_process: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    use_search(monkeypatch, lambda *_, **given: Found({"reg_weight": 9.0}, 1, 0.5, given["folder"]))
+    keys |= {"seeds": 1, "tune": 1}
+    before = compare("EASE", "planted", config_dict=keys)
+    (path,) = folder_of(keys).glob("tuning/*/tuned.json")
+    content = path.read_bytes()
+    for mutated in mutations(content):
+        path.unlink()
+        if mutated is not None:
+            path.write_bytes(mutated)
+        in_process.clear()
+        assert compare("EASE", "planted", config_dict=keys) == before
+        assert in_process == ["search for EASE"]
+        assert capsys.readouterr().out.count("it is made anew from its study") == bool(
+            mutated is not None
+        )
+        assert path.read_bytes() == content
+
+
+def test_search_whose_find_is_damaged_at_once_ends_nothing(
+    keys: dict[str, Any], in_process: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def search(model: str, *rest: Any, **given: Any) -> Found:
+        return Found({"reg_weight": 9.0} if "EASE" in model else {}, 1, 0.5, given["folder"])
+
+    use_search(monkeypatch, search)
+    real = worker.main
+
+    def main(folder: Path) -> int:
+        code = real(folder)
+        if folder.parent.name == "tuning" and "EASE" in folder.name:
+            (folder / "tuned.json").write_text("{")
+        return code
+
+    monkeypatch.setattr(worker, "main", main)
+    results = compare("EASE,Pop", "planted", config_dict={**keys, "seeds": 1, "tune": 1})
+    assert [model["status"] for model in results["models"]] == ["failed", "finished"]
+    (cell,) = row(results, "EASE")["cells"] or [{"error": None}]
+    assert "tuned.json: found no JSON" in cell["error"]

@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from recbole_diffusion.compare.groups import beyond_accuracy
-from recbole_diffusion.compare.per_user import recorded_rankings
+from recbole_diffusion.compare.per_user import read_frame, recorded_rankings, write_frame
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
+from recbole_diffusion.errors import DamagedFile
 from recbole_diffusion.quick_start import run_in_folder
 
 METRICS = ["Recall", "NDCG", "Hit", "MRR", "Precision"]
@@ -114,3 +115,23 @@ def test_item_groups_by_loops(run: tuple[Path, dict[str, Any], Any]) -> None:
         assert group["metrics"]["recall@20"] == pytest.approx(expected)
     assert sum(group["items"] for group in groups) == len(items)
     assert [group["group"] for group in groups][::4] == ["0-20 %", "80-100 %"]
+
+
+@pytest.mark.compat
+def test_any_damaged_byte_of_a_table_is_told(tmp_path: Path) -> None:
+    """Or it changes nothing, as where no reader looks."""
+    ids = np.array([f"u{number}" for number in range(6)], dtype=object)
+    path, frame = tmp_path / "a.parquet", pd.DataFrame({"user_id": ids, "rank": np.arange(6)})
+    write_frame(path, frame)
+    content = path.read_bytes()
+    written, told = read_frame(path), list[str]()
+    for place in range(0, len(content), 2):
+        changed = bytearray(content)
+        changed[place] ^= 1 << place // 2 % 8
+        path.write_bytes(changed)
+        try:
+            assert read_frame(path, "user_id", "rank").equals(written)
+        except DamagedFile as error:
+            told.append(str(error))
+    assert len(told) > len(content) / 10
+    assert not any("\n" in text or str(path) not in text for text in told)

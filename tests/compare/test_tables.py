@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,19 @@ from recbole_diffusion.compare.quoted import quoted_rows
 from recbole_diffusion.compare.reproduction import main, write_reproduction
 from recbole_diffusion.compare.request import Request, default_options, read_request
 from recbole_diffusion.compare.results import spread
-from recbole_diffusion.compare.tables import as_csv, as_latex, as_markdown, as_text, make_tables
+from recbole_diffusion.compare.tables import (
+    as_csv,
+    as_latex,
+    as_markdown,
+    as_text,
+    csv_cell,
+    make_tables,
+)
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import properties_folder
 
 METRICS = ["recall@20", "ndcg@20"]
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
 def model(name: str, recall: float | None, **changes: Any) -> dict[str, Any]:
@@ -199,6 +208,33 @@ def test_command_repeats_the_request() -> None:
     assert set(default_options()) <= set(request.options)
 
 
+HOSTILE = ("=HYPERLINK(1)", "+1+1", "@SUM(A1)", "-2+3", "\t=1", "\r=1", " =1")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_text_of_a_csv_is_a_formula(name: str, results: dict[str, Any]) -> None:
+    results["quoted"][0] |= {"name": name, "source": name}
+    rows = list(csv.reader(io.StringIO(as_csv(results), newline="")))
+    assert [rows[-1][0], rows[-1][1]] == [f"'{' '.join(name.splitlines())}"] * 2
+    assert all(csv_cell(value) == value for value in ("EASE", "-0.5", "+1e-3", "", -0.5, None))
+
+
+@pytest.mark.parametrize("name", ["[5] or [6]", "* our\nown *", "a | b\n\n# c", "<b>\\\\ & %"])
+def test_hostile_names_break_no_table(name: str, results: dict[str, Any]) -> None:
+    results["quoted"][0] |= {"name": name}
+    tables = make_tables(results)
+    markdown = as_markdown(tables[:1]).splitlines()
+    row = next(line for line in markdown if "‡" in line)
+    assert row.replace(r"\|", "").count("|") == len(tables[0].header) + 1
+    assert not any(line.startswith("# c") for line in markdown)
+    latex = as_latex(tables[:1]).splitlines()
+    (line,) = (line for line in latex if "ddagger" in line and "0.9" in line)
+    assert not line.startswith(("[", "*"))  # an argument of the line break before it
+    assert line.endswith(r" \\")
+    assert line.count(" & ") == len(tables[0].header) - 1
+    assert sum("‡" in line and "0.9" in line for line in as_text(tables[:1]).splitlines()) == 1
+
+
 # Reproduction
 
 
@@ -266,9 +302,45 @@ def test_reproduction_refuses_other_files(
     with pytest.raises(UserError, match=r"other\.json: found split xyz of toy"):
         write_reproduction([one, other], tmp_path / "page.md")
     bad.write_text("{")
-    with pytest.raises(UserError, match=r"bad\.json: not JSON"):
+    with pytest.raises(UserError, match=r"bad\.json: found no JSON"):
+        write_reproduction([bad], tmp_path / "page.md")
+    bad.write_text('{"schema": "recbole_diffusion comparison 1"}')
+    with pytest.raises(UserError, match=r"bad\.json: found no `dataset`"):
         write_reproduction([bad], tmp_path / "page.md")
     bad.write_text('{"schema": "other"}')
     assert main([str(bad), f"--target={tmp_path / 'page.md'}"]) == 2
     assert "found schema 'other'" in capsys.readouterr().err
     assert not (tmp_path / "page.md").exists()
+
+
+@pytest.mark.parametrize("content", ["# My own notes\n", "", "# Reproduction\n\nMy own.\n"])
+def test_reproduction_overwrites_its_own_page_alone(
+    content: str, results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(results))
+    target = tmp_path / "page.md"
+    target.write_text(content)
+    words = [str(tmp_path / "one.json"), f"--target={target}"]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert "page.md: found a file that is no page of this command" in error
+    assert error.count("\n") == 1
+    assert target.read_text() == content
+    target.unlink()
+    assert (main(words), main(words)) == (0, 0)
+
+
+def test_reproduction_refuses_a_target_that_cannot_be_a_file(
+    results: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.json").write_text(json.dumps(results))
+    for target in (tmp_path, tmp_path / "missing" / "page.md"):
+        assert main([str(tmp_path / "one.json"), f"--target={target}"]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.skipif(not BENCHMARKS.is_dir(), reason="the results are in the repository only")
+def test_committed_page_is_that_of_the_committed_results(tmp_path: Path) -> None:
+    write_reproduction(sorted((BENCHMARKS / "results").glob("*.json")), tmp_path / "page.md")
+    committed = BENCHMARKS.parent / "docs" / "reproduction.md"
+    assert (tmp_path / "page.md").read_bytes() == committed.read_bytes()

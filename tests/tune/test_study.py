@@ -25,10 +25,12 @@ from tune_tools import (
 import recbole_diffusion
 from recbole_diffusion import quick_start, run_recbole_diffusion
 from recbole_diffusion.cli import main
+from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import SCRATCH_MARK
 from recbole_diffusion.tune import storage, study, trial
+from recbole_diffusion.tune.task import hashes_of
 
 
 @pytest.fixture
@@ -598,6 +600,39 @@ def test_command(
     assert main(["tune", *words, *grid]) == 0
     points = [trial["settings"] for trial in trials_of(tmp_path / "my grid")]
     assert points == [{"n_layers": n, "reg_weight": r} for n in (1, 2) for r in (1e-3, 1e-4)]
+
+
+@pytest.mark.parametrize(
+    ("grid", "n_splits"),
+    [("split_seed=1,2", 2), ("train_noise_ratio=0.25,0.5", 2), ("reg_weight=1.0,9.0", 1)],
+)
+def test_grid_names_the_split_of_each_trial(
+    grid: str,
+    n_splits: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With real runs: those of its settings have the split that a trial is told to have."""
+    monkeypatch.chdir(tmp_path)
+    words = ["--model=EASE", "--dataset=planted", f"--data_path={DATASETS}", "--folder=grid"]
+    assert main(["tune", *words, f"--grid={grid}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (head,) = (line for line in lines if line.startswith("EASE on planted, validation"))
+    trials = trials_of(tmp_path / "grid")
+    with (tmp_path / "grid" / "trials.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    splits = []
+    for found, row in zip(trials, rows, strict=True):
+        keys = {"data_path": str(DATASETS), "show_progress": False, **found["settings"]}
+        splits.append(hashes_of(Config("EASE", "planted", (), keys))[0])
+        assert found["split_hash"] == row["split_hash"] == splits[-1]
+        told = [line for line in lines if line.startswith(f"trial {found['trial']:>3} ")][-1]
+        assert told.endswith(f"  split {splits[-1]}") == (n_splits > 1)
+    assert len(set(splits)) == n_splits
+    assert head.endswith(f"split {splits[0]}" if n_splits == 1 else "2 splits")
+    best = max(trials, key=lambda trial: trial["score"])
+    assert f"; split {best['split_hash']}\n" in (tmp_path / "grid" / "best.yaml").read_text()
 
 
 def test_optuna_is_asked_for_where_it_is_missing(
