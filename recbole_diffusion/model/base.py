@@ -45,8 +45,8 @@ class EmbeddingRecommender(GeneralRecommender):
         ``data``: for parameters, which these write to, their bits are added up as well.
         """
         marks = [_place(tensor) for tensor in (*self.parameters(), *self.buffers())]
-        sums = torch.stack([_sum_of_bits(p) for p in self.parameters()])
-        return [*marks, tuple(sums.tolist())]
+        sums = [_sum_of_bits(parameter) for parameter in self.parameters()]
+        return [*marks, tuple(torch.stack(sums).tolist() if sums else ())]
 
     def predict(self, interaction: Any) -> torch.Tensor:
         """Scores of given user-item pairs.
