@@ -111,7 +111,7 @@ class InteractionRows(nn.Module):
         w_min: Value of a row's first interaction.
         w_max: Value of its last; those between are spaced evenly.
 
-    Source: Wang et al. 2023, section 3.4 (weights by time); all 1 by default.
+    Source: Wang et al. 2023, section 3.6 (weights by time); all 1 by default.
     """
 
     items: Tensor

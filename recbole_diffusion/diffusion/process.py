@@ -264,20 +264,21 @@ class GaussianDiffusion(nn.Module):
         """
         return self.snr_table.gather(0, timesteps)
 
-    def snr_weight(self, timesteps: Tensor) -> Tensor:
+    def snr_weight(self, timesteps: Tensor, is_halved: bool = False) -> Tensor:
         """Weight SNR(t - 1) - SNR(t) of a step's square error; 1 at t = 0.
-
-        Departs from the paper: without the factor 1/2 of Eq. 11, as in the authors' experiments.
 
         Args:
             timesteps: Steps [B], int64, in 0..T-1.
+            is_halved: With the factor 1/2 of Eq. 11, which Eq. 12 (t = 0) does not have; without
+                it as in the authors' experiments.
 
         Returns:
             Weights [B], float32.
 
         Source: Wang et al. 2023, Eq. 11-12.
         """
-        return self.snr_weight_table.gather(0, timesteps)
+        weights = self.snr_weight_table.gather(0, timesteps)
+        return torch.where(timesteps > 0, weights / 2, weights) if is_halved else weights
 
     def noise_weight(self, timesteps: Tensor) -> Tensor:
         """Weight of a step's square error of the noise; 1 at t = 0.

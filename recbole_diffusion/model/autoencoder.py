@@ -25,6 +25,8 @@ class ClusteredAutoencoder(nn.Module):
         split_decoder: Whether each cluster has a decoder of its own, which reads its own part of
             the latent; widths are divided as the encoders'.
         dropout: Share of a row's interactions that training drops.
+        split_likelihood: Whether a row's likelihood is the product of one a cluster, over its
+            items, in place of one over all items.
 
     Source: Wang et al. 2023, section 3.5; tanh and initialisation as in the authors' experiments.
     """
@@ -39,6 +41,7 @@ class ClusteredAutoencoder(nn.Module):
         decoder_sizes: Sequence[int] = (),
         split_decoder: bool = False,
         dropout: float = 0.0,
+        split_likelihood: bool = False,
     ) -> None:
         super().__init__()
         n_clusters = int(clusters.max()) + 1
@@ -51,6 +54,7 @@ class ClusteredAutoencoder(nn.Module):
         self.register_buffer("encoder_places", within, persistent=False)  # [C, n_items]
         self.register_buffer("place", place, persistent=False)  # [n_items]
 
+        self.likelihood_sizes = counts if split_likelihood else [sum(counts)]
         self.dropout = nn.Dropout(dropout)
         shares = [proportional_sizes(size, counts) for size in encoder_sizes]
         self.latent_sizes = shares[0]
@@ -82,8 +86,7 @@ class ClusteredAutoencoder(nn.Module):
     def decode(self, latent: Tensor) -> Tensor:
         """Logits [B, n_clustered_items] from latents [B, d], cluster after cluster."""
         parts = latent.split(self.decoder_inputs, dim=1)
-        outputs = [decoder(z) for decoder, z in zip(self.decoders, parts, strict=True)]
-        return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
+        return _joined([decoder(z) for decoder, z in zip(self.decoders, parts, strict=True)])
 
     def scores(self, latent: Tensor) -> Tensor:
         """Logits [B, n_items] in the order of the items; 0 for an item in no cluster."""
@@ -98,9 +101,10 @@ class ClusteredAutoencoder(nn.Module):
             latent: What is decoded [B, d].
             rows: Of the batch.
 
-        Source: Wang et al. 2023, section 3.5; Liang et al. 2018, Eq. 2.
+        Source: Wang et al. 2023, Eq. 15; Liang et al. 2018, Eq. 2.
         """
-        log_probability = functional.log_softmax(self.decode(latent), dim=1)
+        parts = self.decode(latent).split(self.likelihood_sizes, dim=1)
+        log_probability = _joined([functional.log_softmax(part, dim=1) for part in parts])
         at_items = log_probability[rows.rows, self.place[rows.items]]
         return -(at_items * rows.values).sum() / len(rows.lengths)
 
@@ -133,6 +137,11 @@ def _decoder(widths: Sequence[int]) -> nn.Sequential:
     """Linear layers of these widths, tanh between them."""
     first, *others = (_linear(*pair) for pair in itertools.pairwise(widths))
     return nn.Sequential(first, *itertools.chain(*((nn.Tanh(), layer) for layer in others)))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Parts [B, n] of all clusters side by side; a single one is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
 
 def _linear(n_inputs: int, n_outputs: int) -> nn.Linear:

@@ -40,6 +40,7 @@ class DiffRec(RowRecommender):
         self.steps = config["steps"]
         self.mean_type = config["mean_type"]
         self.reweight = config["reweight"]
+        self.use_half_snr = config["use_half_snr"]
         self.noise_scale = config["noise_scale"]
         self.sampling_steps = config["sampling_steps"]
         self.sampling_noise = config["sampling_noise"]
@@ -107,7 +108,7 @@ class DiffRec(RowRecommender):
     def calculate_loss(self, interaction: Any) -> Tensor | tuple[Tensor, ...]:
         """Mean weighted loss of the users in a batch that have interactions.
 
-        Source: Wang et al. 2023, Algorithm 1; without the factor 1/2 of Eq. 11.
+        Source: Wang et al. 2023, Algorithm 1.
         """
         users = self.rows.non_empty(interaction[self.USER_ID])
         if not len(users):
@@ -146,7 +147,7 @@ class DiffRec(RowRecommender):
         if self.mean_type == "x0":
             losses = _mean_square(output, x_start)
             if self.reweight:
-                losses = self.diffusion.snr_weight(timesteps) * losses
+                losses = self.diffusion.snr_weight(timesteps, self.use_half_snr) * losses
             return losses, output
         losses = _mean_square(output, noise)
         pred_x_start = self.diffusion.predict_x_start_from_noise(x_t, timesteps, output)
@@ -261,7 +262,7 @@ def check_sizes(key: str, sizes: Any, least: int = 1, at_least_one: bool = True)
 class TDiffRec(DiffRec):
     """DiffRec on rows whose later interactions weigh more.
 
-    Source: Wang et al. 2023, section 3.4.
+    Source: Wang et al. 2023, section 3.6.
     """
 
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:

@@ -57,6 +57,7 @@ class DiffusionGenerator(nn.Module):
         super().__init__()
         self.n_items = n_items
         self.reweight = config["reweight"]
+        self.use_half_snr = config["use_half_snr"]
         self.msi_weight = config["msi_weight"]
         self.sampling_steps = config["sampling_steps"]
         self.reduction = choice(config, "generator_reduction", "row", "element")
@@ -112,7 +113,7 @@ class DiffusionGenerator(nn.Module):
         weight, bias = self.denoiser.output_weight, self.denoiser.output_bias
         errors = row_square_error(hidden, weight, bias, rows)  # Eq. 13
         if self.reweight:
-            errors = self.diffusion.snr_weight(timesteps) * errors
+            errors = self.diffusion.snr_weight(timesteps, self.use_half_snr) * errors
         is_element = self.reduction == "element"
         elbo = errors.mean() / (self.n_items if is_element else 1)
         if self.msi_weight == 0:

@@ -44,6 +44,7 @@ class LDiffRec(DiffRec):
         self.encoder_sizes = config["encoder_sizes"]
         self.decoder_sizes = config["decoder_sizes"]
         self.split_decoder = config["split_decoder"]
+        self.split_likelihood = config["split_likelihood"]
         self.encoder_dropout = config["encoder_dropout"]
         self.lamda = config["lamda"]
         self.lamda_min = config["lamda_min"]
@@ -111,6 +112,7 @@ class LDiffRec(DiffRec):
             self.decoder_sizes or (),
             self.split_decoder,
             self.encoder_dropout,
+            self.split_likelihood,
         ).to(self.clusters.device)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -193,5 +195,5 @@ class LDiffRec(DiffRec):
 class LTDiffRec(LDiffRec, TDiffRec):
     """L-DiffRec on rows whose later interactions weigh more.
 
-    Source: Wang et al. 2023, sections 3.4 and 3.5.
+    Source: Wang et al. 2023, sections 3.5 and 3.6.
     """

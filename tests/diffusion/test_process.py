@@ -272,6 +272,9 @@ def test_snr_and_its_weight(schedule, num_timesteps):
     (steps,) = tensors(timesteps)
     np.testing.assert_allclose(process.snr(steps).numpy(), snr, rtol=1e-6)
     np.testing.assert_allclose(process.snr_weight(steps).numpy(), expected_weight, rtol=1e-6)
+    halved = [expected_weight[0], *(w / 2 for w in expected_weight[1:])]
+    found = process.snr_weight(steps, is_halved=True)
+    np.testing.assert_allclose(found.numpy(), halved, rtol=1e-6)
     assert process.snr_weight(steps.flip(0)).tolist() == process.snr_weight(steps).tolist()[::-1]
 
 

@@ -405,14 +405,15 @@ def test_permuted_users_and_items_permute_the_generated_graph(modal, rng):
     np.testing.assert_array_equal(found[users], items[expected])
 
 
-@pytest.mark.parametrize("reweight", [False, True])
+@pytest.mark.parametrize(
+    ("reweight", "use_half_snr"), [(False, False), (True, False), (True, True)]
+)
 @pytest.mark.parametrize("reduction", ["row", "element"])
 @torch.no_grad()
-def test_generator_losses_are_equations_11_to_14(modal, rng, reweight, reduction):
+def test_generator_losses_are_equations_11_to_14(modal, rng, reweight, use_half_snr, reduction):
     files, matrices = modal("text")
-    model = make_model(
-        files, reweight=reweight, generator_reduction=reduction, msi_weight=0.3, **NOISY
-    ).eval()
+    keys = {"reweight": reweight, "use_half_snr": use_half_snr, "generator_reduction": reduction}
+    model = make_model(files, msi_weight=0.3, **keys, **NOISY).eval()
     w, kept = weights(model), 1 - paper_noise(NOISY)
     timesteps = np.array([0, 8, 3, 3, 1, 7])
     x_t = rng.normal(size=(6, N_ITEMS))
@@ -421,7 +422,9 @@ def test_generator_losses_are_equations_11_to_14(modal, rng, reweight, reduction
     )
     squares = np.square(predicted - ROWS[1:7])
     ratios = kept / (1 - kept)
-    weight = np.concatenate([[1], ratios[:-1] - ratios[1:]])[timesteps] if reweight else 1.0
+    factor = 0.5 if use_half_snr else 1.0
+    by_step = np.concatenate([[1], factor * (ratios[:-1] - ratios[1:])])
+    weight = by_step[timesteps] if reweight else 1.0
     features = unit(paper_aligned(matrices["text"], w, "text"))
     features[0] = 0
     injected = predicted @ features - ROWS[1:7] @ w["item_embedding.weight"]

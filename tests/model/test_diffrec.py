@@ -129,9 +129,14 @@ def test_importance_history_is_in_the_checkpoint(planted: dict[str, Any]) -> Non
     assert not any(name.startswith(("rows.", "diffusion.")) for name in state)
 
 
+@pytest.mark.parametrize("use_half_snr", [False, True])
 @torch.no_grad()
-def test_loss_is_the_weighted_mean_of_the_steps_drawn(planted: dict[str, Any]) -> None:
-    network = make(planted, importance_sampling=False, dropout=0.0).network
+def test_loss_is_the_weighted_mean_of_the_steps_drawn(
+    planted: dict[str, Any], use_half_snr: bool
+) -> None:
+    """Eq. 11, with its factor 1/2 and without, and Eq. 12, which has none."""
+    keys = {"importance_sampling": False, "dropout": 0.0, "use_half_snr": use_half_snr}
+    network = make(planted, **keys).network
     users = torch.arange(1, 20)
     torch.manual_seed(5)
     found = network.calculate_loss(Interaction({"user_id": users}))
@@ -143,7 +148,10 @@ def test_loss_is_the_weighted_mean_of_the_steps_drawn(planted: dict[str, Any]) -
     square = (network.denoiser(x_t, timesteps) - x_start).numpy().astype(np.float64) ** 2
     products = np.cumprod(1 - network.diffusion.betas.double().numpy())
     ratio = products / (1 - products)
-    weight = np.array([1.0 if t == 0 else ratio[t - 1] - ratio[t] for t in timesteps.tolist()])
+    factor = 0.5 if use_half_snr else 1.0
+    steps = timesteps.tolist()
+    assert 0 in steps
+    weight = np.array([1.0 if t == 0 else factor * (ratio[t - 1] - ratio[t]) for t in steps])
     assert (weights == 1).all()
     assert found.item() == pytest.approx((weight * square.mean(axis=1)).mean(), rel=1e-4)
 

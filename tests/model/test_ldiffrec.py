@@ -194,6 +194,8 @@ def test_host_with_the_same_weights(
         (1, {}),
         (3, {"encoder_sizes": [9, 14]}),
         (3, {"split_decoder": True, "decoder_sizes": [8]}),
+        (3, {"split_likelihood": True}),
+        (3, {"split_decoder": True, "split_likelihood": True}),
     ],
 )
 @torch.no_grad()
@@ -252,7 +254,11 @@ def test_loss_in_numpy(
     decoders = zip(model.autoencoder.decoders, parts, strict=True)
     logits = np.concatenate([np_layers(linear_of(d), part) for d, part in decoders], axis=1)
     target = x[:, np.concatenate(members)]
-    reconstruction = -(log_softmax(logits, axis=1) * target).sum(axis=1).mean()
+    ends = np.cumsum([len(items) for items in members])[:-1] if "split_likelihood" in keys else []
+    log_probability = np.concatenate(
+        [log_softmax(part, axis=1) for part in np.split(logits, ends, axis=1)], axis=1
+    )  # Eq. 15, or over all items
+    reconstruction = -(log_probability * target).sum(axis=1).mean()
     kl = 0.5 * (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(axis=1).mean()
 
     lamda, gamma = 0.03 * 0.8, 0.1  # at epoch 100 of 500 and update 20 of 200
