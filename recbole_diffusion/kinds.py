@@ -12,6 +12,15 @@ from recbole_diffusion.values import check_plain
 # No setting of a model or a run needs more; float32 overflows not far above.
 GREATEST = 1e30
 BELOW_INT32 = 2**31 - 1
+# What messages call a type.
+NAMES = {
+    bool: "true or false",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a dict",
+}
 
 
 @dataclass(frozen=True)
@@ -62,26 +71,26 @@ class Kind:
 
     def range(self) -> str:
         """Both ends of what a number may be."""
-        low = [] if self.least == -GREATEST else [f"at least {self.least:g}"]
+        low = "" if self.least == -GREATEST else f"{self.least:g}"
         if self.most == GREATEST:
-            return ", ".join([*low, "below 1e30" if float in self.types else "below 2^31"])
-        is_power = self.most >= BELOW_INT32 and self.most < math.inf
-        most = f"below 2^{math.log2(self.most + 1):g}" if is_power else f"at most {self.most:g}"
-        return ", ".join([*low, most])
+            high = "below 1e30" if float in self.types else "below 2^31"
+            return f"at least {low}, {high}" if low else high
+        high = f"2^{math.log2(self.most + 1):g} - 1" if self.most >= BELOW_INT32 else f"{self.most}"
+        return f"from {low} to {high}" if low else f"at most {high}"
 
     def __str__(self) -> str:
-        names = [kind.__name__ for kind in self.types if kind is not NoneType]
-        if "float" in names and "int" in names:
-            names.remove("int")
-        told = "a " + " or ".join(names)
-        if self.each is not None:
-            told += " of values that are " + str(self.each)
-        for key, kind in self.entries.items():
-            told += f", {key} {kind}"
+        names = [NAMES[kind] for kind in self.types if kind in NAMES]
+        if int in self.types and float in self.types:
+            names.remove(NAMES[int])
+        told = " or ".join(names)
+        if int in self.types:
+            told += f" {self.range()}"
         if self.choices:
             told += f", one of {', '.join(self.choices)}"
-        if int in self.types:
-            told += f", {self.range()}"
+        if self.each is not None:
+            told += f", each value {self.each}"
+        for key, kind in self.entries.items():
+            told += f", {key} {kind}"
         return told + (", or null" if NoneType in self.types else "")
 
 

@@ -279,14 +279,14 @@ def test_cached_embeddings_of_others_are_not_taken(
         raw[len(raw) // 2] ^= 4
         cached.write_bytes(raw)
     else:
-        content["settings"]["n_layers"] = 7
+        content["settings"]["pretrain_n_layers"] = 7
         content["item_embedding"][3] = np.nan
         kept = "settings" if damage == "values" else "item_embedding"
         save_checkpoint(cached, {**content, kept: read_checkpoint(cached)[kept]})
     again = start("InfoDCL", keys)
     assert_same_end(again, whole)
     assert f"training them anew: checkpoint {cached}" in caplog.text
-    assert read_checkpoint(cached)["settings"]["n_layers"] != 7
+    assert read_checkpoint(cached)["settings"]["pretrain_n_layers"] != 7
 
 
 def count_batches(call: Callable[[], Any]) -> int:

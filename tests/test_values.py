@@ -78,7 +78,13 @@ def take(model: str, key: str, value: Any) -> None:
     except UserError as error:
         text = str(error)
         assert "\n" not in text, (model, key)
-        others = ("channels", "modalities", "item_features", "needs", "dataset")  # that models want beside it
+        others = (
+            "channels",
+            "modalities",
+            "item_features",
+            "needs",
+            "dataset",
+        )  # that models want beside it
         assert key in text or any(word in text for word in others), (model, key, text)
         assert len(text) < 2000, (model, key, len(text))
     else:
@@ -132,20 +138,20 @@ def test_any_key_takes_or_refuses_any_value(where: tuple[str, str], value: Any) 
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("worker", 10**12, ["at most 1024"]),
-        ("metric_decimal_place", 1e12, ["1000000000000.0", "a int", "at most 17"]),
+        ("worker", 10**12, ["from 0 to 1024"]),
+        ("metric_decimal_place", 1e12, ["1000000000000.0", "a whole number", "from 0 to 17"]),
         ("learning_rate", 1e38, ["1e+38", "expected at least 0, below 1e30"]),
         ("learning_rate", 10**26, ["more than 64 bits"]),
-        ("normalize_all", NAN, ["nan", "a bool, or null"]),
-        ("output_dir", -INF, ["-inf", "a str"]),
+        ("normalize_all", NAN, ["nan", "true or false, or null"]),
+        ("output_dir", -INF, ["-inf", "a text"]),
         ("unused_col", 5, ["a dict"]),
-        ("unused_col", {"inter": 5}, ["a dict of values that are a list"]),
+        ("unused_col", {"inter": 5}, ["a dict, each value a list"]),
         ("preload_weight", ["a"], ["a dict"]),
-        ("discretization", {"rating": {"method": "EW", "bucket": "many"}}, ["bucket a int"]),
-        ("encoding", 5, ["a str, or null"]),
-        ("NEG_PREFIX", None, ["a str"]),
+        ("discretization", {"rating": {"method": "EW", "bucket": "many"}}, ["bucket a whole number"]),
+        ("encoding", 5, ["a text, or null"]),
+        ("NEG_PREFIX", None, ["a text"]),
         ("seed", 10**26, ["more than 64 bits"]),
-        ("seed", 2**40, ["below 2^32"]),
+        ("seed", 2**40, ["from 0 to 2^32 - 1"]),
         ("topk", [INF], ["topk"]),
         ("output_dir", "a" * 5000, ["5000 characters", "255 bytes"]),
         ("data_path", "a/" * 3000, ["6000 characters", "4095 in all"]),
@@ -177,7 +183,7 @@ def test_odd_value_is_refused_with_what_was_expected(
 def test_odd_value_of_a_model_is_refused(
     planted: dict[str, Any], model: str, key: str, value: Any
 ) -> None:
-    with pytest.raises(UserError, match=f"key `{key}`: found .*, expected (a|b|at) ?"):
+    with pytest.raises(UserError, match=f"key `{key}`: found .*, expected (a|b|at|from) ?"):
         Config(model, "planted", (), {**planted, key: value})
 
 

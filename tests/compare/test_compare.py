@@ -170,7 +170,7 @@ def test_second_command_in_the_folder_is_refused(
         (["--models=BPR", "--memory_mb=-1"], ["`memory_mb`", "-1"]),
         (
             ["--models=EASE,DiffMM", "--DiffMM.modalities=[nothing]"],
-            ["DiffMM", "`modalities`", "nothing", "`item_features`"],
+            ["DiffMM", "`item_features`", "None"],
         ),
         (["--models=SimDiff", "--SimDiff.channels=[nothing]"], ["`channels`", "nothing"]),
         (["--models=InfoDCL", "--InfoDCL.channels=[nothing]"], ["`channels`", "nothing"]),
