@@ -147,7 +147,11 @@ def test_any_key_takes_or_refuses_any_value(where: tuple[str, str], value: Any) 
         ("unused_col", 5, ["a dict"]),
         ("unused_col", {"inter": 5}, ["a dict, each value a list"]),
         ("preload_weight", ["a"], ["a dict"]),
-        ("discretization", {"rating": {"method": "EW", "bucket": "many"}}, ["bucket a whole number"]),
+        (
+            "discretization",
+            {"rating": {"method": "EW", "bucket": "many"}},
+            ["a whole number"],
+        ),
         ("encoding", 5, ["a text, or null"]),
         ("NEG_PREFIX", None, ["a text"]),
         ("seed", 10**26, ["more than 64 bits"]),

@@ -484,7 +484,10 @@ def test_history_scores_as_the_same_user_in_the_data(planted: dict[str, Any], mo
         ({"encoder_sizes": []}, r"`encoder_sizes`: found \[\]"),
         ({"encoder_sizes": [300, 1]}, r"`encoder_sizes`: found \[300, 1\].*at least 2"),
         ({"encoder_sizes": [9.5]}, r"`encoder_sizes`: found \[9.5\] \(list\), expected a list"),
-        ({"decoder_sizes": [0]}, r"`decoder_sizes`: found \[0\].*each value a whole number from 1 to"),
+        (
+            {"decoder_sizes": [0]},
+            r"`decoder_sizes`: found \[0\].*a whole number from 1 to",
+        ),
         ({"decoder_sizes": [1], "split_decoder": True}, r"`decoder_sizes`.*at least 2"),
         ({"encoder_dropout": 1.5, "n_clusters": 1}, "`encoder_dropout`: found 1.5"),
         ({"encoder_sizes": ["a"]}, r"`encoder_sizes`: found \['a'\]"),
