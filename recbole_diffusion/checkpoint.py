@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_diffusion.errors import DamagedFile, UserError, naming, refusals_of
+from recbole_diffusion.errors import DamagedFile, UserError, naming, refusals_of, system_limit
 from recbole_diffusion.files import written_whole
 
 FORMAT = "recbole_diffusion checkpoint 1"
@@ -64,9 +64,9 @@ def _check_sums(path: Path) -> None:
     try:
         with naming(path), zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
-    except OSError:
-        raise
     except Exception as error:  # whatever zipfile makes of damaged bytes
+        if system_limit(error) is not None:
+            raise
         raise DamagedFile(
             f"checkpoint {path}: cannot be read: found {error}, expected what was written"
         ) from error

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).parent
 SYSTEM_LIMITS = {
     getattr(errno, name)
     for name in (
-        *("EACCES", "EAGAIN", "EDQUOT", "EFBIG", "EIO", "EMFILE", "ENAMETOOLONG", "ENFILE"),
-        *("ENOMEM", "ENOSPC", "EPERM", "EROFS", "ESTALE"),
+        *("EACCES", "EAGAIN", "EDQUOT", "EFBIG", "EIO", "EISDIR", "EMFILE", "ENAMETOOLONG"),
+        *("ENFILE", "ENOMEM", "ENOSPC", "ENOTDIR", "EPERM", "EROFS", "ESTALE"),
     )
     if hasattr(errno, name)
 }

@@ -1,5 +1,6 @@
 """Files that are whole or absent, known again as ours, checked when read, and locked."""
 
+import glob
 import hashlib
 import json
 import logging
@@ -46,6 +47,7 @@ def written_whole(path: str | Path) -> Iterator[BinaryIO]:
     """
     path = Path(path)
     temporary = unfinished_path(path)
+    remove_unfinished(path.parent, path.name)
     try:
         with naming(path):
             with temporary.open("wb") as stream:
@@ -58,13 +60,15 @@ def written_whole(path: str | Path) -> Iterator[BinaryIO]:
         raise
 
 
-def remove_unfinished(folder: Path) -> None:
+def remove_unfinished(folder: Path, name: str = "*") -> None:
     """Remove what killed processes left half written in a folder; nothing below it, nobody else's.
 
     Args:
         folder: Of our files; may be missing.
+        name: Of the file that was to be written; any by default.
     """
-    for path in folder.glob(".recbole-diffusion-*.tmp"):
+    wanted = name if name == "*" else glob.escape(name)
+    for path in folder.glob(f".recbole-diffusion-{wanted}-*.tmp"):
         match = UNFINISHED.fullmatch(path.name)
         if match and path.is_file() and not path.is_symlink() and not _is_alive(int(match[1])):
             path.unlink(missing_ok=True)
@@ -142,6 +146,8 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise DamagedFile(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise DamagedFile(f"{path}: found a folder, expected a file") from error
     except (ValueError, RecursionError) as error:
         raise DamagedFile(f"{path}: found no JSON ({error}), expected what was written") from error
     content = unsealed(found)

@@ -174,6 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
     """
+    return exit_code(lambda: _export_and_tell(_parser().parse_args(arguments)))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m recbole_diffusion.graph_export",
         description="Write the generated graphs of a DiffMM run as tables and pictures.",
@@ -183,8 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--users", type=int, default=8, help="drawn (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw (default: %(default)s)")
     parser.add_argument("--data_path", help="folder of data sets, in place of the run's")
-    args = parser.parse_args(arguments)
-    return exit_code(lambda: _export_and_tell(args))
+    return parser
 
 
 def _export_and_tell(args: argparse.Namespace) -> None:

@@ -1,7 +1,8 @@
 """What each epoch of a run gave: ``history.jsonl`` in the run's folder, one JSON line an epoch."""
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,28 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
 
 
 def keep_epochs(folder: str | Path, n_epochs: int) -> None:
-    """Forget the epochs that a resumed run repeats.
+    """Forget the epochs that a resumed run repeats, and tell of those that are missing.
 
     Args:
         folder: Of the run.
         n_epochs: Epochs before this one stay.
     """
     path = Path(folder) / FILE
+    kept = [record for record in read_history(folder) if record["epoch"] < n_epochs]
     if path.is_file():
-        kept = [record for record in read_history(folder) if record["epoch"] < n_epochs]
         with written_whole(path) as stream:
             stream.write("".join(f"{_line(record)}\n" for record in kept).encode())
+    told = lost_epochs(folder, kept, n_epochs)
+    if told is not None:
+        logging.getLogger().warning(told)
+
+
+def lost_epochs(
+    folder: str | Path, records: Sequence[Mapping[str, Any]], n_epochs: int
+) -> str | None:
+    """Which of a run's epochs its history lacks, on one line; None for none."""
+    lost = sorted(set(range(n_epochs)) - {record["epoch"] for record in records})
+    if not lost:
+        return None
+    first = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+    return f"{Path(folder) / FILE}: lacks {len(lost)} of {n_epochs} epochs ({first})"

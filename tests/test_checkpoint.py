@@ -336,6 +336,18 @@ def test_changed_bytes_are_never_other_numbers(tmp_path: Path, seed: int) -> Non
         assert found["epoch"] == 3
 
 
+@pytest.mark.parametrize("n_bytes", [1, 64, 5000])
+@pytest.mark.parametrize("place", [0.0, 0.02, 0.1, 0.5, 0.9])
+def test_bytes_that_are_missing_are_told(tmp_path: Path, place: float, n_bytes: int) -> None:
+    path = tmp_path / "c.pth"
+    save_checkpoint(path, {"weight": torch.arange(5000.0), "epoch": 3})
+    whole = path.read_bytes()
+    start = int(place * len(whole))
+    path.write_bytes(whole[:start] + whole[start + n_bytes :])
+    with pytest.raises(UserError, match=r"c\.pth: (cannot be read|found a changed)"):
+        read_checkpoint(path)
+
+
 @pytest.mark.parametrize("part", ["indices", "indptr", "shape"])
 def test_sparse_parts_that_do_not_fit_are_refused(tmp_path: Path, part: str) -> None:
     """A product with them would read beyond their arrays."""

@@ -493,6 +493,15 @@ def other_metric_unrounded() -> None:
     assert ItemCoverage(config).calculate_metric(collected) == {"itemcoverage@1": 2 / 7}
 
 
+def anomalies_are_not_searched_for() -> None:
+    import importlib
+
+    import torch
+
+    importlib.import_module("recbole.model.sequential_recommender.sine")
+    assert not torch.is_anomaly_enabled(), "searched for"
+
+
 def equal_scores_rank_by_lot() -> None:
     import torch
     from recbole.evaluator import collector as collector_module
@@ -937,6 +946,7 @@ SNIPPETS: dict[str, tuple[tuple[Callable[[], None], str], ...]] = {
         (top_k_metric_unrounded, "AssertionError.*0.16"),
         (other_metric_unrounded, "AssertionError"),
     ),
+    "leave_anomaly_mode": ((anomalies_are_not_searched_for, "searched for"),),
     "rank_ties_by_lot": ((equal_scores_rank_by_lot, "the first ids are ahead"),),
     "leave_entropy_undivided": ((entropy_as_defined, "AssertionError.*0.34"),),
     "count_items_without_padding": (

@@ -18,7 +18,14 @@ from recbole.trainer import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from recbole_diffusion import evaluate_run, quick_start, register, resume_run, run_recbole_diffusion
+from recbole_diffusion import (
+    analyze,
+    evaluate_run,
+    quick_start,
+    register,
+    resume_run,
+    run_recbole_diffusion,
+)
 from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.compat import habits
 from recbole_diffusion.errors import UserError
@@ -264,6 +271,45 @@ def test_pretraining_goes_on_too(settings: Callable[..., dict[str, Any]]) -> Non
     assert 1e4 < resumed["pretrain_seconds"] < 2e4  # with the part before the interruption
     assert_same_end(resumed, whole)
     assert_same_end(start("InfoDCL", keys), whole)  # from the cache
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_run_without_its_best_epoch_is_not_trained_on(
+    settings: Callable[..., dict[str, Any]], is_there: bool
+) -> None:
+    keys = settings("BPR", "stopped")
+    with interruption(15):
+        start("BPR", keys)
+    best = folder_of(keys) / "best.pth"
+    content = bytearray(best.read_bytes())
+    content[len(content) // 2] ^= 4
+    best.write_bytes(content)
+    if not is_there:
+        best.unlink()
+    before = contents(folder_of(keys))
+    with pytest.raises(
+        UserError, match=r"best\.pth: .*; without its best epoch the run cannot end"
+    ):
+        resume_run(folder_of(keys))
+    before.pop(folder_of(keys) / "run.log", None)
+    after = contents(folder_of(keys))
+    assert {path: after[path] for path in before} == before
+
+
+def test_a_history_that_lost_an_epoch_is_told(
+    settings: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = settings("BPR", "stopped")
+    with interruption(15):
+        start("BPR", keys)
+    history = folder_of(keys) / "history.jsonl"
+    history.write_text("".join(history.read_text().splitlines(keepends=True)[1:]))
+    resume_run(folder_of(keys))
+    assert f"{history}: lacks 1 of 2 epochs (0)" in capsys.readouterr().out
+    analyze(folder_of(keys))
+    assert f"{history}: lacks 1 of 3 epochs (0)" in capsys.readouterr().err
+    page = (folder_of(keys) / "analysis" / "report.html").read_text()
+    assert "lacks 1 of 3 epochs" in page
 
 
 @pytest.mark.parametrize("damage", ["bytes", "settings", "values"])

@@ -26,7 +26,7 @@ from recbole_diffusion.compare.results import read_results
 from recbole_diffusion.compare.tables import GROUP_TITLES, make_tables
 from recbole_diffusion.errors import UserError, exit_code, refusals_of
 from recbole_diffusion.files import read_json, written_whole
-from recbole_diffusion.history import read_history
+from recbole_diffusion.history import lost_epochs, read_history
 from recbole_diffusion.quick_start import load_run
 
 RESULTS, REPORT = "results.json", "report.html"
@@ -104,6 +104,9 @@ def _histories(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> li
             except UserError as error:
                 gallery.add(Missing(f"{model['name']}, seed {cell['seed']}", str(error)))
                 continue
+            lost = lost_epochs(folder / cell["folder"], records, cell.get("epochs_trained") or 0)
+            if lost is not None:
+                gallery.add(Missing(f"{model['name']}, seed {cell['seed']}: some epochs", lost))
             if records:
                 histories.append(History(model["name"], number, cell["seed"], records))
     return histories

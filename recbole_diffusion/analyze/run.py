@@ -1,5 +1,6 @@
 """The command ``analyze``: the figures of one finished run, or of one search of settings."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from recbole_diffusion import report
 from recbole_diffusion.analyze.comparison import draw_sensitivity
 from recbole_diffusion.analyze.embeddings import PROJECTIONS
-from recbole_diffusion.analyze.figure import Gallery
+from recbole_diffusion.analyze.figure import Gallery, Missing
 from recbole_diffusion.analyze.html import Section, page
 from recbole_diffusion.analyze.report import (
     DRAWN,
@@ -20,7 +21,7 @@ from recbole_diffusion.analyze.training import History
 from recbole_diffusion.compare.tables import Entry, Table, csv_cell, metric_name
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.files import read_json, remove_unfinished, write_json, written_whole
-from recbole_diffusion.history import read_history
+from recbole_diffusion.history import lost_epochs, read_history
 
 OPTIONS = ("run", "projection")
 RESULT_KEYS = (
@@ -46,8 +47,8 @@ def main(keys: Mapping[str, Any]) -> None:
             f"analyze: found {', '.join(unknown) or 'no folder'}, expected the folder of a run or "
             f"a study, and at most --projection={'|'.join(PROJECTIONS)}"
         )
-    folder = analyze(**keys)
     with report.run_logger(None, "info") as log:
+        folder = analyze(**keys)
         log.info(f"analysis: {folder / REPORT}")
 
 
@@ -112,6 +113,7 @@ def _run_page(folder: Path, projection: str) -> tuple[str, list[Gallery]]:
     model, seed = result["model"], result["seed"]
     history = History(model, 0, seed, read_history(folder))
     training, inside = Gallery(), Gallery()
+    _tell_lost(training, lost_epochs(folder, history.records, result["epochs_trained"]))
     add_training_figures(training, [history] if history.records else [], metric)
     if model in DRAWN and not result["is_host_model"]:
         found = checkpoint_figures(folder, model, seed, projection)
@@ -137,6 +139,13 @@ def _run_page(folder: Path, projection: str) -> tuple[str, list[Gallery]]:
     ]
     title = f"{model} on {result['dataset']}"
     return page(title, facts, None, sections), [training, inside]
+
+
+def _tell_lost(gallery: Gallery, told: str | None) -> None:
+    """On the page and the console, that curves lack some epochs."""
+    if told is not None:
+        gallery.add(Missing("Some epochs", told))
+        logging.getLogger().warning(told)
 
 
 def _study_page(folder: Path) -> tuple[str, list[Gallery]]:

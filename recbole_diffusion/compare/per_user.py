@@ -152,6 +152,8 @@ def read_frame(path: Path, *columns: str) -> pd.DataFrame:
         is_same = digest is None or digest.decode("ascii", "replace") == _digest(frame)
     except FileNotFoundError as error:
         raise DamagedFile(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise DamagedFile(f"{path}: found a folder, expected a file") from error
     except NO_TABLE as error:
         if getattr(error, "errno", None) is not None:
             raise

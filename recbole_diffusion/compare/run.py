@@ -80,7 +80,9 @@ def main(keys: Mapping[str, Any]) -> None:
         RunsFailed: After all that could be run and written.
     """
     results = compare(config_dict=keys)
-    if any(model["status"] != "finished" for model in results["models"]):
+    cells = [cell for model in results["models"] for cell in model["cells"]]
+    is_whole = all(model["status"] == "finished" for model in results["models"])
+    if not is_whole or any(cell["error"] for cell in cells):
         raise RunsFailed
 
 

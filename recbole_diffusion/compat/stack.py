@@ -32,6 +32,10 @@ REMOVED_NUMPY_NAMES = {
     "unicode": np.str_,
 }
 
+# The one module of the host that turns on PyTorch's search for anomalies, for the whole process.
+ANOMALY_SETTER = "recbole.model.sequential_recommender.sine"
+_had_anomaly_mode = torch.is_anomaly_enabled() and ANOMALY_SETTER not in sys.modules
+
 
 class _OnFirstUse:
     """Stands for a name of an optional package, which is imported when the name is used."""
@@ -124,6 +128,11 @@ def _use_current_autocast() -> None:
     trainer.amp = Overlay(trainer.amp, autocast=partial(torch.amp.autocast, "cuda"))
 
 
+def _leave_anomaly_mode() -> None:
+    importlib.import_module(ANOMALY_SETTER)
+    torch.autograd.set_detect_anomaly(_had_anomaly_mode)
+
+
 PATCHES = (
     Patch(
         "defer_ray",
@@ -166,5 +175,12 @@ PATCHES = (
         "NCL's trainer calls the deprecated torch.cuda.amp.autocast and warns",
         in_every_version,
         _use_current_autocast,
+    ),
+    Patch(
+        "leave_anomaly_mode",
+        "importing the model SINE, as every run does, turns on PyTorch's search for anomalies: "
+        "each backward pass is checked for NaN and keeps its traces",
+        in_every_version,
+        _leave_anomaly_mode,
     ),
 )

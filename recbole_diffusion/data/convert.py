@@ -26,8 +26,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 2 for bad input, which is explained on stderr, 130 on Ctrl-C.
     """
+    return exit_code(lambda: _convert(argv))
+
+
+def _convert(argv: Sequence[str] | None) -> None:
     args = _parser().parse_args(argv)
-    return exit_code(lambda: sys.stdout.write(args.convert(args)))
+    sys.stdout.write(args.convert(args))
 
 
 def _convert_split(args: argparse.Namespace) -> str:

@@ -227,8 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 on bad input (one paragraph on stderr), 130 on Ctrl-C.
     """
-    args = _parser().parse_args(arguments)
-    return exit_code(lambda: sys.stdout.write(_run(args)))
+    return exit_code(lambda: sys.stdout.write(_run(_parser().parse_args(arguments))))
 
 
 def _run(args: argparse.Namespace) -> str:

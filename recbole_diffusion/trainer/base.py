@@ -361,6 +361,8 @@ class RunTrainer:
         """
         content = self.load_checkpoint(self.last_model_file)
         training = content.get("training", {})
+        if training.get("best_epoch", -1) >= 0:
+            self._check_best()
         missing = sorted(set(self.progress) - set(training))
         if missing:
             raise UserError(
@@ -377,6 +379,17 @@ class RunTrainer:
             self.start_epoch = content["epoch"] + 1
             train_data.generator.set_state(training["batch_order"])
             set_generator_states(training["generators"], self.device)
+
+    def _check_best(self) -> None:
+        """Refuse to train towards an end that needs a file which cannot be read."""
+        try:
+            check_origin(
+                self.saved_model_file, read_checkpoint(self.saved_model_file), **self._origin()
+            )
+        except UserError as error:
+            raise UserError(
+                f"{error}; without its best epoch the run cannot end: start it anew"
+            ) from error
 
     def resume_checkpoint(self, resume_file: str | Path) -> None:
         """RecBole's way to go on from a checkpoint, which its own files alone fit.

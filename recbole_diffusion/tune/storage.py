@@ -7,7 +7,7 @@ import secrets
 import socket
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from recbole_diffusion.errors import UserError, naming
-from recbole_diffusion.files import drop_cut_line, one_at_a_time, sole_writer
+from recbole_diffusion.errors import DamagedFile, UserError, naming
+from recbole_diffusion.files import (
+    drop_cut_line,
+    one_at_a_time,
+    sealed,
+    sole_writer,
+    unsealed,
+)
 
 # Seconds between two signs of life in a database, and after which their absence means death.
 HEARTBEAT = 15
@@ -58,7 +64,7 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
 
 
 class _Journal(JournalFileBackend):
-    """Names its file where the system refuses to write to it."""
+    """Optuna's, whose lines hold a digest each, and which names its file in complaints."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -68,7 +74,23 @@ class _Journal(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Add lines."""
         with naming(self._path):
-            super().append_logs(logs)
+            super().append_logs([sealed(log) for log in logs])
+
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Lines from a number on; those without a digest are taken as they are.
+
+        Raises:
+            DamagedFile: A line holds something else than was written.
+        """
+        logs = super().read_logs(log_number_from)
+        for number, log in enumerate(logs, start=log_number_from + 1):
+            content = unsealed(log)
+            if content is None:
+                raise DamagedFile(
+                    f"{self._path}, line {number}: found a changed or damaged line, expected what "
+                    "was written"
+                )
+            yield content
 
 
 class _JournalLock(JournalFileOpenLock):

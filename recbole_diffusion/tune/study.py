@@ -195,7 +195,8 @@ class Search:
         if storage is not None:
             digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
             name = f"{name}-{digest[:8]}"
-        damaged = f"study in {storage and shown_url(storage) or task.folder}: it cannot be read"
+        where = f"study in {shown_url(storage)}" if storage else task.folder / "study.journal"
+        damaged = f"{where}: it cannot be read"
         with quiet_optuna(), refusals_of(damaged, *UNREADABLE):
             self.study = optuna.create_study(
                 study_name=study_name or name,
@@ -211,6 +212,12 @@ class Search:
             f"study {self.study.study_name!r}", self.study.user_attrs["identity"], identity
         )
         tables.check_trials(damaged, self.study)
+        lost = tables.count_lost(task, self.study)
+        if lost:
+            self._log(
+                logging.WARNING,
+                f"{where}: lacks {lost} trials that study.json has; they are done again",
+            )
         self.study.set_user_attr("asked", {"trials": task.n_trials, "minutes": task.minutes})
         tables.write_tables(task, self.study)
 

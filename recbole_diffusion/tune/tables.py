@@ -126,6 +126,17 @@ def check_trials(damaged: str, study: optuna.Study) -> None:
             raise DamagedFile(f"{damaged}: trial {trial.number} has no {', '.join(missing)}")
 
 
+def count_lost(task: Task, study: optuna.Study) -> int:
+    """How many finished trials ``study.json`` has that the study lacks, as without its journal."""
+    path = task.folder / "study.json"
+    if not path.is_file():
+        return 0
+    known = {
+        trial.user_attrs["slot"] for trial in study.get_trials(deepcopy=False, states=FINISHED)
+    }
+    return sum(row["trial"] not in known for row in read_json(path, "trials")["trials"])
+
+
 def write_tables(task: Task, study: optuna.Study) -> None:
     """Write ``study.json``, ``trials.csv`` and, once there is a best trial, ``best.yaml``."""
     best = best_trial(study, task.n_trials)

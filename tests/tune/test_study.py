@@ -399,6 +399,28 @@ def test_a_journal_that_lost_a_line_is_one_complaint(
             assert str(folder) in str(error)  # noqa: PT017
 
 
+def test_a_changed_digit_of_a_journal_is_told(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
+    fake()
+    search(tmp_path / "study", 2)
+    journal = tmp_path / "study" / "study.journal"
+    lines = journal.read_text().splitlines()
+    number = next(n for n, line in enumerate(lines) if '"score":0.' in line)
+    lines[number] = lines[number].replace('"score":0.', '"score":9.')
+    journal.write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=rf"study\.journal, line {number + 1}: found a changed"):
+        search(tmp_path / "study", 2)
+
+
+def test_a_study_without_its_journal_is_told(
+    tmp_path: Path, fake: Callable[..., FakeRun], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake()
+    search(tmp_path / "study", 2)
+    (tmp_path / "study" / "study.journal").unlink()
+    assert search(tmp_path / "study", 2).trials == 2
+    assert "study.journal: lacks 2 trials that study.json has" in capsys.readouterr().out
+
+
 def test_a_trial_that_kills_its_process_is_given_up(
     tmp_path: Path, fake: Callable[..., FakeRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -522,7 +544,7 @@ def test_damaged_journal_is_refused(tmp_path: Path, fake: Callable[..., FakeRun]
     journal = tmp_path / "study" / "study.journal"
     damaged = journal.read_text().replace("{", "", 1)
     journal.write_text(damaged)
-    with pytest.raises(UserError, match=r"study in .*study: it cannot be read: Expecting|Extra"):
+    with pytest.raises(UserError, match=r"study\.journal: it cannot be read: Expecting|Extra"):
         search(tmp_path / "study", 3)
     assert journal.read_text() == damaged
 
