@@ -1,5 +1,6 @@
 """The command line: arguments and exit codes, nothing else."""
 
+import re
 import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -68,6 +69,8 @@ COMMANDS = {
 ARGUMENTS = {"analyze": "run"}
 # What prints something and stops, whatever else stands there.
 LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")
+# What a key may be called, a label of a comparison before it.
+KEY = re.compile(r"[\w.+-]{1,200}")
 # Keys that are true without a value.
 SWITCHES = ("verbose",)
 
@@ -147,6 +150,8 @@ def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
                 f"command line: left-over argument {word!r}; expected --key=value{hint}"
             )
         key, equals, text = word[2:].partition("=")
+        if not KEY.fullmatch(key):
+            raise UserError(f"command line: found {word[:60]!r}, expected --key=value")
         if not equals and key in SWITCHES and (not rest or rest[0].startswith("--")):
             text = "true"
         elif not equals:

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ class Config(HostConfig):
         check_values(final)
         feature_names(final)
         check_packages(self.registration, final)
+        _check_wandb(final)
         if hasattr(self.model_class, "check_config"):
             self.model_class.check_config(final)
         data_path = final["data_path"]
@@ -141,6 +143,14 @@ class Config(HostConfig):
     def settable(self) -> dict[str, Any]:
         """The effective settings that a property file may hold, so that it repeats the run."""
         return settable(self.plain_settings())
+
+
+def _check_wandb(final: Mapping[str, Any]) -> None:
+    """RecBole would ask for the package when the run's folder is made."""
+    if final["log_wandb"] and find_spec("wandb") is None:
+        raise UserError(
+            "key `log_wandb`: found True, but wandb is not installed: pip install wandb"
+        )
 
 
 def settable(plain_settings: Mapping[str, Any]) -> dict[str, Any]:

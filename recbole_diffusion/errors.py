@@ -19,6 +19,8 @@ SYSTEM_LIMITS = {
     )
     if hasattr(errno, name)
 }
+# Characters of a message; what was found may be a file on one line.
+LONGEST = 4000
 # How PyTorch says that memory ran out, as a RuntimeError.
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc")
 
@@ -57,7 +59,9 @@ def exit_code(command: Callable[[], object]) -> int:
         told = str(error) if isinstance(error, UserError) else system_limit(error)
         if told is None:
             raise
-        sys.stderr.write(f"error: {'; '.join([told, *getattr(error, '__notes__', ())])}\n")
+        line = "; ".join([told, *getattr(error, "__notes__", ())])
+        cut = line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+        sys.stderr.write(f"error: {cut}\n")
         return 2
     return 0
 

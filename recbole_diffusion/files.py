@@ -242,12 +242,8 @@ def sole_writer(path: Path, seconds: float = 0.0) -> Iterator[None]:
         lock = _acquired(path, seconds)
     except Timeout as error:
         raise UserError(f"{path.parent}: another process is running there") from error
-    try:
+    with _released_at_the_end(lock, path):
         yield
-    finally:
-        with suppress(OSError):  # held still: who has it open sees that it is gone
-            path.unlink()
-        lock.release()
 
 
 @contextmanager
@@ -255,12 +251,19 @@ def one_at_a_time(path: Path) -> Iterator[None]:
     """Wait for a lock that other processes hold so; a dead one's is free.
 
     Args:
-        path: The lock's file, made if missing; it stays.
+        path: The lock's file, made if missing, and removed afterwards.
     """
-    lock = _acquired(path, -1)
+    with _released_at_the_end(_acquired(path, -1), path):
+        yield
+
+
+@contextmanager
+def _released_at_the_end(lock: BaseFileLock, path: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        with suppress(OSError):  # held still: who has it open sees that it is gone
+            path.unlink()
         lock.release()
 
 

@@ -174,7 +174,7 @@ KINDS: dict[str, Kind] = {
     "train_neg_sample_args": Kind(
         (dict, NoneType),
         entries={
-            "distribution": TEXT,
+            "distribution": or_null(TEXT),
             "sample_num": WIDTH,
             "alpha": NUMBER,
             "dynamic": FLAG,

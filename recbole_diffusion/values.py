@@ -52,7 +52,10 @@ PropertyLoader.add_implicit_resolver(FLOAT_TAG, SHORT_FLOAT, SHORT_FLOAT_START)
 
 
 # How PyYAML says that a text is not YAML, or that a number in it is none.
-YAML_REFUSALS = (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError)
+YAML_REFUSALS = (
+    *(yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError),
+    *(LookupError, AttributeError),
+)
 
 
 def parse_value(text: str, source: str) -> Any:

@@ -48,8 +48,9 @@ def read_header(path: Path, encoding: str | None, separator: str) -> dict[str, s
             has_row = any(line.strip() for line in lines)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file, though key `load_col` names it") from error
-    except (UnicodeDecodeError, LookupError) as error:
-        raise UserError(f"{path}: not {encoding} text (key `encoding`): {error}") from error
+    except (UnicodeError, LookupError) as error:
+        name = text_encoding(encoding)
+        raise UserError(f"{path}: not {name} text (key `encoding`): {error}") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     header: dict[str, str] = {}

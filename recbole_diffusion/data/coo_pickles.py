@@ -131,7 +131,7 @@ def read_coo(path: Path) -> CooEntries:
     """Reads a pickled ``scipy.sparse.coo_matrix``.
 
     Args:
-        path: Pickle of protocol 5 or lower; its values are finite and not 0.
+        path: Pickle of protocol 3 to 5; its values are finite and not 0.
 
     Returns:
         Shape and entries, in their order.

@@ -175,8 +175,8 @@ def test_malformed_header(
     ("keys", "words"),
     [
         ({"USER_ID_FIELD": "who"}, ["mine.inter", "who", "USER_ID_FIELD"]),
-        ({"ITEM_ID_FIELD": None}, ["mine.inter", "ITEM_ID_FIELD"]),
-        ({"USER_ID_FIELD": None, "ITEM_ID_FIELD": None}, ["mine.inter", "USER_ID_FIELD"]),
+        ({"ITEM_ID_FIELD": None}, ["ITEM_ID_FIELD", "a text"]),
+        ({"USER_ID_FIELD": None, "ITEM_ID_FIELD": None}, ["USER_ID_FIELD", "a text"]),
         ({"load_col": {"inter": ["user_id", "item_id", "age"]}}, ["mine.inter", "age"]),
         ({"load_col": {"user": ["user_id"]}}, ["load_col", "user"]),
         ({"load_col": {}}, ["load_col"]),

@@ -3,6 +3,7 @@
 Weights are drawn at random before each comparison, so that none is zero or one by chance.
 """
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -699,10 +700,11 @@ def test_defaults_are_the_papers():
     ],
 )
 def test_keys_out_of_their_range(key, value):
-    assert refusal(**{key: value}).startswith(f"key `{key}`: found {value!r}, expected ")
+    found = rf"key `{key}`: found {re.escape(repr(value))}( \(\w+\))?, expected "
+    assert re.search(found, refusal(**{key: value}))
 
 
-@pytest.mark.parametrize("names", [["text", "text"], ["knowledge"], ["text", 3], ["image"]])
+@pytest.mark.parametrize("names", [["text", "text"], ["knowledge"], ["image"]])
 def test_modalities_that_are_none(tmp_path, names):
     files, _ = features_of(tmp_path, "text")
     message = refusal(item_features=files, modalities=names)
