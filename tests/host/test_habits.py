@@ -10,7 +10,6 @@ import pytest
 from recbole_diffusion import run_recbole_diffusion
 from recbole_diffusion.errors import UserError
 
-pytestmark = pytest.mark.compat
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE = """
 import sys

@@ -389,7 +389,7 @@ def test_a_journal_that_lost_a_line_is_one_complaint(
     search(tmp_path / "whole", 2)
     journal = tmp_path / "whole" / "study.journal"
     lines = journal.read_bytes().splitlines(keepends=True)
-    for place in range(len(lines)):
+    for place in range(0, len(lines), 4):
         folder = tmp_path / str(place)
         shutil.copytree(tmp_path / "whole", folder)
         (folder / "study.journal").write_bytes(b"".join(lines[:place] + lines[place + 1 :]))
