@@ -78,6 +78,7 @@ REFUSED = {
     },
     "real_time_process": "RecBole dropped it; data are read once, before training",
     "config_file_list": "name the files by `config_files`",
+    "numerical_features": "context-aware models read it, which do not run here",
     "kg_reverse_r": "no model here reads a knowledge graph",
     "entity_kg_num_interval": "no model here reads a knowledge graph",
     "relation_kg_num_interval": "no model here reads a knowledge graph",
