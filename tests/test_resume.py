@@ -553,12 +553,12 @@ def test_killed_processes(tmp_path: Path, model: str) -> None:
         words += ["--pretrain_epochs=6", "--pretrain_batch_size=128"]
     command = [sys.executable, str(SCRIPT), f"--model={model}", "--dataset=planted", *words]
     end = subprocess.run(
-        [*command, "--rounds=2", f"--output={tmp_path}"],
+        [*command, "--rounds=1", f"--output={tmp_path}"],
         env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}, cwd=SCRIPT.parents[1],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert end.returncode == 0, end.stdout + end.stderr
-    assert end.stdout.count(": equal") == 2
+    assert end.stdout.count(": equal") == 1
 
 
 def test_plain_host_cannot_go_on(

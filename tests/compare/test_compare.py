@@ -448,7 +448,7 @@ def test_waiting_for_a_dying_process(tmp_path: Path) -> None:
 def test_killed_comparison_ends_as_one_left_alone(tmp_path: Path) -> None:
     """The short form of ``benchmarks/kill_comparison.py``."""
     words = ["--models=BPR,LDiffRec", "--dataset=planted", "--seeds=1", "--epochs=6"]
-    words += ["--train_batch_size=64", "--pretrain_epochs=4", "--processes=2", "--kills=3"]
+    words += ["--train_batch_size=64", "--pretrain_epochs=4", "--processes=2", "--kills=2"]
     end = subprocess.run(
         [sys.executable, str(SCRIPT), *words, f"--output={tmp_path}"],
         env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
