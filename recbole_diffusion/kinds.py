@@ -149,7 +149,7 @@ KINDS: dict[str, Kind] = {
     "load_col": Kind((dict, NoneType), each=Kind((list, str), each=TEXT)),
     **_each(TEXTS, "additional_feat_suffix", "normalize_field", "benchmark_filename"),
     **_each(TEXTS, "alias_of_user_id", "alias_of_item_id"),
-    **_each(TEXTS, "alias_of_entity_id", "alias_of_relation_id", "numerical_features"),
+    **_each(TEXTS, "alias_of_entity_id", "alias_of_relation_id"),
     "preload_weight": Kind((dict, NoneType), each=TEXT),
     "normalize_all": or_null(FLAG),
     "discretization": Kind(

@@ -55,7 +55,8 @@ def main(keys: Mapping[str, Any]) -> None:
 def analyze(run: str | Path, projection: str = "pca") -> Path:
     """Write ``analysis/`` into the folder of a run or study: a page, and a CSV for each figure.
 
-    Nothing else in the folder is touched; of an older analysis no file is left.
+    Nothing else in the folder is touched. The files of an older analysis are replaced or removed;
+    what no analysis wrote stays, and is an error where it has the name of a file to write.
 
     Args:
         run: Folder of a run that has ended, or of a study (``tune``).

@@ -57,7 +57,10 @@ def test_forms(tmp_path: Path, text: str, key: str, dimension: Dimension) -> Non
         ("reg_weight: {log: [0.0, 1.0]}", "`reg_weight`: found log [0.0, 1.0], expected ends"),
         ("reg_weight: {log: [1.0, 2.0, 1.0]}", "`reg_weight`: found log [1.0, 2.0, 1.0]"),
         ("reg_weight: {range: [-1.0, 1.0]}", "key `reg_weight`: found -1.0, expected at least 0"),
-        ("n_layers: {choice: [1, two]}", "key `n_layers`: found 'two' (str), expected a int"),
+        (
+            "n_layers: {choice: [1, two]}",
+            "key `n_layers`: found 'two' (str), expected a whole number from 0 to 1000, such as 2",
+        ),
         ("n_layers: {range: [0.5, 1.5]}", "key `n_layers`: found 0.5 (float)"),
         ("learner: {choice: [adam, adan]}", "key `learner`: found 'adan', expected one of"),
     ],
