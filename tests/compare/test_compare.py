@@ -458,7 +458,7 @@ def test_killed_comparison_ends_as_one_left_alone(tmp_path: Path) -> None:
         check=False,
     )
     assert end.returncode == 0, end.stdout + end.stderr
-    assert end.stdout.count("kill ") == 3
+    assert end.stdout.count("kill ") == 2
     assert end.stdout.endswith("equal\n")
 
 
