@@ -15,7 +15,11 @@ from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
 from recbole_diffusion.errors import UserError, host_refusals
 from recbole_diffusion.keys import REFUSED, check_layer, check_values
 from recbole_diffusion.kinds import check_value
-from recbole_diffusion.property_files import default_layers, find_property_file, read_properties
+from recbole_diffusion.property_files import (
+    default_layers,
+    find_property_file,
+    read_given_properties,
+)
 from recbole_diffusion.registry import check_packages, find_model
 from recbole_diffusion.values import PropertyLoader, check_text
 
@@ -56,7 +60,7 @@ class Config(HostConfig):
         self.yaml_loader = PropertyLoader
         self._init_parameters_category()
 
-        user = [(str(f), read_properties(find_property_file(f))) for f in config_files]
+        user = [(str(f), read_given_properties(find_property_file(f))) for f in config_files]
         user += [(saved[0], dict(saved[1])), ("command line", dict(overrides or {}))]
         self.external_config_dict = _merge(user)
         check_value("", "data_path", self.external_config_dict.get("data_path"), None)
@@ -66,7 +70,7 @@ class Config(HostConfig):
         classes = self.model_class, self.registration.trainer_class
         if own_file is not None:
             shipped = _merge(default_layers(self.registration, dataset))
-            own = read_properties(own_file)
+            own = read_given_properties(own_file)
             check_layer(str(own_file), own, shipped, *classes)
             if "data_path" in own:
                 raise UserError(

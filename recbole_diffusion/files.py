@@ -289,3 +289,14 @@ def _tell_no_locks(folder: Path) -> None:
             f"{folder}: its file system has no locks; a file {LOCK}.soft marks that a process is "
             "at work there, and stays if the machine goes down: remove it then"
         )
+
+
+def is_file_or_absent(path: Path) -> bool:
+    """Whether an optional file is there.
+
+    Raises:
+        UserError: A folder or a link to nothing stands in its place.
+    """
+    if not path.is_file() and (path.exists() or path.is_symlink()):
+        raise UserError(f"{path}: found a folder or a link to nothing, expected a file")
+    return path.is_file()

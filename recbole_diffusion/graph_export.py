@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from recbole_diffusion.arguments import ArgumentParser
 from recbole_diffusion.data.interactions import RowBatch
 from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.files import written_whole
@@ -177,8 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_code(lambda: _export_and_tell(_parser().parse_args(arguments)))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="python -m recbole_diffusion.graph_export",
         description="Write the generated graphs of a DiffMM run as tables and pictures.",
     )

@@ -73,12 +73,16 @@ REFUSED = {
             "highest_val": '`val_interval`, such as {rating: "(-inf,4]"}',
             "equal_val": '`val_interval`, such as {rating: "[4,4]"}',
             "not_equal_val": '`val_interval`, such as {rating: "(-inf,4);(4,inf)"}',
-            "fields_in_same_space": "`alias_of_user_id`, `alias_of_item_id` and their like",
+            "fields_in_same_space": "`alias_of_user_id`, `alias_of_item_id`",
         }.items()
     },
     "real_time_process": "RecBole dropped it; data are read once, before training",
     "config_file_list": "name the files by `config_files`",
     "numerical_features": "context-aware models read it, which do not run here",
+    "discretization": "context-aware models read it, which do not run here",
+    "transform": "sequential models read it, which do not run here",
+    "alias_of_entity_id": "no model here reads a knowledge graph",
+    "alias_of_relation_id": "no model here reads a knowledge graph",
     "kg_reverse_r": "no model here reads a knowledge graph",
     "entity_kg_num_interval": "no model here reads a knowledge graph",
     "relation_kg_num_interval": "no model here reads a knowledge graph",
@@ -227,9 +231,18 @@ def check_values(final: Mapping[str, Any]) -> None:
         UserError: The first value that does not fit.
     """
     check_values_of({key: value for key, value in final.items() if key not in REFUSED})
+    _check_columns(final)
     _check_training(final)
     _check_filters(final)
     _check_evaluation(final)
+
+
+def _check_columns(final: Mapping[str, Any]) -> None:
+    """Each of these names a column of its own."""
+    keys: dict[Any, str] = {}
+    for key in ("ITEM_ID_FIELD", "USER_ID_FIELD", "TIME_FIELD", "LABEL_FIELD"):
+        other = keys.setdefault(final[key], key)
+        expect(other == key, key, final[key], f"another column than key `{other}` names")
 
 
 def _check_training(final: Mapping[str, Any]) -> None:
@@ -258,7 +271,9 @@ def _check_filters(final: Mapping[str, Any]) -> None:
     for value in (by_value or {}).values():
         is_sound = isinstance(value, list) or is_interval(value)
         expect(is_sound, "val_interval", by_value, f"{INTERVAL_FORM}, or a list of tokens")
-    if final["benchmark_filename"] is not None:
+    given = final["benchmark_filename"]
+    expect(given != [], "benchmark_filename", given, "null, or names such as [train, valid, test]")
+    if given is not None:
         _check_given_split(final)
 
 

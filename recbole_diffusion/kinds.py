@@ -75,7 +75,8 @@ class Kind:
         if self.most == GREATEST:
             high = "below 1e30" if float in self.types else "below 2^31"
             return f"at least {low}, {high}" if low else high
-        high = f"2^{math.log2(self.most + 1):g} - 1" if self.most >= BELOW_INT32 else f"{self.most}"
+        is_power = BELOW_INT32 <= self.most < math.inf
+        high = f"2^{math.log2(self.most + 1):g} - 1" if is_power else f"{self.most}"
         return f"from {low} to {high}" if low else f"at most {high}"
 
     def __str__(self) -> str:
@@ -149,18 +150,13 @@ KINDS: dict[str, Kind] = {
     "load_col": Kind((dict, NoneType), each=Kind((list, str), each=TEXT)),
     **_each(TEXTS, "additional_feat_suffix", "normalize_field", "benchmark_filename"),
     **_each(TEXTS, "alias_of_user_id", "alias_of_item_id"),
-    **_each(TEXTS, "alias_of_entity_id", "alias_of_relation_id"),
     "preload_weight": Kind((dict, NoneType), each=TEXT),
     "normalize_all": or_null(FLAG),
-    "discretization": Kind(
-        (dict, NoneType),
-        each=Kind((dict,), entries={"method": TEXT, "bucket": SIZE}),
-    ),
     "seq_len": Kind((dict, NoneType), each=SIZE),
     "MAX_ITEM_LIST_LENGTH": SIZE,
     "val_interval": Kind((dict, NoneType), each=Kind((str, list))),
     **_each(or_null(TEXT), "user_inter_num_interval", "item_inter_num_interval"),
-    **_each(or_null(TEXT), "rm_dup_inter", "transform"),
+    **_each(or_null(TEXT), "rm_dup_inter"),
     "item_features": DICT,
     "train_noise_ratio": SHARE,
     "tail_ratio": or_null(SHARE),

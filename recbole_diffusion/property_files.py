@@ -33,6 +33,18 @@ def read_properties(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_given_properties(path: Path) -> dict[str, Any]:
+    """Read a property file of the user's; one that a full disk has emptied is no set of defaults.
+
+    Raises:
+        UserError: As ``read_properties``, and for a file without a character.
+    """
+    content = read_properties(path)
+    if path.stat().st_size == 0:
+        raise UserError(f"property file {path}: found an empty file, expected keys and values")
+    return content
+
+
 def properties_folder() -> Path:
     """The package's property files: inside the wheel, or beside the package in a clone."""
     package = Path(str(resources.files("recbole_diffusion")))

@@ -71,7 +71,8 @@ def test_each_layer_overrides_the_one_before(
         with path.open("a") as lines:
             lines.write(f"learning_rate: 0.{number}\nweight_decay: 0.5\n")
     for path in layers[4:]:
-        path.touch()
+        with path.open("a") as lines:
+            lines.write("# a remark\n")
     keys = {"learning_rate": 0.75} if n_layers == 7 else {}
     files = (str(layers[4]), str(layers[5]))
     found = make_config(planted, "Layered", files, **keys)
@@ -141,6 +142,20 @@ def test_property_file_beside_the_data_is_of_the_dataset_layer(
     file.write_text("learning_rat: 0.5\n")
     with pytest.raises(UserError, match=r"mine\.yaml: unknown key `learning_rat`"):
         Config("BPR", "mine", (), keys)
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UserError, match=r"mine\.yaml: found a folder .* expected a file"):
+        Config("BPR", "mine", (), keys)
+
+
+def test_empty_property_file_of_the_users_is_no_set_of_defaults(tmp_path: Path) -> None:
+    """Such as a full disk leaves of ``best.yaml``; comments alone are a choice."""
+    file = tmp_path / "best.yaml"
+    file.touch()
+    with pytest.raises(UserError, match=r"best\.yaml: found an empty file"):
+        Config("BPR", "ml-100k", (str(file),))
+    file.write_text("# epochs: 3\n")
+    assert Config("BPR", "ml-100k", (str(file),))["epochs"] == Config("BPR", "ml-100k")["epochs"]
 
 
 def test_given_split_without_its_key_is_told(write_dataset: Callable[..., Path]) -> None:

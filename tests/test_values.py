@@ -147,11 +147,7 @@ def test_any_key_takes_or_refuses_any_value(where: tuple[str, str], value: Any) 
         ("unused_col", 5, ["a dict"]),
         ("unused_col", {"inter": 5}, ["a dict, each value a list"]),
         ("preload_weight", ["a"], ["a dict"]),
-        (
-            "discretization",
-            {"rating": {"method": "EW", "bucket": "many"}},
-            ["a whole number"],
-        ),
+        ("seq_len", {"words": "many"}, ["a whole number"]),
         ("encoding", 5, ["a text, or null"]),
         ("NEG_PREFIX", None, ["a text"]),
         ("seed", 10**26, ["more than 64 bits"]),
@@ -189,6 +185,11 @@ def test_odd_value_of_a_model_is_refused(
 ) -> None:
     with pytest.raises(UserError, match=f"key `{key}`: found .*, expected (a|b|at|from) ?"):
         Config(model, "planted", (), {**planted, key: value})
+
+
+def test_infinite_end_of_a_range_is_told_as_such() -> None:
+    with pytest.raises(UserError, match="norm_type a number from 0 to inf,"):
+        Config("BPR", "planted", (), {"clip_grad_norm": {"max_norm": 1.0, "norm_type": -1}})
 
 
 def test_infinite_norm_type_is_one() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_diffusion.arguments import ArgumentParser
 from recbole_diffusion.compare.results import read_results
 from recbole_diffusion.compare.tables import (
     QUOTED,
@@ -259,11 +260,18 @@ def _verdict(results: Mapping[str, Any]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; gives its exit code."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    return exit_code(lambda: _write(_parser().parse_args(arguments)))
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("results", nargs="+", help="results.json of comparisons")
     parser.add_argument("--target", default="docs/reproduction.md", help="the page to write")
-    given = parser.parse_args(arguments)
-    return exit_code(lambda: write_reproduction(given.results, given.target))
+    return parser
+
+
+def _write(given: argparse.Namespace) -> None:
+    write_reproduction(given.results, given.target)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ from typing import Any
 
 from recbole.utils import FeatureType
 
+from recbole_diffusion.data.fields import check_fields, check_suffixes, check_unloaded
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import is_file_or_absent
 
 TYPES = [kind.value for kind in FeatureType]
 FEATURES = ("item", "user")
@@ -88,13 +90,18 @@ def check_columns(config: Any) -> None:
     for suffix, fields in (load_col or {}).items():
         if fields is None:
             raise UserError(f"key `load_col`: found no fields of `{suffix}`, expected a list")
+    check_suffixes(config)
     needed = list(_needed(config))
     _refuse_unloaded(config, needed)
     if load_col is not None:
         _load(config, needed)
+    headers: dict[str, dict[str, str]] = {}
     for suffix in _suffixes(config):
         for path in _paths(config, suffix):
-            _check_fields(config, suffix, path)
+            header = _check_header(config, suffix, path)
+            headers[suffix] = {**header, **headers.get(suffix, {})}
+    check_unloaded(config, headers)
+    check_fields(config, {suffix: _read_of(config, suffix, headers[suffix]) for suffix in headers})
 
 
 def _header_of(config: Any, path: Path) -> dict[str, str]:
@@ -112,8 +119,15 @@ def _suffixes(config: Any) -> list[str]:
     """Of the files that RecBole opens."""
     if config["load_col"] is not None:
         return list(config["load_col"])
-    present = [suffix for suffix in FEATURES if _paths(config, suffix)[0].is_file()]
+    present = [suffix for suffix in FEATURES if is_file_or_absent(_paths(config, suffix)[0])]
     return ["inter", *present, *(config["additional_feat_suffix"] or ())]
+
+
+def _read_of(config: Any, suffix: str, header: dict[str, str]) -> dict[str, str]:
+    """The columns of a file that ``load_col`` and ``unload_col`` leave."""
+    loaded = (config["load_col"] or {}).get(suffix, "*")
+    unloaded = (config["unload_col"] or {}).get(suffix, ())
+    return {f: k for f, k in header.items() if (loaded == "*" or f in loaded) and f not in unloaded}
 
 
 def is_ordered_by_time(config: Any) -> bool:
@@ -182,8 +196,8 @@ def _load(config: Any, needed: list[tuple[str, str, str]]) -> None:
         getLogger().info(f"key `load_col`: read too: {', '.join(added)}")
 
 
-def _check_fields(config: Any, suffix: str, path: Path) -> None:
-    """A file has the fields wanted of it, its ids as tokens."""
+def _check_header(config: Any, suffix: str, path: Path) -> dict[str, str]:
+    """The header of a file, which has the fields wanted of it, its ids as tokens."""
     header = _header_of(config, path)
     ids = [config[key] for key in ("USER_ID_FIELD", "ITEM_ID_FIELD")]
     fields = set((config["load_col"] or {}).get(suffix, ()))
@@ -201,3 +215,4 @@ def _check_fields(config: Any, suffix: str, path: Path) -> None:
                 f"{path}, line 1: found {field}:{header[field]} for the ids (key `{key}`), "
                 f"expected {field}:token"
             )
+    return header

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_diffusion.arguments import ArgumentParser
 from recbole_diffusion.data import given, logs, own, rated
 from recbole_diffusion.errors import exit_code
+from recbole_diffusion.values import check_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _convert(argv: Sequence[str] | None) -> None:
     args = _parser().parse_args(argv)
+    for option, value in vars(args).items():
+        if isinstance(value, Path):
+            check_text(f"argument {option}", str(value))
     sys.stdout.write(args.convert(args))
 
 
@@ -69,8 +74,8 @@ def _fields_of(kind: Any, args: argparse.Namespace) -> dict[str, Any]:
     return {k: v for k, v in vars(args).items() if k in kind.__dataclass_fields__}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="python -m recbole_diffusion.data.convert",
         description="Convert released data, or your own, to RecBole's atomic files.",
     )

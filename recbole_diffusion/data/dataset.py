@@ -11,10 +11,11 @@ from recbole.utils import FeatureSource, FeatureType
 
 from recbole_diffusion.data.columns import text_encoding
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.keys import INTERVAL_FORM, is_interval
+from recbole_diffusion.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval
 
 # Whole numbers above it collapse in float64.
 MAX_TIME = 2.0**53
+FILTERS = (*COUNT_FILTERS, "val_interval", "filter_inter_by_user_or_item")
 
 
 class AtomicDataset(Dataset):
@@ -32,6 +33,11 @@ class AtomicDataset(Dataset):
     user_feat: Any
     item_feat: Any
     file_size_list: list[int]
+    feat_name_list: list[str]
+
+    def _data_filtering(self) -> None:
+        self.n_read = {name: len(getattr(self, name)) for name in self.feat_name_list}
+        super()._data_filtering()
 
     def _data_processing(self) -> None:
         if self.benchmark_filename_list is not None:  # the host leaves such data unfiltered
@@ -113,6 +119,19 @@ class AtomicDataset(Dataset):
                     "filter_inter_by_user_or_item: true"
                 )
         super()._filter_by_field_value()
+
+    def _reset_index(self) -> None:
+        """Name the keys by which nothing is left; the host names none."""
+        for name in self.feat_name_list:
+            if getattr(self, name).empty:
+                rows = "interaction" if name == "inter_feat" else f"row of {name[:-5]} features"
+                filters = {key: self.config[key] for key in FILTERS if self.config[key]}
+                raise UserError(
+                    f"data set {self.dataset_name} in {self.dataset_path}: no {rows} is left of "
+                    f"{self.n_read[name]} by "
+                    + ", ".join(f"key `{key}`: {value}" for key, value in filters.items())
+                )
+        super()._reset_index()
 
     def _remap_ID_all(self) -> None:
         self.user_feat = self._with_interactions(self.user_feat, self.uid_field)

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from recbole_diffusion.arguments import ArgumentParser
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.atomic import read_item_texts
 from recbole_diffusion.data.feature_files import (
@@ -250,8 +251,8 @@ def _run(args: argparse.Namespace) -> str:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
         prog="python -m recbole_diffusion.data.encode",
         description="Encode texts of a data set's .item file, before a run does.",
     )

@@ -27,6 +27,11 @@ from recbole_diffusion.errors import UserError, refusals_of
 
 # Channels that models make from the interactions.
 RESERVED = ("social", "knowledge")
+# Keys of files of embeddings, and the id field that each is joined by.
+EMBEDDING_FILES = {
+    "pretrained_user_embedding": "USER_ID_FIELD",
+    "pretrained_item_embedding": "ITEM_ID_FIELD",
+}
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 SOURCES = ("file", "field", "fields")
 # Deviation of a column, in its largest value, up to which it tells nothing but rounding.
@@ -179,6 +184,23 @@ def load_matrix(path: str | Path, dataset: Any, field: str) -> np.ndarray:
         missing = np.sort(np.delete(tokens, [0, *places]))
         raise UserError(f"{path}: no row for {examples(missing)} of field `{field}`")
     return _joined(table, places, tokens, "float32")
+
+
+def load_named_matrix(config: Any, key: str, dataset: Any) -> np.ndarray:
+    """As ``load_matrix`` for the file that a key names.
+
+    Args:
+        config: Settings.
+        key: Of ``EMBEDDING_FILES``.
+        dataset: RecBole's dataset, whose ids are used.
+
+    Raises:
+        UserError: A file that ``load_matrix`` refuses.
+    """
+    try:
+        return load_matrix(config[key], dataset, config[EMBEDDING_FILES[key]])
+    except UserError as error:
+        raise UserError(f"key `{key}`: {error}") from error
 
 
 def _declarations(config: Any) -> dict[str, _Declaration]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import is_file_or_absent
 from recbole_diffusion.property_files import HOST_FOLDER, read_properties
 
 # Keys whose values are paths.
@@ -46,7 +47,7 @@ def _split_files(folder: Path) -> list[Path]:
 def find_dataset_properties(dataset: str, data_path: str | None) -> Path | None:
     """The property file ``<dataset>.yaml`` beside a data set of the user's, if there is one."""
     candidates = (root / dataset / f"{dataset}.yaml" for root in data_roots(data_path))
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if is_file_or_absent(path)), None)
 
 
 def tell_paths_outside(config: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recbole_diffusion.data.features import feature_names, load_item_features, load_matrix
+from recbole_diffusion.data.features import feature_names, load_item_features, load_named_matrix
 from recbole_diffusion.data.graph import normalized_adjacency, propagate
 from recbole_diffusion.data.interactions import interaction_matrix
 from recbole_diffusion.data.metadata import knowledge_metadata, social_metadata
@@ -245,13 +245,12 @@ def base_size(config: Any, dataset: Any, channel: str) -> int:
     """Width of a graph channel: of the user's file, else of the pre-training stage.
 
     Raises:
-        UserError: A file that ``data.features.load_matrix`` refuses.
+        UserError: A file that ``data.features.load_named_matrix`` refuses.
     """
-    path = config[GRAPH_CHANNELS[channel]]
-    if path is None:
+    key = GRAPH_CHANNELS[channel]
+    if config[key] is None:
         return int(config["embedding_size"])
-    field = config["USER_ID_FIELD" if channel == "social" else "ITEM_ID_FIELD"]
-    return load_matrix(path, dataset, field).shape[1]
+    return load_named_matrix(config, key, dataset).shape[1]
 
 
 def digest_of(features: np.ndarray) -> Tensor:

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from recbole_diffusion.data.features import EMBEDDING_FILES
 from recbole_diffusion.trainer.base import DiffusionTrainer
-from recbole_diffusion.trainer.pretrain import FILE_KEYS, base_embeddings
+from recbole_diffusion.trainer.pretrain import base_embeddings
 
 # In place of embeddings that nothing is made from.
 UNUSED = np.zeros((0, 0), dtype=np.float32)
@@ -21,4 +22,4 @@ class ChannelTrainer(DiffusionTrainer):
             found, self.pretrain_seconds = base_embeddings(
                 self.config, train_data, valid_data, needed
             )
-            self.model.set_base_embeddings(*(found.get(key, UNUSED) for key in FILE_KEYS))
+            self.model.set_base_embeddings(*(found.get(key, UNUSED) for key in EMBEDDING_FILES))

@@ -14,7 +14,7 @@ from recbole.utils import InputType
 
 from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.curves import Curves
-from recbole_diffusion.data.features import load_matrix
+from recbole_diffusion.data.features import EMBEDDING_FILES, load_named_matrix
 from recbole_diffusion.data.negatives import PairLoader
 from recbole_diffusion.errors import DamagedFile, UserError
 from recbole_diffusion.files import one_at_a_time
@@ -22,11 +22,6 @@ from recbole_diffusion.randomness import own_randomness
 from recbole_diffusion.report import environment
 from recbole_diffusion.trainer.base import trainer_on
 
-# Keys of files in place of this stage's embeddings, and the id field that each is joined by.
-FILE_KEYS = {
-    "pretrained_user_embedding": "USER_ID_FIELD",
-    "pretrained_item_embedding": "ITEM_ID_FIELD",
-}
 # Keys of this stage, by the name that LightGCN and its trainer read.
 STAGE_KEYS = {
     "epochs": "pretrain_epochs",
@@ -74,20 +69,21 @@ def base_embeddings(
         config: Settings.
         train_data: RecBole's loader of the train split.
         valid_data: RecBole's loader of the validation split.
-        needed: Of ``FILE_KEYS``.
+        needed: Of ``EMBEDDING_FILES``.
 
     Returns:
         float32 [n_ids, d] by key, at least for those needed, rows in the order of internal ids; and
         the seconds that parts of the stage before an interruption took.
 
     Raises:
-        UserError: A file that ``data.features.load_matrix`` refuses, or no negatives to learn from.
+        UserError: A file that ``data.features.load_named_matrix`` refuses, or no negatives to
+            learn from.
     """
     if any(config[key] is None for key in needed):
         found = lightgcn_embeddings(config, train_data, valid_data)
-        return dict(zip(FILE_KEYS, found[:2], strict=True)), found.earlier_seconds
+        return dict(zip(EMBEDDING_FILES, found[:2], strict=True)), found.earlier_seconds
     dataset = train_data._dataset
-    return {key: load_matrix(config[key], dataset, config[FILE_KEYS[key]]) for key in needed}, 0.0
+    return {key: load_named_matrix(config, key, dataset) for key in needed}, 0.0
 
 
 def lightgcn_embeddings(config: Any, train_data: Any, valid_data: Any) -> Stage:

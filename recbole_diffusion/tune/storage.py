@@ -40,13 +40,14 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     """The database of a URL, else the journal in the folder.
 
     Args:
-        folder: Of the study; exists.
+        folder: Of the study; made for a journal.
         url: As SQLAlchemy takes it, such as ``postgresql+psycopg://user@host/name``.
 
     Raises:
         UserError: No URL, no driver, no connection, or no study's tables.
     """
     if url is None:
+        folder.mkdir(parents=True, exist_ok=True)
         path = folder / "study.journal"
         return JournalStorage(_Journal(path))
     try:

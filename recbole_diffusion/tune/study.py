@@ -187,7 +187,6 @@ class Search:
         self.task, self._clock = task, clock
         identity = task.identity()
         tables.check_folder(task.folder, identity)
-        task.folder.mkdir(parents=True, exist_ok=True)
         self._worker = Worker(task.folder, has_heartbeat=storage is not None)
         self._level = str(task.config["state"])
         self._number = 0
@@ -198,9 +197,11 @@ class Search:
         where = f"study in {shown_url(storage)}" if storage else task.folder / "study.journal"
         damaged = f"{where}: it cannot be read"
         with quiet_optuna(), refusals_of(damaged, *UNREADABLE):
+            opened = open_storage(task.folder, storage)
+            task.folder.mkdir(parents=True, exist_ok=True)
             self.study = optuna.create_study(
                 study_name=study_name or name,
-                storage=open_storage(task.folder, storage),
+                storage=opened,
                 sampler=SlotSampler(task.seed, self._given()),
                 pruner=NopPruner() if task.grid else _pruner(),
                 direction=task.direction,

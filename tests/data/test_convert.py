@@ -390,6 +390,23 @@ def test_command_line_explains_bad_input_and_exits_with_2(
     assert snapshot(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--nosuch"], ["unrecognized arguments: --nosuch", "--help"]),
+        (["--output=a\0b"], ["argument output", "expected at most"]),
+    ],
+    ids=str,
+)
+def test_command_line_tells_of_an_argument_on_one_line(
+    source: Path, capsys: pytest.CaptureFixture[str], change: list[str], words: list[str]
+) -> None:
+    assert main(["text-split", str(source), "--name=toy", *change]) == 2
+    told = capsys.readouterr().err
+    assert [word for word in ("error: ", *words) if word not in told] == [], told
+    assert told.count("\n") == 1
+
+
 def test_command_line_writes_below_dataset_atomic_by_default(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -391,8 +391,10 @@ def test_command_line_prints_the_counts(
     assert "--overwrite replaces it" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0
     # Only the noisy kind draws.
-    with pytest.raises(SystemExit):
-        main(["rated-split", "clean", str(source), "--name=other", *noise])
+    assert main(["rated-split", "clean", str(source), "--name=other", *noise]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: unrecognized arguments: --")
+    assert told.count("\n") == 1
 
 
 @pytest.fixture

@@ -606,6 +606,17 @@ def test_embeddings_from_a_file_by_original_id(
     assert not (Path(planted["output_dir"]) / "cache").exists()
 
 
+@pytest.mark.parametrize(
+    ("model", "keys"), [("LDiffRec", {}), ("InfoDCL", {"channels": ["knowledge"]})], ids=str
+)
+def test_embedding_file_that_is_missing_is_told_with_its_key(
+    planted: dict[str, Any], model: str, keys: dict[str, Any]
+) -> None:
+    keys = {**planted, **keys, "pretrained_item_embedding": "nowhere.npz", "epochs": 1}
+    with pytest.raises(UserError, match=r"key `pretrained_item_embedding`: .*nowhere\.npz"):
+        run_recbole_diffusion(model, "planted", config_dict=keys)
+
+
 # Runs
 
 

@@ -527,7 +527,7 @@ def test_bad_input(
     assert told in str(error.value)
     assert "secret" not in str(error.value)
     assert run.seen == []
-    assert not (tmp_path / "study" / "study.json").exists()
+    assert not (tmp_path / "study").exists()
 
 
 def test_damaged_study_file_is_refused(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
