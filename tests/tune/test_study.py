@@ -383,9 +383,10 @@ def test_a_journal_whose_last_line_was_cut_goes_on(
 
 
 def test_a_journal_that_lost_a_line_is_one_complaint(
-    tmp_path: Path, fake: Callable[..., FakeRun]
+    tmp_path: Path, fake: Callable[..., FakeRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake()
+    monkeypatch.setattr(storage, "UNSIGNED_GRACE", 0.0)
     search(tmp_path / "whole", 2)
     journal = tmp_path / "whole" / "study.journal"
     lines = journal.read_bytes().splitlines(keepends=True)
