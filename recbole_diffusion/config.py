@@ -10,10 +10,10 @@ import torch
 from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
-from recbole_diffusion.data.features import feature_names
+from recbole_diffusion.data.features import check_embedding_files, feature_names
 from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
 from recbole_diffusion.errors import UserError, host_refusals
-from recbole_diffusion.keys import REFUSED, check_layer, check_values
+from recbole_diffusion.keys import REFUSED, check_layer, check_neumf, check_values
 from recbole_diffusion.kinds import check_value
 from recbole_diffusion.property_files import (
     default_layers,
@@ -84,6 +84,8 @@ class Config(HostConfig):
         self.final_config_dict = copy.deepcopy(
             {**self.internal_config_dict, **self.external_config_dict}
         )
+        if not saved[1]:  # a saved run has read them
+            check_embedding_files(self.final_config_dict)
         self._complete()
 
     def _complete(self) -> None:
@@ -92,6 +94,8 @@ class Config(HostConfig):
         if self.registration.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
             raise UserError(f"key `model`: {self.model} is not a general recommender")
         check_values(final)
+        if self.registration.is_host and self.registration.name == "NeuMF":
+            check_neumf(final)
         feature_names(final)
         check_packages(self.registration, final)
         _check_wandb(final)

@@ -85,6 +85,8 @@ def system_limit(error: BaseException) -> str | None:
         return f"out of memory: {text}" if text else "out of memory"
     if isinstance(error, RuntimeError) and any(word in text.lower() for word in NO_MEMORY):
         return f"out of memory: {text}"
+    if isinstance(error, RuntimeError) and text.startswith("Symlink loop"):
+        return f"{text}: expected a path that leads somewhere"
     if isinstance(error, OSError) and error.errno in SYSTEM_LIMITS:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}"

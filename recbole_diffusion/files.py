@@ -300,3 +300,15 @@ def is_file_or_absent(path: Path) -> bool:
     if not path.is_file() and (path.exists() or path.is_symlink()):
         raise UserError(f"{path}: found a folder or a link to nothing, expected a file")
     return path.is_file()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder of the user's choice, and those above it.
+
+    Raises:
+        UserError: The system has no folder there, as below /proc.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: found no place for a folder, expected another path") from error

@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from recbole.evaluator import GAUC, LossMetric, metric_types, metrics_dict
 from recbole.utils.argument_list import (
     dataset_arguments,
     evaluation_arguments,
@@ -21,6 +20,7 @@ from recbole.utils.argument_list import (
 
 from recbole_diffusion import property_files
 from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.evaluation_keys import check_evaluation
 from recbole_diffusion.kinds import check_value, check_values_of
 from recbole_diffusion.property_files import HOST_FOLDER, HOST_PROPERTIES, read_properties
 
@@ -92,8 +92,6 @@ REFUSED = {
     'meant by val_interval, such as {rating: "[4,inf)"}',
 }
 CLIP_ARGS = {"max_norm", "norm_type", "error_if_nonfinite"}
-EVAL_ARGS = ("split", "order", "group_by", "mode")
-EVAL_MODE = re.compile(r"full|(uni|pop)[1-9]\d*")
 COUNT_FILTERS = ("user_inter_num_interval", "item_inter_num_interval")
 INTERVAL = re.compile(r"[(\[]([^,]+),([^,]+)[)\]]")
 INTERVAL_FORM = "intervals such as [5,inf) or (0,1];[3,4], the lower end first"
@@ -116,7 +114,7 @@ def check_layer(
     for key, value in layer.items():
         if not isinstance(key, str):
             raise UserError(f"{source}: found key {key!r:.200}, expected a text")
-        if key in ("model", "dataset"):
+        if key in ("model", "dataset", "config_files"):
             raise UserError(f"{source}: key `{key}`: found {value!r}, expected as --{key} only")
         if key in REFUSED:
             raise UserError(f"{source}: key `{key}` cannot be set: {REFUSED[key]}")
@@ -234,7 +232,7 @@ def check_values(final: Mapping[str, Any]) -> None:
     _check_columns(final)
     _check_training(final)
     _check_filters(final)
-    _check_evaluation(final)
+    check_evaluation(final)
 
 
 def _check_columns(final: Mapping[str, Any]) -> None:
@@ -243,6 +241,32 @@ def _check_columns(final: Mapping[str, Any]) -> None:
     for key in ("ITEM_ID_FIELD", "USER_ID_FIELD", "TIME_FIELD", "LABEL_FIELD"):
         other = keys.setdefault(final[key], key)
         expect(other == key, key, final[key], f"another column than key `{other}` names")
+    prefix = final["NEG_PREFIX"]
+    expect(prefix, "NEG_PREFIX", prefix, "what the column of negatives is called beside the items'")
+    for suffix, fields in (final["load_col"] or {}).items():
+        is_list = isinstance(fields, list) and "*" not in fields
+        expect(
+            fields in (None, "*") or is_list,
+            "load_col",
+            final["load_col"],
+            f'a list of columns for `{suffix}`, or "*" for all of them',
+        )
+
+
+def check_neumf(final: Mapping[str, Any]) -> None:
+    """Refuse what RecBole's NeuMF takes, and fails with in its own words.
+
+    Raises:
+        UserError: The first value that does not fit.
+    """
+    is_trained = final["mf_train"] or final["mlp_train"]
+    expect(is_trained, "mf_train", False, "true, or mlp_train: true")
+    expect(final["mlp_hidden_size"], "mlp_hidden_size", [], "one width or more")
+    if final["use_pretrain"]:
+        for key in ("mf_pretrain_path", "mlp_pretrain_path"):
+            path = final[key]
+            is_file = path is not None and Path(path).suffix == ".pth" and Path(path).is_file()
+            expect(is_file, key, path, "a checkpoint (.pth), for use_pretrain: true")
 
 
 def _check_training(final: Mapping[str, Any]) -> None:
@@ -253,6 +277,10 @@ def _check_training(final: Mapping[str, Any]) -> None:
     # RecBole would clip gradients that the scaler has multiplied.
     expect(not (clip and final["enable_scaler"]), "clip_grad_norm", clip, "null with enable_scaler")
     negatives = final["train_neg_sample_args"] or {}
+    distribution = str(negatives.get("distribution", "none")).lower()
+    is_known = distribution in ("uniform", "popularity", "none")
+    expected = "distribution uniform or popularity, or none where no negatives are drawn"
+    expect(is_known, "train_neg_sample_args", negatives, expected)
     is_fed = not negatives.get("dynamic") or negatives.get("candidate_num", 0) > 0
     expect(is_fed, "train_neg_sample_args", negatives, "candidate_num above 0 with dynamic")
 
@@ -311,35 +339,3 @@ def _ends(text: str) -> tuple[float, float] | None:
     except ValueError:
         return None
     return (lower, upper) if lower <= upper else None
-
-
-def _check_evaluation(final: Mapping[str, Any]) -> None:
-    metrics, topk, rules = final["metrics"], final["topk"], final["eval_args"]
-    metrics = [metrics] if isinstance(metrics, str) else metrics
-    is_known = metrics and all(str(metric).lower() in metric_types for metric in metrics)
-    expect(is_known, "metrics", metrics, f"one or more of {', '.join(sorted(metric_types))}")
-    expect(isinstance(rules, dict), "eval_args", rules, "a dict")
-    topk = [topk] if isinstance(topk, int) else topk
-    is_cut = topk and all(type(k) is int and k > 0 for k in topk)
-    expect(is_cut, "topk", topk, "positive whole numbers")
-    unknown = set(rules) - set(EVAL_ARGS)
-    expect(not unknown, "eval_args", rules, f"no other keys than {', '.join(EVAL_ARGS)}")
-    mode = rules.get("mode", "full")
-    modes = mode.values() if isinstance(mode, dict) else [mode]
-    is_mode = all(EVAL_MODE.fullmatch(str(m)) for m in modes)
-    expect(is_mode, "eval_args", rules, "mode full, or uniN or popN with N > 0")
-    # Of a dict with one of them, RecBole takes that one for both.
-    is_whole = not isinstance(mode, dict) or set(mode) == {"valid", "test"}
-    expect(is_whole, "eval_args", rules, "a mode for both valid and test")
-    # RecBole 1.2.1 splits rows at a time by their places in that order.
-    is_ordered = "TS" not in (rules.get("split") or ()) or rules.get("order") == "TO"
-    expect(is_ordered, "eval_args", rules, "order TO beside a split TS")
-    is_plain = {m for m in metrics if issubclass(metrics_dict[m.lower()], (LossMetric, GAUC))}
-    names = {m if m in is_plain else f"{m}@{k}" for m in metrics for k in topk}
-    is_measured = final["valid_metric"].lower() in {name.lower() for name in names}
-    expect(
-        is_measured,
-        "valid_metric",
-        final["valid_metric"],
-        f"`metrics` at `topk`: {sorted(names)}",
-    )

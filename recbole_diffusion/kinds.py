@@ -58,6 +58,8 @@ class Kind:
         if isinstance(value, str):
             return not self.choices or value.lower() in self.choices
         if isinstance(value, dict):
+            if self.entries and self.each is None and not set(value) <= set(self.entries):
+                return False
             parts = [(self.entries.get(key, self.each), part) for key, part in value.items()]
         else:
             parts = [(self.each, part) for part in (value if isinstance(value, list) else ())]
@@ -137,7 +139,7 @@ KINDS: dict[str, Kind] = {
     "state": Kind((str,), choices=("debug", "info", "warning", "error", "critical")),
     "use_gpu": Kind((bool, str)),
     "gpu_id": Kind((int, str, NoneType)),
-    "worker": Kind((int,), 0, 1024),
+    "worker": Kind((int,), 0, 64),
     "metric_decimal_place": Kind((int,), 0, 17),
     **_each(TEXT, "output_dir", "learner", "wandb_project"),
     "data_path": or_null(TEXT),
@@ -159,14 +161,15 @@ KINDS: dict[str, Kind] = {
     **_each(or_null(TEXT), "rm_dup_inter"),
     "item_features": DICT,
     "train_noise_ratio": SHARE,
-    "tail_ratio": or_null(SHARE),
+    "tail_ratio": Kind((int, float, NoneType), 1e-6, 1),
     # Training
     "epochs": COUNT,
     **_each(SIZE, "train_batch_size", "generator_batch_size", "pretrain_batch_size"),
     **_each(COUNT, "eval_step", "stopping_step", "pretrain_stopping_step"),
     "learner": Kind((str,), choices=("adam", "adamw", "sgd", "adagrad", "rmsprop")),
     **_each(NOT_NEGATIVE, "learning_rate", "denoiser_learning_rate", "generator_learning_rate"),
-    **_each(NOT_NEGATIVE, "weight_decay", "pretrain_learning_rate", "pretrain_reg_weight"),
+    "weight_decay": Kind((int, float), 0, 1e6),
+    **_each(NOT_NEGATIVE, "pretrain_learning_rate", "pretrain_reg_weight"),
     "train_neg_sample_args": Kind(
         (dict, NoneType),
         entries={
@@ -180,8 +183,8 @@ KINDS: dict[str, Kind] = {
     "clip_grad_norm": Kind(
         (dict, NoneType),
         entries={
-            "max_norm": NOT_NEGATIVE,
-            "norm_type": Kind((int, float), 0, math.inf),
+            "max_norm": POSITIVE,
+            "norm_type": Kind((int, float), 1, math.inf),
             "error_if_nonfinite": FLAG,
         },
     ),
@@ -199,7 +202,7 @@ KINDS: dict[str, Kind] = {
         },
     ),
     "eval_batch_size": SIZE,
-    "eval_memory_mb": Kind((int, float), 1e-3),
+    "eval_memory_mb": Kind((int, float), 1e-3, 2**30),
     "eval_batch_users": or_null(SIZE),
     # Models of ours
     **_each(WIDTH, "embedding_size", "n_neighbors", "n_clusters", "hidden_size", "steps"),
@@ -213,8 +216,8 @@ KINDS: dict[str, Kind] = {
     "pretrain_n_layers": Kind((int,), 1, 1000),
     **_each(COUNT, "lamda_anneal_epochs", "kl_anneal_updates"),
     "temperature": POSITIVE,
-    "embedding_std": or_null(POSITIVE),
-    "first_beta": or_null(NUMBER),
+    "embedding_std": Kind((int, float, NoneType), 1e-6, 1e6),
+    "first_beta": Kind((int, float, NoneType), 1e-12, 1),
     **_each(NOT_NEGATIVE, "guidance_scale", "reconstruction_weight", "bpr_weight"),
     **_each(NOT_NEGATIVE, "contrastive_weight", "msi_weight", "modal_graph_weight"),
     **_each(NOT_NEGATIVE, "residual_weight", "balance_weight", "reg_weight", "kl_weight"),
@@ -234,6 +237,7 @@ KINDS: dict[str, Kind] = {
     **_each(SIZE, "m_step", "save_step"),
     "split_to": Kind((int,), 0, 2**20),
     **_each(NUMBER, "negative_weight", "w_max", "resolution"),
+    **_each(NOT_NEGATIVE, "shrink", "anneal_cap"),
     **_each(SHARE, "dropout", "dropout_prob", "drop_ratio", "corruption_ratio", "l1_ratio"),
     **_each(SHARE, "message_dropout", "node_dropout"),
     **_each(WIDTHS, "cnn_channels", "cnn_kernels", "cnn_strides", "critic_layers", "dims_dnn"),

@@ -24,7 +24,8 @@ def read_properties(path: Path) -> dict[str, Any]:
     with refusals_of(f"property file {path} is not UTF-8 text", UnicodeDecodeError):
         text = path.read_text(encoding="utf-8")
     with refusals_of(f"property file {path} is not valid YAML", *YAML_REFUSALS):
-        content = PropertyLoader(text).get_single_data() or {}
+        content = PropertyLoader(text).get_single_data()
+        content = {} if content is None else content
     check_plain(f"property file {path}", content)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise UserError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.linalg import LinAlgError
 from recbole.utils import ModelType
 
 from recbole_diffusion import report
@@ -32,7 +33,10 @@ from recbole_diffusion.registry import Registration, find_model
 from recbole_diffusion.words import format_word
 
 # How RecBole's models refuse their settings: by bare asserts, or where something first fails.
-HOST_REFUSALS = (ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError)
+HOST_REFUSALS = (
+    *(ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError),
+    *(TypeError, AttributeError, ZeroDivisionError),
+)
 # What a resumed or evaluated run may be given anew: where it runs and what it shows.
 KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu", "verbose")
 # Settings that change no result: where a run is, what it shows, how evaluations are cut up.
@@ -425,10 +429,16 @@ def _timed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any
 
 def _make_model(config: Config, train_dataset: Any) -> Any:
     """The model on its device; what it refuses in its settings is the user's to mend."""
-    kinds = HOST_REFUSALS if config.registration.is_host else (ValueError, ImportError)
+    is_host = config.registration.is_host
+    kinds = HOST_REFUSALS if is_host else (ValueError, ImportError)
+    singular = "its matrix cannot be inverted: raise the penalty, such as key `reg_weight`"
     size = f"{train_dataset.user_num} users and {train_dataset.item_num} items"
     refused = f"model {config.model} with these settings"
-    with host_refusals(refused, *kinds), advising(f"making {config.model} for {size}"):
+    with (
+        host_refusals(refused, *kinds),
+        advising(f"making {config.model} for {size}"),
+        refusals_of(f"{refused}: {singular}", *([LinAlgError] if is_host else [])),
+    ):
         return config.model_class(config, train_dataset).to(config["device"])
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import recbole
 import torch
-import yaml
 from tqdm import tqdm
 
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import write_json, written_whole
+from recbole_diffusion.values import as_yaml
 from recbole_diffusion.words import format_words
 
 HANDLER_NAME = "recbole_diffusion"
@@ -257,7 +257,7 @@ def _write_settings(config: Any, settings: dict[str, Any]) -> None:
         return
     words = format_words({"model": config.registration.key, "dataset": config["dataset"]})
     head = f"# {' '.join(words)} --config_files=<this file>\n"
-    text = head + yaml.safe_dump(settings, sort_keys=True, allow_unicode=True)
+    text = head + as_yaml(settings, sort_keys=True)
     with written_whole(path) as stream:
         stream.write(text.encode())
 

@@ -44,11 +44,47 @@ class PropertyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-# A number that YAML 1.1 has for a text, by tag, form and first characters.
-FLOAT_TAG = "tag:yaml.org,2002:float"
-SHORT_FLOAT = re.compile(r"^[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)$")
-SHORT_FLOAT_START: list[str] = list("-+0123456789.")
-PropertyLoader.add_implicit_resolver(FLOAT_TAG, SHORT_FLOAT, SHORT_FLOAT_START)
+# Numbers as people write them: YAML 1.1 has 1e-3 and -.5 for texts, 1:30 for 90 and 010 for 8.
+NUMBERS = {
+    "tag:yaml.org,2002:int": r"[-+]?(0|[1-9][\d_]*|0x[\da-fA-F_]+|0b[01_]+)",
+    "tag:yaml.org,2002:float": (
+        r"[-+]?((\d[\d_]*\.[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?|\d[\d_]*[eE][-+]?\d+"
+        r"|\.(inf|Inf|INF))|\.(nan|NaN|NAN)"
+    ),
+}
+
+
+def take_plain_numbers(kind: Any) -> None:
+    """Let a loader or dumper of PyYAML's take just these forms for numbers."""
+    kind.yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in forms if tag not in NUMBERS]
+        for first, forms in kind.yaml_implicit_resolvers.items()
+    }
+    for tag, form in NUMBERS.items():
+        kind.add_implicit_resolver(tag, re.compile(f"^({form})$"), list("-+0123456789."))
+
+
+class PropertyDumper(yaml.SafeDumper):
+    """Safe YAML that quotes a text which ``PropertyLoader`` would take for a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write what stands twice twice."""
+        return True
+
+
+take_plain_numbers(PropertyLoader)
+take_plain_numbers(PropertyDumper)
+
+
+def as_yaml(value: Any, **options: Any) -> str:
+    """A plain value as YAML that ``PropertyLoader`` reads back.
+
+    Args:
+        value: Numbers, texts, lists and dicts.
+        **options: Of ``yaml.dump``.
+    """
+    options = {"allow_unicode": True, **options}
+    return str(yaml.dump(value, Dumper=PropertyDumper, **options))
 
 
 # How PyYAML says that a text is not YAML, or that a number in it is none.

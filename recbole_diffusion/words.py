@@ -5,10 +5,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
 from recbole_diffusion.errors import refusals_of
-from recbole_diffusion.values import FLOAT_TAG, SHORT_FLOAT, SHORT_FLOAT_START, parse_value
+from recbole_diffusion.values import as_yaml, parse_value
 
 # Keys whose value is a text as it stands, not YAML.
 LITERAL = (
@@ -33,16 +31,6 @@ SEPARATORS = ("field_separator", "seq_separator")
 NAMED_SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]*", re.ASCII)
 _NOT_IN_DOUBLE_QUOTES = re.compile(r'["$`\\!\x00-\x1f]')
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes a text that ``PropertyLoader`` would take for a number."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-_Dumper.add_implicit_resolver(FLOAT_TAG, SHORT_FLOAT, SHORT_FLOAT_START)
 
 
 def read_word(key: str, text: str) -> Any:
@@ -87,9 +75,8 @@ def _text(name: str, value: Any) -> str:
         return value
     if value is None:
         return ""
-    text: str = yaml.dump(
+    text = as_yaml(
         value,
-        Dumper=_Dumper,
         default_flow_style=True,
         sort_keys=False,
         allow_unicode=False,  # PyYAML loses some line breaks otherwise

@@ -139,6 +139,8 @@ def read_request(
             )
         if name == "seed":
             raise UserError(f"key `{key}`: a comparison runs several seeds; expected key `seeds`")
+        if dot and name == "output_dir":
+            raise UserError(f"key `{key}`: found a folder of one model, expected one for all")
         if dot:
             own[label][name] = value
         elif key not in defaults:
@@ -202,6 +204,8 @@ def _check_options(request: Request) -> None:
         expect(label in request.models, "baselines", label, f"one of {', '.join(request.models)}")
     if options["tune"]:
         tuned_settings()
+        storage = import_module("recbole_diffusion.tune.storage")
+        storage.check_url("tune_storage", options["tune_storage"])
 
 
 def tuned_settings() -> Any:

@@ -39,7 +39,14 @@ from recbole_diffusion.compare.request import Request, read_request
 from recbole_diffusion.compare.results import WARNING_ON_TEST, collect, tested_metrics
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import DamagedFile, RunsFailed, UserError
-from recbole_diffusion.files import LOCK, read_json, sole_writer, write_json, written_whole
+from recbole_diffusion.files import (
+    LOCK,
+    make_folder,
+    read_json,
+    sole_writer,
+    write_json,
+    written_whole,
+)
 from recbole_diffusion.registry import find_model
 
 
@@ -116,7 +123,7 @@ class _Comparison:
 
     def run(self) -> dict[str, Any]:
         """Tune what is to be tuned, run what is missing, write what there is."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         with sole_writer(self.folder / LOCK), report.run_logger(self.folder, "info") as log:
             try:
                 self._tell_plan(log)

@@ -85,9 +85,13 @@ def _train_items(self: Any) -> np.ndarray:
 
 
 def _accumulate_popularity(self: Any) -> None:
-    """Sums of counts^alpha up to each id; what has no count keeps the weight 0 at any alpha."""
+    """Sums of counts^alpha up to each id; what has no count keeps the weight 0 at any alpha.
+
+    The weights are divided by the greatest of them, which no alpha takes out of range.
+    """
     counts = np.bincount(np.asarray(self._get_candidates_list())).astype(np.float64)
-    powers = np.power(counts, self.alpha, where=counts > 0, out=np.zeros_like(counts))
+    logs = self.alpha * np.log(counts, where=counts > 0, out=np.full_like(counts, np.nan))
+    powers = np.exp(np.nan_to_num(logs - np.nanmax(logs), nan=-np.inf))
     self.cumulative = np.cumsum(powers)
 
 

@@ -10,6 +10,7 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_diffusion.data.columns import text_encoding
+from recbole_diffusion.data.feature_files import examples
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval
 
@@ -111,6 +112,8 @@ class AtomicDataset(Dataset):
                     f"key `val_interval`: found {wanted!r} for the tokens of {field}, expected a "
                     "list of those to keep"
                 )
+            if kind == FeatureType.TOKEN:
+                self._tell_unknown_tokens(field, wanted)
             is_feature = source in (FeatureSource.USER, FeatureSource.ITEM)
             if is_feature and not self.config["filter_inter_by_user_or_item"]:
                 raise UserError(
@@ -119,6 +122,13 @@ class AtomicDataset(Dataset):
                     "filter_inter_by_user_or_item: true"
                 )
         super()._filter_by_field_value()
+
+    def _tell_unknown_tokens(self, field: str, wanted: list[Any]) -> None:
+        known = {str(token) for feat in self.field2feats(field) for token in feat[field].unique()}
+        unknown = [token for token in wanted if str(token) not in known]
+        if unknown:
+            found = examples(np.array(unknown))
+            self.logger.warning(f"key `val_interval`: found {found} for {field}, which no row has")
 
     def _reset_index(self) -> None:
         """Name the keys by which nothing is left; the host names none."""

@@ -36,6 +36,8 @@ DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 SOURCES = ("file", "field", "fields")
 # Deviation of a column, in its largest value, up to which it tells nothing but rounding.
 CONSTANT = 1e-6
+# Of a feature; products of two of these stay finite, summed over any width.
+LARGEST = 1e15
 ONLY_WITH = {"ids": "file", "columns": "file", "encoder": "fields"}
 
 
@@ -184,6 +186,23 @@ def load_matrix(path: str | Path, dataset: Any, field: str) -> np.ndarray:
         missing = np.sort(np.delete(tokens, [0, *places]))
         raise UserError(f"{path}: no row for {examples(missing)} of field `{field}`")
     return _joined(table, places, tokens, "float32")
+
+
+def check_embedding_files(config: Mapping[str, Any]) -> None:
+    """Check that the files of embeddings are there, before a run comes to read them.
+
+    Args:
+        config: Settings.
+
+    Raises:
+        UserError: One is not.
+    """
+    for key in EMBEDDING_FILES:
+        path = config.get(key)
+        if path is not None and not Path(path).is_file():
+            raise UserError(
+                f"key `{key}`: found {path!r}, expected a file ({Path(path).resolve()})"
+            )
 
 
 def load_named_matrix(config: Any, key: str, dataset: Any) -> np.ndarray:
@@ -336,6 +355,12 @@ def _joined(table: FeatureTable, places: np.ndarray, tokens: np.ndarray, dtype: 
         with np.errstate(over="ignore"):  # infinity is refused below
             joined[places[rows][is_known], columns] = values[is_known]
     check_finite(table.source, tokens, joined)
+    largest = np.abs(joined).max(initial=0)
+    if largest > LARGEST:
+        raise UserError(
+            f"{table.source}: found {largest:.3g}, whose square single precision cannot hold, "
+            f"expected at most {LARGEST:g}: scale the vectors"
+        )
     return joined
 
 

@@ -77,6 +77,12 @@ def check_fields(config: Any, headers: Mapping[str, Mapping[str, str]]) -> None:
             )
         if key in IDS:
             _take(taken, config, key, field)
+    negatives = config["NEG_PREFIX"] + config["ITEM_ID_FIELD"]
+    if negatives in headers.get("inter", {}):
+        raise UserError(
+            f"key `NEG_PREFIX`: found {config['NEG_PREFIX']!r}, which makes {negatives!r} of the "
+            "items' column, a column of the interactions; expected another prefix"
+        )
     if config["normalize_field"] is not None and config["normalize_all"]:
         raise UserError(
             f"key `normalize_field`: found {config['normalize_field']} beside normalize_all, "

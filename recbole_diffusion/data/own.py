@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-import yaml
-
 from recbole_diffusion.data.csv_table import CsvTable, parse_token, read_csv
 from recbole_diffusion.data.logs import (
     Log,
@@ -29,6 +27,7 @@ from recbole_diffusion.data.released import (
 )
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import properties_folder, read_properties
+from recbole_diffusion.values import as_yaml
 
 # Names that a column is known by, where none is given.
 GUESSES = {
@@ -254,5 +253,5 @@ def _property_lines(source: Path, numbers: list[str], types: dict[str, str]) -> 
 
 def _flow(value: str | list[str]) -> str:
     """A value as YAML on one line, quoted where it must be."""
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**9)
+    text = as_yaml(value, default_flow_style=True, width=10**9)
     return text.removesuffix("...\n").strip()

@@ -109,6 +109,8 @@ def read_space(config: Config, file: str | None = None, pinned: Iterable[str] = 
     if not path.is_file():
         return {}
     content = read_properties(path)
+    if not content:
+        raise UserError(f"search space {path}: found no key, expected one or more as {FORMS}")
     space = {key: _dimension(path, key, form, config) for key, form in content.items()}
     return {key: dimension for key, dimension in space.items() if key not in set(pinned)}
 

@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from recbole_diffusion.errors import DamagedFile, UserError, naming
 from recbole_diffusion.files import (
     drop_cut_line,
+    make_folder,
     one_at_a_time,
     sealed,
     sole_writer,
@@ -46,8 +47,9 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     Raises:
         UserError: No URL, no driver, no connection, or no study's tables.
     """
+    check_url("storage", url)
     if url is None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / "study.journal"
         return JournalStorage(_Journal(path))
     try:
@@ -128,6 +130,29 @@ def _database(url: str) -> RDBStorage:
     except SQLAlchemyError:  # two processes may make its tables at once
         time.sleep(1)
         return RDBStorage(url, **settings)
+
+
+def check_url(key: str, url: str | None) -> None:
+    """Refuse a storage that no other process can share, and that is gone with this one.
+
+    Args:
+        key: That names it.
+        url: None for a journal.
+
+    Raises:
+        UserError: It is one, or no URL.
+    """
+    if url is None:
+        return
+    try:
+        parts = make_url(url)
+    except ArgumentError as error:
+        raise UserError(f"key `{key}`: {shown_url(url)}, expected a URL of SQLAlchemy's") from error
+    if parts.get_backend_name() == "sqlite" and parts.database in (None, "", ":memory:"):
+        raise UserError(
+            f"key `{key}`: found {shown_url(url)}, a database in memory, expected one on disk, "
+            "such as sqlite:///studies.db"
+        )
 
 
 def shown_url(url: str) -> str:

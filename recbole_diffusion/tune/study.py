@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from recbole_diffusion import report
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError, refusals_of
-from recbole_diffusion.files import remove_scratch
+from recbole_diffusion.files import make_folder, remove_scratch
 from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.tune import tables
 from recbole_diffusion.tune.grid import grid_space
@@ -198,7 +198,7 @@ class Search:
         damaged = f"{where}: it cannot be read"
         with quiet_optuna(), refusals_of(damaged, *UNREADABLE):
             opened = open_storage(task.folder, storage)
-            task.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(task.folder)
             self.study = optuna.create_study(
                 study_name=study_name or name,
                 storage=opened,

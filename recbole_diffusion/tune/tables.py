@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -18,6 +17,7 @@ from recbole_diffusion.files import read_json, write_json, written_whole
 from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.tune.task import Task, check_identity
 from recbole_diffusion.tune.trial import FINISHED
+from recbole_diffusion.values import as_yaml
 from recbole_diffusion.words import format_words
 
 # That every finished trial has.
@@ -207,5 +207,5 @@ def _best_yaml(task: Task, study: optuna.Study, best: FrozenTrial) -> str:
         f"{marks['best_epoch']}; split {split}",
     ]
     settings = {**task.user_layer(), **marks["settings"]}
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if settings else ""
+    text = as_yaml(settings, sort_keys=False) if settings else ""
     return "\n".join(head) + "\n" + text

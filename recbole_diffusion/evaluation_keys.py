@@ -1,0 +1,94 @@
+"""How interactions are split and ranked: the keys ``eval_args``, ``metrics`` and ``topk``."""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import recbole
+from recbole.evaluator import GAUC, LossMetric, metric_types, metrics_dict
+from recbole.utils import EvaluatorType
+
+from recbole_diffusion.errors import expect
+
+EVAL_ARGS = ("split", "order", "group_by", "mode")
+EVAL_MODE = re.compile(r"full|(uni|pop)[1-9]\d{0,6}")
+# What a split by time is called, of releases that have it.
+BY_TIME = () if recbole.__version__ == "1.2.0" else ("TS",)
+RANKING = sorted(name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING)
+
+
+def check_evaluation(final: Mapping[str, Any]) -> None:
+    """Check what RecBole would refuse in its own words, or read as something else.
+
+    Args:
+        final: The effective settings.
+
+    Raises:
+        UserError: The first value that does not fit.
+    """
+    rules = final["eval_args"]
+    expect(isinstance(rules, dict), "eval_args", rules, "a dict")
+    unknown = set(rules) - set(EVAL_ARGS)
+    expect(not unknown, "eval_args", rules, f"no other keys than {', '.join(EVAL_ARGS)}")
+    _check_split(rules)
+    _check_mode(rules)
+    _check_metrics(final)
+
+
+def _check_split(rules: Mapping[str, Any]) -> None:
+    order = rules.get("order", "RO")
+    expect(order in ("RO", "TO"), "eval_args", rules, "order RO (random) or TO (of time)")
+    group = rules.get("group_by", "user")
+    is_group = group is None or str(group).lower() in ("user", "none")
+    expect(is_group, "eval_args", rules, "group_by user or none")
+    split = rules.get("split", {"RS": [0.8, 0.1, 0.1]})
+    forms = ("RS", "LS", *BY_TIME)
+    # RecBole 1.2.1 splits rows at a time by their places in that order.
+    is_ordered = "TS" not in (split or ()) or order == "TO"
+    expect(is_ordered, "eval_args", rules, "order TO beside a split TS")
+    is_one = isinstance(split, dict) and len(split) == 1 and set(split) <= set(forms)
+    expect(is_one, "eval_args", rules, f"one split of {', '.join(forms)}")
+    if "RS" in split:
+        is_share = _are_shares(split["RS"])
+        expect(
+            is_share, "eval_args", rules, "split {RS: [train, validation, test]}, shares above 0"
+        )
+    if "LS" in split:
+        is_whole = split["LS"] == "valid_and_test"
+        expect(is_whole, "eval_args", rules, "split {LS: valid_and_test}: both parts are needed")
+        is_user = str(group).lower() == "user"
+        expect(is_user, "eval_args", rules, "group_by user beside a split LS, which is by user")
+
+
+def _are_shares(values: Any) -> bool:
+    """Whether values are three positive numbers."""
+    is_three = isinstance(values, list) and len(values) == 3
+    return is_three and all(
+        type(value) in (int, float) and 0 < value < math.inf for value in values
+    )
+
+
+def _check_mode(rules: Mapping[str, Any]) -> None:
+    mode = rules.get("mode", "full")
+    modes = mode.values() if isinstance(mode, dict) else [mode]
+    is_mode = all(EVAL_MODE.fullmatch(str(m)) for m in modes)
+    expect(is_mode, "eval_args", rules, "mode full, or uniN or popN with N from 1 to 9999999")
+    # Of a dict with one of them, RecBole takes that one for both.
+    is_whole = not isinstance(mode, dict) or set(mode) == {"valid", "test"}
+    expect(is_whole, "eval_args", rules, "a mode for both valid and test")
+
+
+def _check_metrics(final: Mapping[str, Any]) -> None:
+    metrics, topk = final["metrics"], final["topk"]
+    metrics = [metrics] if isinstance(metrics, str) else metrics
+    is_known = metrics and all(str(metric).lower() in RANKING for metric in metrics)
+    expect(is_known, "metrics", metrics, f"one or more of {', '.join(RANKING)}")
+    topk = [topk] if isinstance(topk, int) else topk
+    is_cut = topk and all(type(k) is int and k > 0 for k in topk)
+    expect(is_cut, "topk", topk, "positive whole numbers")
+    is_plain = {m for m in metrics if issubclass(metrics_dict[m.lower()], (LossMetric, GAUC))}
+    names = {m if m in is_plain else f"{m}@{k}" for m in metrics for k in topk}
+    valid_metric = final["valid_metric"]
+    is_measured = valid_metric.lower() in {name.lower() for name in names}
+    expect(is_measured, "valid_metric", valid_metric, f"`metrics` at `topk`: {sorted(names)}")
