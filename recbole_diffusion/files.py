@@ -67,11 +67,21 @@ def remove_unfinished(folder: Path, name: str = "*") -> None:
         folder: Of our files; may be missing.
         name: Of the file that was to be written; any by default.
     """
+    for path in _unfinished(folder, name):
+        path.unlink(missing_ok=True)
+
+
+def has_unfinished(folder: Path) -> bool:
+    """Whether a killed process left something half written in a folder."""
+    return any(_unfinished(folder, "*"))
+
+
+def _unfinished(folder: Path, name: str) -> Iterator[Path]:
     wanted = name if name == "*" else glob.escape(name)
     for path in folder.glob(f".recbole-diffusion-{wanted}-*.tmp"):
         match = UNFINISHED.fullmatch(path.name)
         if match and path.is_file() and not path.is_symlink() and not _is_alive(int(match[1])):
-            path.unlink(missing_ok=True)
+            yield path
 
 
 def _is_alive(process: int) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from recbole_diffusion.data.arrays import open_array, read_array
 from recbole_diffusion.data.folders import HOST_DATASETS
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import remove_unfinished, unfinished_path
+from recbole_diffusion.files import has_unfinished, remove_unfinished, unfinished_path
 
 Pair = tuple[int, int]
 # Lines without their ends, all bytes, or what writes to a stream.
@@ -415,8 +415,11 @@ def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
         if not path.is_file():
             raise UserError(f"{path}: found something that is no file, expected a free path.")
         if not overwrite:
+            is_half = has_unfinished(path.parent)
+            half = "; an earlier conversion was stopped midway, so that these files may be parts"
             raise UserError(
-                f"{path}: found an existing file, expected none (--overwrite replaces it)."
+                f"{path}: found an existing file, expected none (--overwrite replaces it)"
+                f"{half if is_half else ''}."
             )
 
 
@@ -441,7 +444,7 @@ def write_files(contents: Mapping[Path, Content]) -> None:
     """Writes files so that a failure while writing leaves all old files as they were.
 
     Everything goes to temporary files beside the targets first, in the order given; only then is
-    each one moved into its place.
+    each one moved into its place, interactions last.
 
     Args:
         contents: What to write by target path.
@@ -458,8 +461,9 @@ def write_files(contents: Mapping[Path, Content]) -> None:
                 remove_unfinished(folder)
             for path, content in contents.items():
                 _write(parts[path], content)
-            for path, part in parts.items():
-                os.replace(part, path)
+            # Interactions last: without them, what a killed process has moved is no data set.
+            for path in sorted(parts, key=lambda path: path.suffix == ".inter"):
+                os.replace(parts[path], path)
         except BaseException:
             for part in parts.values():
                 part.unlink(missing_ok=True)

@@ -34,6 +34,8 @@ HEARTBEAT = 15
 GRACE = 60
 # Seconds after which a trial that no worker has signed was left by one that was killed.
 UNSIGNED_GRACE = 30.0
+# How long another worker may hold the file of one whom it takes for dead.
+BURIAL_SECONDS = 2.0
 WORKER_NAME = re.compile(r"[\w.-]+-\d+-[0-9a-f]{6}")
 
 
@@ -193,11 +195,14 @@ class Worker:
         """While it works."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / self.name
-        with sole_writer(path):
+        with sole_writer(path, BURIAL_SECONDS):
             yield
 
     def fail_dead(self, study: optuna.Study) -> None:
         """Fail the trials of workers that are dead; their slots are free again."""
+        for path in self._folder.glob(f"{socket.gethostname()}-*"):  # killed between trials
+            if WORKER_NAME.fullmatch(path.name) and path.name != self.name:
+                self._buries(path)
         if self._has_heartbeat:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -1,6 +1,8 @@
 """The converter: what it writes, what it counts, and what it refuses without leaving a trace."""
 
 import gzip
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,8 +18,9 @@ from recbole_diffusion.data import released
 from recbole_diffusion.data.convert import main
 from recbole_diffusion.data.given import ConversionReport, convert_split
 from recbole_diffusion.data.own import CsvOptions, convert_csv
-from recbole_diffusion.data.released import write_files
+from recbole_diffusion.data.released import check_targets, write_files
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import remove_unfinished
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 OFFICE, ML_1M = SHARED / "infodcl_office", SHARED / "diffrec_ml-1m_clean"
@@ -344,6 +347,31 @@ def test_failure_while_writing_leaves_the_old_files_and_no_others(tmp_path: Path
         write_files({first: ["new"], second: broken()})
 
     assert snapshot(tmp_path) == before
+
+
+def test_interactions_are_moved_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process that is killed midway leaves is no data set, and is told of as half."""
+    names = ["a.train.inter", "a.test.inter", "a.item", "a.yaml"]
+    moved: list[Path] = []
+
+    def kill_at_the_first(source: Path, target: Path) -> None:
+        if target.suffix == ".inter":
+            shutil.copy(
+                source, source.with_name(source.name.replace(str(os.getpid()), "999999999"))
+            )
+            raise KeyboardInterrupt
+        moved.append(target)
+
+    monkeypatch.setattr(released.os, "replace", kill_at_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        write_files({tmp_path / name: ["x"] for name in names})
+    assert sorted(path.name for path in moved) == ["a.item", "a.yaml"]
+    (tmp_path / "a.item").touch()
+    with pytest.raises(UserError, match=r"a\.item: .*\(--overwrite.*stopped midway"):
+        check_targets([tmp_path / "a.item"], overwrite=False)
+    remove_unfinished(tmp_path)
+    with pytest.raises(UserError, match=r"replaces it\)\.$"):
+        check_targets([tmp_path / "a.item"], overwrite=False)
 
 
 def test_command_line_prints_the_counts(

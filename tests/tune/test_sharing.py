@@ -7,6 +7,7 @@ import pwd
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import optuna
 import pytest
 from tune_tools import FakeRun, results_of, search, trials_of
 
+from recbole_diffusion.files import sole_writer
 from recbole_diffusion.tune import storage, trial
 from recbole_diffusion.tune.storage import Worker, shown_url
 
@@ -226,6 +228,21 @@ def test_heartbeat_tells_the_dead_of_a_database(
     assert [t["trial"] for t in trials_of(tmp_path / "b")] == list(range(5))
     assert len(run.seen) == 4
     assert noted(tmp_path, "begin")[-1] in {seen["reg_weight"] for seen in run.seen}
+
+
+def test_files_of_dead_workers_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one that was killed between two trials too; those of living ones and others stay."""
+    monkeypatch.setattr(trial, "run_recbole_diffusion", FakeRun())
+    folder = tmp_path / "study" / "workers"
+    folder.mkdir(parents=True)
+    host = socket.gethostname()
+    dead, alive = folder / f"{host}-1-abcdef", folder / f"{host}-2-abcdef"
+    for path in (dead, alive, folder / "elsewhere-3-abcdef", folder / f"{host}-notes"):
+        path.touch()
+    with sole_writer(alive):
+        search(tmp_path / "study", 2)
+        kept = {path.name for path in folder.iterdir()}
+    assert kept == {alive.name, "elsewhere-3-abcdef", f"{host}-notes"}
 
 
 def test_trial_that_nobody_signed_is_given_up(
