@@ -14,7 +14,17 @@ PACKAGE = Path(__file__).parent
 SYSTEM_LIMITS = {
     getattr(errno, name)
     for name in (
-        *("EACCES", "EAGAIN", "EDQUOT", "EFBIG", "EIO", "EISDIR", "EMFILE", "ENAMETOOLONG"),
+        *(
+            "EACCES",
+            "EAGAIN",
+            "EDQUOT",
+            "EFBIG",
+            "EIO",
+            "EISDIR",
+            "ELOOP",
+            "EMFILE",
+            "ENAMETOOLONG",
+        ),
         *("ENFILE", "ENOMEM", "ENOSPC", "ENOTDIR", "EPERM", "EROFS", "ESTALE"),
     )
     if hasattr(errno, name)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import append_line, sealed, unsealed, written_whole
+from recbole_diffusion.files import append_line, is_file_or_absent, sealed, unsealed, written_whole
 
 FILE = "history.jsonl"
 
@@ -41,7 +41,7 @@ def read_history(folder: str | Path) -> list[dict[str, Any]]:
         UserError: A line that is no record, but for a last one that a kill cut off.
     """
     path = Path(folder) / FILE
-    if not path.is_file():
+    if not is_file_or_absent(path):
         return []
     lines = path.read_bytes().split(b"\n")
     records = [_record(path, number, line) for number, line in enumerate(lines[:-1], start=1)]

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Mapping
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,12 @@ def write_report(folder: str | Path) -> Path:
     return folder / REPORT
 
 
+def told_missing(name: str, reason: str) -> Missing:
+    """What a page lacks for a fault, which is told at once too."""
+    getLogger().warning(f"not in the page: {name}: {reason}")
+    return Missing(name, reason)
+
+
 def _read_results(folder: Path) -> dict[str, Any]:
     path = folder / RESULTS
     if not path.is_file():
@@ -102,11 +109,13 @@ def _histories(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> li
             try:
                 records = read_history(folder / cell["folder"])
             except UserError as error:
-                gallery.add(Missing(f"{model['name']}, seed {cell['seed']}", str(error)))
+                gallery.add(told_missing(f"{model['name']}, seed {cell['seed']}", str(error)))
                 continue
             lost = lost_epochs(folder / cell["folder"], records, cell.get("epochs_trained") or 0)
             if lost is not None:
-                gallery.add(Missing(f"{model['name']}, seed {cell['seed']}: some epochs", lost))
+                gallery.add(
+                    told_missing(f"{model['name']}, seed {cell['seed']}: some epochs", lost)
+                )
             if records:
                 histories.append(History(model["name"], number, cell["seed"], records))
     return histories
@@ -147,7 +156,7 @@ def checkpoint_figures(
     try:
         network, _ = load_run(folder, {"state": "error"})
     except UserError as error:
-        return Gallery(missing=[Missing(f"Figures of the best epoch{name}", str(error))])
+        return Gallery(missing=[told_missing(f"Figures of the best epoch{name}", str(error))])
     return DRAWN[model](network, seed, projection, key, name)
 
 
@@ -167,7 +176,7 @@ def _neighbours(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> d
             elif own is not None and found is not None and found[1] == own[1]:
                 parts.setdefault(found[0], _read_results(place))
         except UserError as error:
-            gallery.add(Missing(f"The comparison in {place.name}", str(error)))
+            gallery.add(told_missing(f"The comparison in {place.name}", str(error)))
     return parts
 
 

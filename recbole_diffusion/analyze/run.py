@@ -1,6 +1,5 @@
 """The command ``analyze``: the figures of one finished run, or of one search of settings."""
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from recbole_diffusion import report
 from recbole_diffusion.analyze.comparison import draw_sensitivity
 from recbole_diffusion.analyze.embeddings import PROJECTIONS
-from recbole_diffusion.analyze.figure import Gallery, Missing
+from recbole_diffusion.analyze.figure import Gallery
 from recbole_diffusion.analyze.html import Section, page
 from recbole_diffusion.analyze.report import (
     DRAWN,
@@ -16,6 +15,7 @@ from recbole_diffusion.analyze.report import (
     RESULTS,
     add_training_figures,
     checkpoint_figures,
+    told_missing,
 )
 from recbole_diffusion.analyze.training import History
 from recbole_diffusion.compare.tables import Entry, Table, csv_cell, metric_name
@@ -145,8 +145,7 @@ def _run_page(folder: Path, projection: str) -> tuple[str, list[Gallery]]:
 def _tell_lost(gallery: Gallery, told: str | None) -> None:
     """On the page and the console, that curves lack some epochs."""
     if told is not None:
-        gallery.add(Missing("Some epochs", told))
-        logging.getLogger().warning(told)
+        gallery.add(told_missing("Some epochs", told))
 
 
 def _study_page(folder: Path) -> tuple[str, list[Gallery]]:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from recbole_diffusion.errors import DamagedFile, UserError, naming
 from recbole_diffusion.files import (
     drop_cut_line,
+    is_file_or_absent,
     make_folder,
     one_at_a_time,
     sealed,
@@ -53,6 +54,7 @@ def open_storage(folder: Path, url: str | None) -> BaseStorage:
     if url is None:
         make_folder(folder)
         path = folder / "study.journal"
+        is_file_or_absent(path)
         return JournalStorage(_Journal(path))
     try:
         with warnings.catch_warnings():

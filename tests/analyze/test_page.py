@@ -165,13 +165,14 @@ def test_what_is_missing_says_why(tmp_path: Path) -> None:
     assert "runs/0-1 holds no best.pth" in missing.replace("\n", " ")
 
 
-def test_damaged_files_are_told(tmp_path: Path) -> None:
+def test_damaged_files_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Those of the comparison's runs, and those of the ones beside it."""
     folder = write_comparison(tmp_path / "a", ratio=0.1)
     other = write_comparison(tmp_path / "b", ratio=0.2)
     (folder / "runs" / "1-2" / "history.jsonl").write_text("damaged\n")
     text = report.write_report(folder).read_text()
     assert "history.jsonl, line 1: found b&#x27;damaged&#x27;" in text
+    assert "history.jsonl, line 1: found b'damaged'" in caplog.text
     for name in ("results.json", "plan.json"):
         content = (other / name).read_bytes()
         for mutated in mutations(content):
@@ -350,6 +351,18 @@ def test_damaged_files_of_a_run_are_told(
                 assert name != "result.json"
             (folder / name).write_bytes(content)
             analyze(folder)
+
+
+def test_damaged_checkpoint_is_told_where_its_figures_would_be(
+    runs: dict[str, dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(runs["SimDiff"]["run_folder"], tmp_path / "run"))
+    (folder / "best.pth").write_bytes((folder / "best.pth").read_bytes()[:9000])
+    page = (analyze(folder) / "report.html").read_text()
+    told = f"checkpoint {folder / 'best.pth'}"
+    assert "not in the page: Figures of the best epoch: " in caplog.text
+    assert told in caplog.text
+    assert told in page
 
 
 def test_damaged_study_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

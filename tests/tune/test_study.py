@@ -400,6 +400,15 @@ def test_a_journal_that_lost_a_line_is_one_complaint(
             assert str(folder) in str(error)  # noqa: PT017
 
 
+def test_a_journal_that_is_no_file_is_told(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
+    fake()
+    folder = tmp_path / "study"
+    folder.mkdir()
+    (folder / "study.journal").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"study\.journal: found a folder or a link to nothing"):
+        search(folder, 2)
+
+
 def test_a_changed_digit_of_a_journal_is_told(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
     fake()
     search(tmp_path / "study", 2)
