@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from recbole_diffusion.data.atomic import NUMBER
 from recbole_diffusion.data.csv_table import CsvTable, parse_token, read_csv
 from recbole_diffusion.data.logs import (
     Log,
@@ -21,7 +22,6 @@ from recbole_diffusion.data.logs import (
 )
 from recbole_diffusion.data.released import (
     INTER_HEADER,
-    NUMBER,
     check_name,
     line_error,
     parse_number,

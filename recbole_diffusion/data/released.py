@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from recbole_diffusion.data.arrays import open_array, read_array
+from recbole_diffusion.data.atomic import NUMBER
 from recbole_diffusion.data.folders import HOST_DATASETS
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import remove_unfinished, unfinished_path
@@ -28,7 +29,6 @@ TIMED_HEADER = f"{INTER_HEADER}\ttimestamp:float"
 MAX_ID_DIGITS = 18  # the longest ids that always fit int64
 MAX_SHOWN = 60
 MAX_LINE = 2**26  # bytes
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 BREAKS = re.compile(r"\r\n|[\t\r\n]")  # what no atomic file holds inside a text
 
 
