@@ -171,7 +171,7 @@ def _read_mmrec(source: Path, name: str) -> GivenSplit:
         split = SPLITS[int(row["x_label"])]
         pair = parse_id(path, number, row["userID"]), parse_id(path, number, row["itemID"])
         pairs[split].append(pair)
-        texts = [parse_number(path, number, row[column]) for column in numbers]
+        texts = [parse_number(path, number, column, row[column]) for column in numbers]
         details[split].setdefault(pair, texts)
     empty = [split for split in SPLITS if not pairs[split]]
     if empty:

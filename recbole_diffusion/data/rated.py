@@ -39,6 +39,7 @@ COLUMNS = {
     "timestamp:float": "time",
 }
 FEATURES = ("item", "user")
+MAX_SHARE = 10**6  # a share times the rows of a user fits int64
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,15 @@ def _named_folder(source: Path) -> Path:
 def _check_rule(rule: RatedRule) -> None:
     for option, found, is_met, expected in (
         ("--threshold", rule.threshold, math.isfinite(rule.threshold), "a number"),
-        ("--core", rule.core, rule.core >= 1, "at least 1"),
-        ("--ratio", rule.ratio, min(rule.ratio) >= 1, "three whole numbers above 0"),
+        ("--core", rule.core, 1 <= rule.core < 2**31, "from 1 to 2^31 - 1"),
+        (
+            "--ratio",
+            rule.ratio,
+            1 <= min(rule.ratio) <= max(rule.ratio) <= MAX_SHARE,
+            f"three whole numbers from 1 to {MAX_SHARE}",
+        ),
         ("--noise-ratio", rule.noise_ratio, 0 < rule.noise_ratio <= 1, "above 0, at most 1"),
-        ("--seed", rule.seed, rule.seed >= 0, "at least 0"),
+        ("--seed", rule.seed, 0 <= rule.seed < 2**32, "from 0 to 2^32 - 1"),
     ):
         if not is_met:
             raise UserError(f"option {option}: found {found}, expected {expected}.")

@@ -214,22 +214,23 @@ def parse_id(path: Path, number: int, text: str) -> int:
         UserError: Another text; the message names file and line.
     """
     # int() alone would also take "+1", "1_0" and digits of other scripts.
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS):
-        expected = f"a non-negative integer of at most {MAX_ID_DIGITS} digits"
+    is_plain = text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS
+    if not is_plain or text != str(int(text)):  # `01` would become `1`, another id
+        expected = f"a non-negative integer of at most {MAX_ID_DIGITS} digits, no leading zeros"
         raise line_error(path, number, shown(text), expected)
     return int(text)
 
 
-def parse_number(path: Path, number: int, text: str) -> str:
+def parse_number(path: Path, number: int, column: str, text: str) -> str:
     """The text of a finite decimal number, without white space around it.
 
     Raises:
-        UserError: Another text; the message names file and line.
+        UserError: Another text; the message names file, line and column.
     """
     text = text.strip()
     # float() alone would also take "nan", "1_0" and digits of other scripts.
     if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
-        raise line_error(path, number, shown(text), "a finite number")
+        raise line_error(path, number, f"{column} {shown(text)}", "a finite number")
     return text
 
 
