@@ -202,6 +202,7 @@ def test_the_mark_of_a_killed_process_is_no_lock(
         (OSError(errno.ENOSPC, "No space left on device"), "/a/b: No space left on device; go on"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied; go on"),
         (MemoryError("Unable to allocate 3 GiB"), "out of memory: Unable to allocate 3 GiB; go on"),
+        (UserError("key `dataset`: a\n\x1b[1mb\u2028"), r"key `dataset`: a\n\x1b[1mb\u2028; go on"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory: Default"),
     ],
 )
@@ -217,6 +218,11 @@ def test_what_the_machine_refuses_is_one_line(
     found = capsys.readouterr().err
     assert found.startswith(f"error: {told}")
     assert found.count("\n") == 1
+
+
+def test_a_refusal_within_another_is_escaped_once() -> None:
+    inner = UserError("found é 'a\\n' and\ta")
+    assert str(UserError(f"{inner}")) == str(inner) == r"found é 'a\n' and\ta"
 
 
 @pytest.mark.parametrize(

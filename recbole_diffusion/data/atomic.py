@@ -144,10 +144,10 @@ def refuse_other_than_numbers(
     options: dict[str, Any] = {"delimiter": delimiter, "encoding": encoding, **AS_IT_STANDS}
     texts = pd.read_csv(path, usecols=[column], dtype=str, **options)[column].fillna("")
     parts = texts.str.split(seq_separator, regex=False) if seq_separator else texts.map(_alone)
-    is_bad = ~parts.map(lambda row: all(map(_is_number, filter(None, row)))).to_numpy(bool)
+    is_bad = ~parts.map(lambda row: all(map(is_number, filter(None, row)))).to_numpy(bool)
     if is_bad.any():
         row = int(is_bad.argmax())
-        bad = next(part for part in parts[row] if part and not _is_number(part))
+        bad = next(part for part in parts[row] if part and not is_number(part))
         numbers = (number for number, _ in _numbered_rows(path, delimiter, encoding))
         line = next(itertools.islice(numbers, row + 1, None))
         rows = "row" if is_bad.sum() == 1 else "rows"
@@ -161,6 +161,6 @@ def _alone(text: str) -> list[str]:
     return [text]
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     """Whether a text is a finite decimal number; float() would take `1_0` and other digits too."""
     return bool(NUMBER.fullmatch(text.strip())) and math.isfinite(float(text))
