@@ -30,7 +30,7 @@ SYSTEM_LIMITS = {
     if hasattr(errno, name)
 }
 # Characters of a message; what was found may be a file on one line.
-LONGEST = 4000
+LONGEST = 2000
 # How PyTorch says that memory ran out, as a RuntimeError.
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc")
 
@@ -38,8 +38,12 @@ NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std
 class UserError(ValueError):
     """Bad input: the message names the file, field or key, what was found and what was expected.
 
-    The command line prints it as one paragraph and exits with code 2.
+    The command line prints it as one paragraph and exits with code 2; line breaks and other
+    characters that a terminal does not show are escaped, whatever a user's text holds.
     """
+
+    def __str__(self) -> str:
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
 
 
 class DamagedFile(UserError):

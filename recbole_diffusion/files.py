@@ -55,8 +55,10 @@ def written_whole(path: str | Path) -> Iterator[BinaryIO]:
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename2 is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -84,9 +86,20 @@ def _unfinished(folder: Path, name: str) -> Iterator[Path]:
             yield path
 
 
+def _is_zombie(process: int) -> bool:
+    """Whether a process has ended, and its parent has not asked how; known on Linux alone."""
+    try:
+        status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[:1] == ["Z"]
+
+
 def _is_alive(process: int) -> bool:
     if process == os.getpid() or sys.platform == "win32":  # where asking would end it
         return True
+    if _is_zombie(process):
+        return False
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
@@ -113,7 +126,7 @@ def scratch_folder(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        _remove_scratch(path)
 
 
 def remove_scratch(folders: Iterable[Path]) -> None:
@@ -124,7 +137,18 @@ def remove_scratch(folders: Iterable[Path]) -> None:
     """
     for folder in folders:
         if (folder / SCRATCH_MARK).is_file() and not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove_scratch(folder)
+
+
+def _remove_scratch(folder: Path) -> None:
+    """The mark goes last: a folder whose removal is killed is still known for one."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != SCRATCH_MARK:
+                path.unlink()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

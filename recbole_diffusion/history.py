@@ -4,12 +4,21 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import append_line, is_file_or_absent, sealed, unsealed, written_whole
 
 FILE = "history.jsonl"
+# What a record holds at least, and of which types.
+KINDS: dict[str, tuple[type, ...]] = {
+    "epoch": (int,),
+    "loss": (int, float),
+    "terms": (dict,),
+    "train_seconds": (int, float),
+    "valid": (dict, NoneType),
+}
 
 
 def append_epoch(folder: str | Path, record: Mapping[str, Any]) -> None:
@@ -57,7 +66,9 @@ def _record(path: Path, number: int, line: bytes) -> dict[str, Any]:
         record = unsealed(json.loads(line))
     except (ValueError, RecursionError):
         record = None
-    has_all = record is not None and {"loss", "terms", "train_seconds", "valid"} <= record.keys()
+    has_all = record is not None and all(
+        isinstance(record.get(key), kinds) and key in record for key, kinds in KINDS.items()
+    )
     if record is None or not has_all or type(record.get("epoch")) is not int:
         raise UserError(
             f"{path}, line {number}: found {line[:60]!r}, expected the record of an epoch; "

@@ -290,6 +290,8 @@ def _check_filters(final: Mapping[str, Any]) -> None:
     separator = final["field_separator"]
     is_one = isinstance(separator, str) and len(separator) == 1 and separator.isascii()
     expect(is_one and separator not in "\r\n", "field_separator", separator, "one ASCII character")
+    separator = final["seq_separator"]
+    expect(separator != "", "seq_separator", separator, "one character or more")
     keep = final["rm_dup_inter"]
     expect(keep in (None, "first", "last"), "rm_dup_inter", keep, "null, first or last")
     for key in COUNT_FILTERS:

@@ -105,6 +105,19 @@ def _is_finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
+def _finite_part(value: Any) -> Any:
+    """A list or dict without its infinite numbers and NaN."""
+    if isinstance(value, dict):
+        return {k: _finite_part(v) for k, v in value.items() if _is_finite(v) or _holds_parts(v)}
+    if isinstance(value, list):
+        return [_finite_part(part) for part in value if _is_finite(part) or _holds_parts(part)]
+    return value
+
+
+def _holds_parts(value: Any) -> bool:
+    return isinstance(value, (list, dict))
+
+
 def or_null(kind: Kind) -> Kind:
     """A kind that takes null too."""
     return replace(kind, types=(*kind.types, NoneType))
@@ -284,20 +297,20 @@ def check_value(
         UserError: A value that does not fit.
     """
     where = f"{source}: key `{key}`" if source else f"key `{key}`"
-    check_plain(where, value)
+    check_plain(source, value, (key,))
     kind = kind_of(key, default, table)
     is_sound = kind.holds(value) if kind is not None else _is_finite(value)
     if is_sound:
         return
-    expected, like = "no infinite number and no NaN", ""
-    if kind is not None and kind.has_type(value) and isinstance(value, (int, float)):
-        raise UserError(f"{where}: found {value!r}, expected {kind.range()}")
-    if kind is not None and kind.has_type(value) and kind.choices:
+    if kind is None or (not _is_finite(value) and kind.holds(_finite_part(value))):
+        raise UserError(f"{where}: found {value!r}, expected finite numbers")
+    if kind.has_type(value) and isinstance(value, (int, float)):
+        finite = "" if _is_finite(value) else "a finite number, "
+        raise UserError(f"{where}: found {value!r}, expected {finite}{kind.range()}")
+    if kind.has_type(value) and kind.choices:
         raise UserError(f"{where}: found {value!r}, expected one of {', '.join(kind.choices)}")
-    if kind is not None:
-        expected = str(kind)
-        like = f", such as {default!r}" if default is not None and kind.holds(default) else ""
-    raise UserError(f"{where}: found {value!r} ({type(value).__name__}), expected {expected}{like}")
+    like = f", such as {default!r}" if default is not None and kind.holds(default) else ""
+    raise UserError(f"{where}: found {value!r} ({type(value).__name__}), expected {kind}{like}")
 
 
 def check_values_of(layer: Mapping[str, Any]) -> None:

@@ -27,10 +27,16 @@ def read_properties(path: Path) -> dict[str, Any]:
         content = PropertyLoader(text).get_single_data()
         content = {} if content is None else content
     check_plain(f"property file {path}", content)
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+    if not isinstance(content, dict):
         raise UserError(
             f"property file {path}: found {type(content).__name__}, expected keys and values"
         )
+    for key in content:
+        if not isinstance(key, str):
+            raise UserError(
+                f"property file {path}: found the key {key!r} ({type(key).__name__}), expected a "
+                f"text, such as '{key}' in quotes"
+            )
     return content
 
 

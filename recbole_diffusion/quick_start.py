@@ -146,9 +146,12 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
         UserError: No run that began training, other keys, or data that have changed.
         KeyboardInterrupt: After saying how to go on.
     """
-    config = _saved_config("--resume", folder, "last.pth", config_dict)
+    has_ended = (Path(folder) / "result.json").is_file()
+    has_last = (Path(folder) / "last.pth").is_file()
+    checkpoint = "best.pth" if has_ended and not has_last else "last.pth"
+    config = _saved_config("--resume", folder, checkpoint, config_dict)
     path = Path(folder).resolve()
-    if (path / "result.json").is_file():
+    if has_ended:
         result = _saved_result(path)
         with report.run_logger(None, config["state"]) as logger:
             report.log_table(logger, config, {**result, "run_folder": str(path)})
@@ -158,10 +161,19 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
 
 
 def _saved_result(folder: Path) -> dict[str, Any]:
+    path = folder / "result.json"
     try:
-        return read_json(folder / "result.json", "model", "dataset", "best_epoch", "valid", "test")
+        found = read_json(path, "model", "dataset", "best_epoch", "valid", "test")
+        for part in ("valid", "test"):
+            metrics = found[part]
+            is_table = isinstance(metrics, dict) and all(
+                type(value) in (int, float) for value in metrics.values()
+            )
+            if not is_table:
+                raise DamagedFile(f"{path}: {part}: found {metrics!r}, expected metrics by name")
     except DamagedFile as error:
         raise DamagedFile(f"{error}; without this file --resume evaluates the run again") from error
+    return found
 
 
 def run_in_folder(

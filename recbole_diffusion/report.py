@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import write_json, written_whole
+from recbole_diffusion.files import is_file_or_absent, write_json, written_whole
 from recbole_diffusion.values import as_yaml
 from recbole_diffusion.words import format_words
 
@@ -200,6 +200,7 @@ class _LogFile(logging.FileHandler):
 
 
 def _log_file(folder: Path) -> logging.Handler:
+    is_file_or_absent(folder / "run.log")
     handler = _LogFile(folder / "run.log", encoding="utf-8")
     handler.addFilter(lambda record: getattr(record, KIND, None) != SUMMARY)
     handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))

@@ -110,12 +110,13 @@ def parse_value(text: str, source: str) -> Any:
     return value
 
 
-def check_plain(where: str, value: Any, depth: int = 0) -> int:
+def check_plain(source: str, value: Any, path: tuple[str, ...] = (), depth: int = 0) -> int:
     """Check that a value is what a property file, a checkpoint and a message can hold.
 
     Args:
-        where: What holds it, for the message.
+        source: File or command line, for the message; may be empty.
         value: Nested lists and dicts of numbers, texts, true, false and null.
+        path: Keys that lead to the value.
         depth: Of the value in another one.
 
     Returns:
@@ -124,6 +125,7 @@ def check_plain(where: str, value: Any, depth: int = 0) -> int:
     Raises:
         UserError: It is not, or is nested too deep, as a list that holds itself.
     """
+    where = ": ".join([source] * bool(source) + [f"key `{'.'.join(path)}`"] * bool(path))
     if depth > MAX_DEPTH:
         raise UserError(f"{where}: found more than {MAX_DEPTH} levels, expected fewer")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
@@ -131,10 +133,10 @@ def check_plain(where: str, value: Any, depth: int = 0) -> int:
     if isinstance(value, str):
         check_text(where, value)
     elif isinstance(value, (list, tuple, dict)):
-        parts = [*value, *value.values()] if isinstance(value, dict) else list(value)
+        keys = [(part, path) for part in value] if isinstance(value, dict) else []
         n_values = 1
-        for part in parts:
-            n_values += check_plain(where, part, depth + 1)
+        for part, at in (*keys, *_parts(value, path)):
+            n_values += check_plain(source, part, at, depth + 1)
             if n_values > MAX_VALUES:
                 raise UserError(f"{where}: found more than {MAX_VALUES} values, expected fewer")
         return n_values
@@ -144,6 +146,13 @@ def check_plain(where: str, value: Any, depth: int = 0) -> int:
             "quote a text that YAML takes for something else"
         )
     return 1
+
+
+def _parts(value: Any, path: tuple[str, ...]) -> list[tuple[Any, tuple[str, ...]]]:
+    """The values in a list or dict, each with the keys that lead to it."""
+    if isinstance(value, dict):
+        return [(part, (*path, str(key))) for key, part in value.items()]
+    return [(part, path) for part in value]
 
 
 def check_text(where: str, text: str) -> None:

@@ -566,7 +566,14 @@ def test_bad_yaml_is_refused_with_its_source(text: str) -> None:
         (b"item_features:\n  a: {file: x}\n  a: {file: y}\n", "key 'a' twice.* line 3"),
         (b"- a\n- b\n", "found list, expected keys and values"),
         (b"just text\n", "found str, expected keys and values"),
-        (b"1: a\n", "expected keys and values"),
+        (b"a: 1\n1: a\n", r"found the key 1 \(int\), expected a text, such as '1' in quotes"),
+        (b"yes: a\n", r"found the key True \(bool\), expected a text"),
+        (b"~: a\n", r"found the key None \(NoneType\), expected a text"),
+        (b"a:\n  b: 2020-01-01\n", "key `a.b`: found a date"),
+        (b"a:\n  b: [1, {c: 99999999999999999999}]\n", "key `a.b.c`: found a number of more"),
+        (b"a: {b: !!binary aGVsbG8=}\n", "key `a.b`: found a bytes"),
+        (b'a: {b: "\\0"}\n', "key `a.b`: found .* bytes between slashes"),
+        (b'a: {b: "\\ud800"}\n', "key `a.b`: found .*, expected Unicode text"),
         (b"\xff\xfea\x00:\x00 \x001\x00", "UTF-8|utf-8"),
         (b"a: \x00\n", "not valid YAML"),
     ],
@@ -578,6 +585,14 @@ def test_malformed_config_file(
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"bad\.yaml.*({words})"):
         make_config(planted, "BPR", (str(path),))
+
+
+@pytest.mark.parametrize("keys", [{"topk\n": 5}, {"dataset": "tiny\n"}], ids=str)
+def test_line_breaks_in_names_are_shown(planted: dict[str, Any], keys: dict[str, Any]) -> None:
+    with pytest.raises(UserError) as error:
+        Config("BPR", keys.pop("dataset", "planted"), (), {**planted, **keys})
+    assert "\n" not in str(error.value)
+    assert r"\n" in str(error.value)
 
 
 def test_empty_config_file_changes_nothing(planted: dict[str, Any], tmp_path: Path) -> None:

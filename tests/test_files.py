@@ -19,7 +19,7 @@ from recbole_diffusion.config import Config
 from recbole_diffusion.data import split
 from recbole_diffusion.data.dataset import AtomicDataset
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import DamagedFile, UserError, exit_code, naming
+from recbole_diffusion.errors import DamagedFile, UserError, exit_code, naming, system_limit
 from recbole_diffusion.files import (
     append_line,
     drop_cut_line,
@@ -69,6 +69,51 @@ def test_a_killed_write_leaves_a_name_that_is_known_again(tmp_path: Path) -> Non
     assert len(list(tmp_path.iterdir())) == 1
     remove_unfinished(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_zombie_writes_no_more(tmp_path: Path) -> None:
+    """Its parent, this process, has not asked how it ended."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    try:
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        left = tmp_path / f".recbole-diffusion-x-{child}.tmp"
+        left.touch()
+        remove_unfinished(tmp_path)
+        assert not left.exists()
+    finally:
+        os.waitpid(child, 0)
+
+
+def test_the_mark_of_a_scratch_folder_goes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal that is killed midway leaves a folder that is still known for one."""
+    folder = tmp_path / "1"
+
+    def killed(*args: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    def use() -> None:
+        with scratch_folder(folder):
+            (folder / "file").touch()
+            (folder / "below").mkdir()
+            monkeypatch.setattr(files.shutil, "rmtree", killed)
+
+    with pytest.raises(KeyboardInterrupt):
+        use()
+    monkeypatch.undo()
+    remove_scratch(tmp_path.iterdir())
+    assert not folder.exists()
+
+
+def test_what_cannot_be_replaced_is_named(tmp_path: Path) -> None:
+    target = tmp_path / "best.yaml"
+    target.mkdir()
+    with pytest.raises(OSError, match=rf"'{target}'") as error, written_whole(target) as stream:
+        stream.write(b"x")
+    assert system_limit(error.value) == f"{target}: Is a directory"
 
 
 def test_a_scratch_folder_takes_no_place_of_another(tmp_path: Path) -> None:
@@ -202,6 +247,7 @@ def test_the_mark_of_a_killed_process_is_no_lock(
         (OSError(errno.ENOSPC, "No space left on device"), "/a/b: No space left on device; go on"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission denied; go on"),
         (MemoryError("Unable to allocate 3 GiB"), "out of memory: Unable to allocate 3 GiB; go on"),
+        (UserError("key `dataset`: a\n\x1b[1mb\u2028"), r"key `dataset`: a\n\x1b[1mb\u2028; go on"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out of memory: Default"),
     ],
 )
@@ -217,6 +263,11 @@ def test_what_the_machine_refuses_is_one_line(
     found = capsys.readouterr().err
     assert found.startswith(f"error: {told}")
     assert found.count("\n") == 1
+
+
+def test_a_refusal_within_another_is_escaped_once() -> None:
+    inner = UserError("found é 'a\\n' and\ta")
+    assert str(UserError(f"{inner}")) == str(inner) == r"found é 'a\n' and\ta"
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,13 @@ def record(epoch: int, loss: float = 0.5) -> dict[str, Any]:
     return {"epoch": epoch, "loss": loss, "terms": {}, "train_seconds": 1.0, "valid": None}
 
 
+@pytest.mark.parametrize("change", [{"valid": "1e5"}, {"loss": None}, {"terms": 5}, {"epoch": "0"}])
+def test_a_record_of_other_types_is_told(tmp_path: Path, change: dict[str, Any]) -> None:
+    (tmp_path / FILE).write_text(json.dumps({**record(0), **change}) + "\n")
+    with pytest.raises(UserError, match=r"history\.jsonl, line 1: found .* the record of an epoch"):
+        read_history(tmp_path)
+
+
 def history_of(model: str | type, planted: dict[str, Any], **keys: Any) -> list[dict[str, Any]]:
     result = run_recbole_diffusion(model, "planted", config_dict={**planted, **keys})
     return read_history(result["run_folder"])

@@ -1,5 +1,6 @@
 """Runs that go on exactly where they stopped, and saved runs that are scored again."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -472,6 +473,19 @@ def test_every_part_of_the_state_counts(
     expected = read_checkpoint(Path(whole["run_folder"]) / "last.pth")["state_dict"]
     assert any(not torch.equal(v, expected[k]) for k, v in broken["state_dict"].items())
     assert saved["epoch"] == 0
+
+
+def test_ended_run_is_told_without_its_last_epoch(
+    settings: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = settings("BPR", "ended", state="WARNING")
+    result = start("BPR", keys)
+    (folder_of(keys) / "last.pth").unlink()
+    assert resume_run(folder_of(keys))["test"] == result["test"]
+    path = folder_of(keys) / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "test": {"recall@20": {}}}))
+    with pytest.raises(UserError, match=r"result\.json: .*without this file --resume evaluates"):
+        resume_run(folder_of(keys))
 
 
 def test_ended_run_is_told_and_left_as_it_is(

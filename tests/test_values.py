@@ -157,14 +157,22 @@ def test_any_key_takes_or_refuses_any_value(where: tuple[str, str], value: Any) 
         ("data_path", "a/" * 3000, ["6000 characters", "4095 in all"]),
         ("USER_ID_FIELD", HOLDS_ITSELF, [f"more than {MAX_DEPTH} levels"]),
         ("val_interval", {"day": datetime.date(2020, 1, 1)}, ["a date", "quote a text"]),
-        ("clip_grad_norm", {"max_norm": 1.0, "norm_type": NAN}, ["clip_grad_norm"]),
+        ("val_interval", {"day": datetime.date(2020, 1, 1)}, ["key `val_interval.day`"]),
+        ("clip_grad_norm", {"max_norm": 1.0, "norm_type": NAN}, ["expected finite numbers"]),
+        ("clip_grad_norm", {"max_norm": -1.0, "norm_type": INF}, ["max_norm a number at least 0"]),
+        ("eval_args", {"split": {"RS": [NAN, 1, 1]}}, ["expected finite numbers"]),
+        ("item_features", {"vec": {"max_missing": NAN}}, ["expected finite numbers"]),
+        ("topk", [INF], ["expected finite numbers"]),
+        ("learning_rate", NAN, ["found nan, expected a finite number, at least 0, below 1e30"]),
+        ("learning_rate", INF, ["found inf, expected a finite number, at least 0, below 1e30"]),
+        ("train_noise_ratio", NAN, ["found nan, expected a finite number, from 0 to 1"]),
     ],
     ids=lambda value: str(value)[:20] if isinstance(value, str) else "",
 )
 def test_odd_value_is_refused_with_what_was_expected(
     planted: dict[str, Any], key: str, value: Any, words: list[str]
 ) -> None:
-    with pytest.raises(UserError, match=f"^(command line: )?key `{key}`: found ") as error:
+    with pytest.raises(UserError, match=f"^(command line: )?key `{key}[.a-z]*`: found ") as error:
         Config("BPR", "planted", (), {**planted, key: value})
     assert [word for word in words if word not in str(error.value)] == [], str(error.value)
 

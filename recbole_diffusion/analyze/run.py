@@ -161,5 +161,6 @@ def _study_page(folder: Path) -> tuple[str, list[Gallery]]:
 def _read(folder: Path, name: str, expected: str, *keys: str) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
-        raise UserError(f"analyze: {folder} holds no {name}, expected {expected}")
+        or_study = ", or study.json of a study" if name == "result.json" else ""
+        raise UserError(f"analyze: {folder} holds no {name}, expected {expected}{or_study}")
     return read_json(path, *keys)

@@ -154,6 +154,8 @@ def read_frame(path: Path, *columns: str) -> pd.DataFrame:
         raise DamagedFile(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise DamagedFile(f"{path}: found a folder, expected a file") from error
+    except PermissionError as error:
+        raise DamagedFile(f"{path}: may not be read") from error
     except NO_TABLE as error:
         if getattr(error, "errno", None) is not None:
             raise

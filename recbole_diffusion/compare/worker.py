@@ -20,7 +20,7 @@ from recbole_diffusion.compare.per_user import (
 from recbole_diffusion.compare.plan import FAILURE, is_finished
 from recbole_diffusion.compare.request import tuned_settings
 from recbole_diffusion.data.split import masking_train_only
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.errors import UserError, system_limit
 from recbole_diffusion.files import read_json, write_json
 from recbole_diffusion.quick_start import peak_memory_mb, run_in_folder, saved_run
 
@@ -42,7 +42,8 @@ def main(folder: Path) -> int:
     except Exception as error:
         traceback.print_exc()
         text = " ".join(str(error).split())
-        told = text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+        told = system_limit(error) or f"{type(error).__name__}: {text}"
+        told = text if isinstance(error, UserError) else told
         write_json(folder / FAILURE, {"error": told})
         return 1
     finally:

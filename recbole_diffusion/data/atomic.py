@@ -1,7 +1,11 @@
 """Reading one atomic file: every text as it stands, every row as long as the header."""
 
 import csv
-from collections.abc import Sequence
+import itertools
+import math
+import re
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ AS_IT_STANDS: dict[str, Any] = {
     "keep_default_na": False,
     "na_values": [""],
 }
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def read_atomic_file(path: str | Path, **options: Any) -> pd.DataFrame:
@@ -31,16 +36,21 @@ def read_atomic_file(path: str | Path, **options: Any) -> pd.DataFrame:
         Texts unchanged; NaN where a field is empty, an empty text where a sequence is.
 
     Raises:
-        UserError: A row with more or fewer fields than the header, or a text in a column of
-            numbers.
+        UserError: A row with more or fewer fields than the header, or what is no finite number in
+            a column of numbers.
     """
-    check_rows(path, options["delimiter"], options["encoding"] or "utf-8")
-    options |= AS_IT_STANDS
-    try:
-        table = pd.read_csv(path, **options)
-    except ValueError:
-        _refuse_texts_as_numbers(path, options)
-        raise
+    delimiter, encoding = options["delimiter"], options["encoding"] or "utf-8"
+    check_rows(path, delimiter, encoding)
+    numbers = [name for name, kind in options["dtype"].items() if kind is np.float64]
+    # Asked for numbers, pandas would take `true` and `1_0` for some.
+    dtype = {name: kind for name, kind in options["dtype"].items() if name not in numbers}
+    with warnings.catch_warnings():  # of texts among numbers, which are refused
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+        table = pd.read_csv(path, **{**options, **AS_IT_STANDS, "dtype": dtype})
+    for column in numbers:
+        if table[column].dtype.kind not in "iuf" or np.isinf(table[column]).any():
+            refuse_other_than_numbers(path, column, delimiter, encoding)
+        table[column] = table[column].astype(np.float64)
     for column in table.columns[table.columns.str.endswith("_seq")]:
         table[column] = table[column].fillna("")
     return table
@@ -91,26 +101,66 @@ def check_rows(path: str | Path, separator: str, encoding: str) -> None:
     Raises:
         UserError: The first row whose number of fields is not the header's.
     """
+    rows = _numbered_rows(path, separator, encoding)
+    expected = next(rows, (1, ""))[1].count(separator)
+    for number, line in rows:
+        if line.count(separator) != expected:
+            raise UserError(
+                f"{path}, line {number}: found {line.count(separator) + 1} fields, expected "
+                f"{expected + 1} as in the header (key field_separator: {separator!r}, which "
+                "no text may hold)"
+            )
+
+
+def _numbered_rows(path: str | Path, separator: str, encoding: str) -> Iterator[tuple[int, str]]:
+    """The header and each row, with its line counted from 1."""
     blanks = " \t\n".replace(separator, "")
     with open(path, encoding=encoding) as lines:
-        expected = next(lines, "").count(separator)
+        yield 1, next(lines, "")
         for number, line in enumerate(lines, start=2):
-            if line.count(separator) != expected and line.strip(blanks):
-                raise UserError(
-                    f"{path}, line {number}: found {line.count(separator) + 1} fields, expected "
-                    f"{expected + 1} as in the header (key field_separator: {separator!r}, which "
-                    "no text may hold)"
-                )
+            if line.strip(blanks) or line.count(separator):
+                yield number, line
 
 
-def _refuse_texts_as_numbers(path: str | Path, options: dict[str, Any]) -> None:
-    """Find what pandas could not read as a number, which it names without its column."""
-    texts = pd.read_csv(path, **{**options, "dtype": str})
-    for column in [name for name, kind in options["dtype"].items() if kind is np.float64]:
-        found = texts[column].dropna()
-        bad = found[pd.to_numeric(found, errors="coerce").isna()]
-        if len(bad):
-            raise UserError(
-                f"{path}: column {column}: found {bad.iloc[0]!r} ({len(bad)} such rows), expected "
-                "a number, or nothing where it is missing"
-            )
+def refuse_other_than_numbers(
+    path: str | Path,
+    column: str,
+    delimiter: str,
+    encoding: str,
+    seq_separator: str | None = None,
+) -> None:
+    """Find what is no finite number, of which neither pandas nor RecBole tells the place.
+
+    Args:
+        path: An atomic file.
+        column: Its column, as in the header.
+        delimiter: The key ``field_separator``.
+        encoding: How the file is decoded.
+        seq_separator: What separates the numbers of a sequence; None for single numbers.
+
+    Raises:
+        UserError: There is such a text; the message names the first one and its line.
+    """
+    options: dict[str, Any] = {"delimiter": delimiter, "encoding": encoding, **AS_IT_STANDS}
+    texts = pd.read_csv(path, usecols=[column], dtype=str, **options)[column].fillna("")
+    parts = texts.str.split(seq_separator, regex=False) if seq_separator else texts.map(_alone)
+    is_bad = ~parts.map(lambda row: all(map(is_number, filter(None, row)))).to_numpy(bool)
+    if is_bad.any():
+        row = int(is_bad.argmax())
+        bad = next(part for part in parts[row] if part and not is_number(part))
+        numbers = (number for number, _ in _numbered_rows(path, delimiter, encoding))
+        line = next(itertools.islice(numbers, row + 1, None))
+        rows = "row" if is_bad.sum() == 1 else "rows"
+        raise UserError(
+            f"{path}, line {line}: column {column}: found {bad!r:.200} ({is_bad.sum()} such "
+            f"{rows}), expected a finite number, or nothing where it is missing"
+        )
+
+
+def _alone(text: str) -> list[str]:
+    return [text]
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a finite decimal number; float() would take `1_0` and other digits too."""
+    return bool(NUMBER.fullmatch(text.strip())) and math.isfinite(float(text))

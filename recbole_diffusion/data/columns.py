@@ -8,7 +8,12 @@ from typing import Any
 
 from recbole.utils import FeatureType
 
-from recbole_diffusion.data.fields import check_fields, check_suffixes, check_unloaded
+from recbole_diffusion.data.fields import (
+    check_distinct,
+    check_fields,
+    check_suffixes,
+    check_unloaded,
+)
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import is_file_or_absent
 
@@ -97,11 +102,14 @@ def check_columns(config: Any) -> None:
         _load(config, needed)
     headers: dict[str, dict[str, str]] = {}
     for suffix in _suffixes(config):
-        for path in _paths(config, suffix):
-            header = _check_header(config, suffix, path)
-            headers[suffix] = {**header, **headers.get(suffix, {})}
+        paths = _paths(config, suffix)
+        found = [_check_header(config, suffix, path) for path in paths]
+        _check_alike([_read_of(config, suffix, header) for header in found], paths)
+        headers[suffix] = found[0]
     check_unloaded(config, headers)
-    check_fields(config, {suffix: _read_of(config, suffix, headers[suffix]) for suffix in headers})
+    read = {suffix: _read_of(config, suffix, headers[suffix]) for suffix in headers}
+    check_fields(config, read)
+    check_distinct(config, read)
 
 
 def _header_of(config: Any, path: Path) -> dict[str, str]:
@@ -128,6 +136,19 @@ def _read_of(config: Any, suffix: str, header: dict[str, str]) -> dict[str, str]
     loaded = (config["load_col"] or {}).get(suffix, "*")
     unloaded = (config["unload_col"] or {}).get(suffix, ())
     return {f: k for f, k in header.items() if (loaded == "*" or f in loaded) and f not in unloaded}
+
+
+def _check_alike(headers: list[dict[str, str]], paths: list[Path]) -> None:
+    """The parts of given interactions have the same columns, of those that are read."""
+    first = [f"{field}:{kind}" for field, kind in headers[0].items()]
+    for path, header in zip(paths, headers, strict=True):
+        if header != headers[0]:
+            columns = [f"{field}:{kind}" for field, kind in header.items()]
+            raise UserError(
+                f"{path}, line 1: found the columns {', '.join(columns)}, expected "
+                f"{', '.join(first)} as in {paths[0]}; keys `load_col` and `unload_col` leave "
+                "others out"
+            )
 
 
 def is_ordered_by_time(config: Any) -> bool:

@@ -131,7 +131,7 @@ def read_coo(path: Path) -> CooEntries:
     """Reads a pickled ``scipy.sparse.coo_matrix``.
 
     Args:
-        path: Pickle of protocol 3 to 5; its values are finite and not 0.
+        path: Pickle of protocol 3 to 5; its values are finite and above 0.
 
     Returns:
         Shape and entries, in their order.
@@ -177,9 +177,10 @@ def _entries(path: Path, matrix: Any) -> CooEntries:
         raise UserError(f"{path}: found {found}, expected one of each for every entry.")
     if not len(values):
         raise UserError(f"{path}: found no entry, expected at least one.")
-    if not (np.isfinite(values) & (values != 0)).all():
+    if not (np.isfinite(values) & (values > 0)).all():
         raise UserError(
-            f"{path}: found NaN, infinite or zero values, expected those of interactions."
+            f"{path}: found NaN, infinite, zero or negative values, expected those of "
+            "interactions, above 0."
         )
     return CooEntries(shape, rows, columns)
 

@@ -67,7 +67,11 @@ def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:
         except StopIteration:
             return
         except csv.Error as error:
-            raise line_error(path, number, str(error), "fields as in CSV") from error
+            found, expected = str(error), "fields as in CSV"
+            if "new-line character" in found:  # how Python tells of old Mac line ends
+                found = "a carriage return as the end of a line"
+                expected = r"lines that end in \n or \r\n, and fields with breaks in double quotes"
+            raise line_error(path, number, found, expected) from error
         if fields:
             yield number, fields
 
@@ -88,6 +92,8 @@ def parse_token(path: Path, number: int, text: str) -> str:
     Raises:
         UserError: It is blank or holds a tab or line break; the message names file and line.
     """
-    if not text.strip() or any(character in text for character in ID_BREAKS):
+    if not text.strip():
+        raise line_error(path, number, f"the id {shown(text)}", "one that is not blank")
+    if any(character in text for character in ID_BREAKS):
         raise line_error(path, number, f"the id {shown(text)}", "one without tabs and line breaks")
     return text

@@ -1,5 +1,6 @@
 """RecBole's dataset, less what changes results without a word."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,13 +10,15 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_diffusion.data.columns import text_encoding
-from recbole_diffusion.data.feature_files import examples
+from recbole_diffusion.data.atomic import refuse_other_than_numbers
+from recbole_diffusion.data.columns import read_header, text_encoding
+from recbole_diffusion.data.feature_files import check_unique, examples
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval
 
 # Whole numbers above it collapse in float64.
 MAX_TIME = 2.0**53
+SEQUENCES = (FeatureType.FLOAT_SEQ, FeatureType.TOKEN_SEQ)
 FILTERS = (*COUNT_FILTERS, "val_interval", "filter_inter_by_user_or_item")
 
 
@@ -35,6 +38,7 @@ class AtomicDataset(Dataset):
     item_feat: Any
     file_size_list: list[int]
     feat_name_list: list[str]
+    n_without_ids = 0
 
     def _data_filtering(self) -> None:
         self.n_read = {name: len(getattr(self, name)) for name in self.feat_name_list}
@@ -47,13 +51,36 @@ class AtomicDataset(Dataset):
         super()._data_processing()
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
-        """Take a byte order mark for what it is; the host reads it into the first field."""
+        """Take a byte order mark for what it is, and name what does not fit by its line."""
         given = self.config
         self.config = given.derive(encoding=text_encoding(given["encoding"]))
         try:
-            return super()._load_feat(filepath, source)
+            feat = super()._load_feat(filepath, source)
+        except UserError:
+            raise
+        except ValueError:
+            self._refuse_sequences(filepath, source)
+            raise
         finally:
             self.config = given
+        if feat is not None:
+            vectors = [feat[f] for f in feat if self.field2type[f] == FeatureType.FLOAT_SEQ]
+            if not all(np.isfinite(np.concatenate(rows.tolist())).all() for rows in vectors):
+                self._refuse_sequences(filepath, source)
+            ids = {FeatureSource.USER: self.uid_field, FeatureSource.ITEM: self.iid_field}
+            if ids.get(source) in feat:  # the host would keep the first row of each
+                known = feat[ids[source]].dropna().to_numpy(dtype=str)
+                check_unique(f"{filepath}: column {ids[source]}", known)
+        return feat
+
+    def _refuse_sequences(self, filepath: str, source: Any) -> None:
+        """Refuse what is no finite number in the sequences that are read of a file."""
+        separator, encoding = self.config["field_separator"], text_encoding(self.config["encoding"])
+        for field, kind in read_header(Path(filepath), encoding, separator).items():
+            if kind == "float_seq" and self.field2source.get(field) == source:
+                refuse_other_than_numbers(
+                    filepath, f"{field}:{kind}", separator, encoding, self.config["seq_separator"]
+                )
 
     def _refuse_missing_ids(self) -> None:
         """The host would number a missing id as the padding; a given split must stay whole."""
@@ -72,6 +99,7 @@ class AtomicDataset(Dataset):
         """In unsplit data, leave out rows without user or item; the host may drop others."""
         kept = self.inter_feat.dropna(subset=[self.uid_field, self.iid_field])
         n_missing = len(self.inter_feat) - len(kept)
+        self.n_without_ids = n_missing
         if n_missing:
             self.logger.warning(
                 f"{self.dataset_name}: left out {n_missing} rows without user or item"
@@ -101,8 +129,12 @@ class AtomicDataset(Dataset):
         """Refuse what the host would drop other rows by, or rows of features alone."""
         for field, wanted in (self.config["val_interval"] or {}).items():
             kind, source = self.field2type.get(field), self.field2source.get(field)
-            is_number = kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ)
-            if is_number and not is_interval(wanted):
+            if kind in SEQUENCES:
+                raise UserError(
+                    f"key `val_interval`: found {field}:{kind.value}, expected a column of float "
+                    "or token"
+                )
+            if kind == FeatureType.FLOAT and not is_interval(wanted):
                 raise UserError(
                     f"key `val_interval`: found {wanted!r} for the numbers of {field}, expected "
                     f"{INTERVAL_FORM}"
@@ -121,6 +153,7 @@ class AtomicDataset(Dataset):
                     f"{self.dataset_name}.{source.value}; it removes interactions only with "
                     "filter_inter_by_user_or_item: true"
                 )
+            self._tell_missing(field)
         super()._filter_by_field_value()
 
     def _tell_unknown_tokens(self, field: str, wanted: list[Any]) -> None:
@@ -130,16 +163,29 @@ class AtomicDataset(Dataset):
             found = examples(np.array(unknown))
             self.logger.warning(f"key `val_interval`: found {found} for {field}, which no row has")
 
+    def _tell_missing(self, field: str) -> None:
+        """Rows without a value meet no condition on it."""
+        for name in self.feat_name_list:
+            feat = getattr(self, name)
+            n_missing = int(feat[field].isna().sum()) if field in feat else 0
+            if n_missing:
+                self.logger.warning(
+                    f"{self.dataset_name}: key `val_interval` leaves out {n_missing} rows of "
+                    f"{name[:-5]} without {field}"
+                )
+
     def _reset_index(self) -> None:
         """Name the keys by which nothing is left; the host names none."""
         for name in self.feat_name_list:
             if getattr(self, name).empty:
                 rows = "interaction" if name == "inter_feat" else f"row of {name[:-5]} features"
                 filters = {key: self.config[key] for key in FILTERS if self.config[key]}
+                reasons = [f"key `{key}`: {value}" for key, value in filters.items()]
+                if self.n_without_ids:
+                    reasons.insert(0, f"{self.n_without_ids} without user or item")
                 raise UserError(
                     f"data set {self.dataset_name} in {self.dataset_path}: no {rows} is left of "
-                    f"{self.n_read[name]} by "
-                    + ", ".join(f"key `{key}`: {value}" for key, value in filters.items())
+                    f"{self.n_read[name]}: {', '.join(reasons)}"
                 )
         super()._reset_index()
 

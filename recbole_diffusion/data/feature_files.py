@@ -67,9 +67,13 @@ def read_table(
         UserError: File missing or of another kind, or wrong shape; for what only the values
             tell, while they are read.
     """
+    if not str(path):
+        raise UserError("found an empty path, expected a .npz, .npy or .parquet file")
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such file")
+    if not path.is_file():
+        raise UserError(f"{path}: found no plain file, expected a .npz, .npy or .parquet file")
     if path.suffix not in SUFFIXES:
         raise UserError(
             f"{path}: found a {path.suffix or 'suffixless'} file, expected .npz, .npy or .parquet"
@@ -191,7 +195,8 @@ def _ids_beside(path: Path, given: str | Path | None) -> np.ndarray:
     ids_path = Path(given) if given is not None else path.with_suffix(".ids")
     if not ids_path.is_file():
         raise UserError(f"{path}: expected the file {ids_path} beside it, one id a line")
-    with ids_path.open(encoding="utf-8-sig") as lines:
+    no_text = refusals_of(f"{ids_path}: not UTF-8 text, one id a line", UnicodeDecodeError)
+    with no_text, ids_path.open(encoding="utf-8-sig") as lines:
         return np.array([line.removesuffix("\n") for line in lines], dtype=str)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from recbole_diffusion.data.atomic import read_item_texts
+from recbole_diffusion.data.atomic import is_number, read_item_texts
 from recbole_diffusion.data.feature_files import (
     Block,
     FeatureTable,
@@ -333,8 +333,15 @@ def _column_blocks(source: str, ids: np.ndarray, rows: pd.Series, width: int) ->
     step = block_length(width)
     for start in range(0, len(rows), step):
         part = slice(start, min(start + step, len(rows)))
-        with refusals_of(f"{source}: not numbers", ValueError):
-            values = np.array(rows.iloc[part].tolist(), dtype=str).astype(np.float64)
+        texts = np.array(rows.iloc[part].tolist(), dtype=str)
+        try:
+            values = texts.astype(np.float64)
+        except ValueError as error:
+            row, column = next(p for p in np.ndindex(*texts.shape) if not is_number(str(texts[p])))
+            raise UserError(
+                f"{source}: found {str(texts[row, column])!r:.200} for "
+                f"{str(ids[start + row])!r}, expected numbers"
+            ) from error
         yield part, slice(0, width), values
 
 

@@ -97,6 +97,34 @@ def check_fields(config: Any, headers: Mapping[str, Mapping[str, str]]) -> None:
                     raise UserError(f"key `unused_col`: found {field}, the ids (key `{key}`)")
 
 
+def check_distinct(config: Any, headers: Mapping[str, Mapping[str, str]]) -> None:
+    """Check that each field is read of one file; RecBole knows one type and place of each.
+
+    Ids stand in several: those of users not in the features of items, nor the other way about.
+
+    Args:
+        config: Settings of the run.
+        headers: Of each suffix, the fields that are read and their types.
+
+    Raises:
+        UserError: A field is read of two files.
+    """
+    aliases = [field for key in IDS for field in config[key] or ()]
+    foreign = {config["USER_ID_FIELD"]: "item", config["ITEM_ID_FIELD"]: "user"}
+    places: dict[str, str] = {}
+    for suffix, header in headers.items():
+        for field, kind in header.items():
+            is_id = field in aliases or field in foreign and foreign[field] != suffix
+            first = places.setdefault(field, suffix)
+            if first != suffix and not is_id:
+                raise UserError(
+                    f"found {field}:{kind} in {config['dataset']}.{suffix}, and "
+                    f"{field}:{headers[first][field]} in {config['dataset']}.{first}, expected the "
+                    "field in one of them: rename it, or leave one out by key `unload_col`, such "
+                    f"as {{{suffix}: [{field}]}}, or `load_col`"
+                )
+
+
 def _named(config: Any) -> Iterator[tuple[str, str, tuple[str, ...], Any]]:
     """Key, field, the types that it may have and the files that may hold it."""
     for key in IDS:

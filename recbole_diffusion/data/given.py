@@ -32,6 +32,7 @@ from recbole_diffusion.data.released import (
     write_files,
 )
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import is_file_or_absent
 
 SPLITS = ("train", "valid", "test")
 MODALITIES = ("image", "audio", "text")
@@ -171,7 +172,7 @@ def _read_mmrec(source: Path, name: str) -> GivenSplit:
         split = SPLITS[int(row["x_label"])]
         pair = parse_id(path, number, row["userID"]), parse_id(path, number, row["itemID"])
         pairs[split].append(pair)
-        texts = [parse_number(path, number, row[column]) for column in numbers]
+        texts = [parse_number(path, number, column, row[column]) for column in numbers]
         details[split].setdefault(pair, texts)
     empty = [split for split in SPLITS if not pairs[split]]
     if empty:
@@ -272,7 +273,7 @@ def convert_split(
     widths = {}
     for modality, target in features.items():
         path = source / f"{modality}_feat.npy"
-        if not path.exists():
+        if not is_file_or_absent(path):
             check_stale(target, f"{path.parent} has no {path.name}")
             continue
         matrix = open_matrix(path)
@@ -301,7 +302,7 @@ def _check_rows(path: Path, matrix: np.ndarray, last_item: int, n_items: int | N
 
 
 def _item_contents(path: Path, table: ItemTable, target: Path) -> dict[Path, Content]:
-    if not path.exists():
+    if not is_file_or_absent(path):
         check_stale(target, f"{path.parent} has no {path.name}")
         return {}
     return {target: _item_lines(table, read_item_texts(path, table))}

@@ -271,7 +271,8 @@ def read_movielens(source: Path) -> Log:
     def ratings(path: Path) -> Iterator[list[str]]:
         for number, (user, movie, *numbers) in _movielens_fields(path, 4, counts):
             ids = [str(parse_id(path, number, text)) for text in (user, movie)]
-            yield ids + [parse_number(path, number, text) for text in numbers]
+            named = zip(("rating", "timestamp"), numbers, strict=True)
+            yield ids + [parse_number(path, number, column, text) for column, text in named]
 
     def movies(path: Path) -> Iterator[tuple[int, list[str]]]:
         for number, (movie, title, genres) in _movielens_fields(path, 3, counts):
@@ -344,7 +345,7 @@ def _reviews(path: Path) -> Iterator[list[str]]:
             value = review.get(key)
             if type(value) not in (int, float):  # a bool is an int to Python
                 raise line_error(path, number, f"{key} {shown(str(value))}", "a finite number")
-            numbers.append(parse_number(path, number, str(value)))
+            numbers.append(parse_number(path, number, key, str(value)))
         yield ids + numbers
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from recbole_diffusion.data.atomic import NUMBER
 from recbole_diffusion.data.csv_table import CsvTable, parse_token, read_csv
 from recbole_diffusion.data.logs import (
     Log,
@@ -19,7 +20,6 @@ from recbole_diffusion.data.logs import (
 )
 from recbole_diffusion.data.released import (
     INTER_HEADER,
-    NUMBER,
     check_name,
     line_error,
     parse_number,
@@ -150,6 +150,8 @@ def _find_column(table: CsvTable, option: str, given: str | None, guesses: Seque
     if len(matches) != 1:
         one_of = "exactly one of " if len(wanted) > 1 else ""
         expected = f"{one_of}{', '.join(wanted)}, or another one named by {option}"
+        if given is not None:
+            expected = f"{shown(given)} (option {option}) among them"
         raise line_error(table.path, 1, f"the columns {table.columns}", expected)
     return matches[0]
 
@@ -159,23 +161,25 @@ def _interactions(table: CsvTable, columns: dict[str, str]) -> Iterator[list[str
     parsers = {"rating": parse_number, "timestamp": parse_time}
     for number, row in table.rows:
         ids = [parse_token(table.path, number, row[columns[what]]) for what in ("user", "item")]
-        yield ids + [parsers[what](table.path, number, row[columns[what]]) for what in numbers]
+        yield ids + [
+            parsers[what](table.path, number, columns[what], row[columns[what]]) for what in numbers
+        ]
 
 
-def parse_time(path: Path, number: int, text: str) -> str:
+def parse_time(path: Path, number: int, column: str, text: str) -> str:
     """Seconds since 1970 from a number or an ISO 8601 date; without a zone it is in UTC.
 
     Raises:
-        UserError: Another text; the message names file and line.
+        UserError: Another text; the message names file, line and column.
     """
     text = text.strip()
     if NUMBER.fullmatch(text):
-        return parse_number(path, number, text)
+        return parse_number(path, number, column, text)
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
         expected = "seconds as a number, or an ISO 8601 date such as 2024-05-01T12:30:00"
-        raise line_error(path, number, f"the time {shown(text)}", expected) from error
+        raise line_error(path, number, f"{column} {shown(text)}", expected) from error
     since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH
     seconds, rest = divmod(since // MICROSECOND, 10**6)
     return str(seconds + rest / 10**6 if rest else seconds)
@@ -227,9 +231,11 @@ def _item_rows(
     for number, row in table.rows:
         fields = [parse_token(table.path, number, row[key])]
         for column in kept:
-            is_number = column in float_columns and row[column].strip()
             text = row[column]
-            fields.append(parse_number(table.path, number, text) if is_number else as_text(text))
+            is_number = column in float_columns and text.strip()
+            fields.append(
+                parse_number(table.path, number, column, text) if is_number else as_text(text)
+            )
         yield number, fields
 
 

@@ -25,6 +25,7 @@ from recbole_diffusion.data.released import (
     write_files,
 )
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.files import is_file_or_absent
 
 SPLITS = ("train", "valid", "test")
 KINDS = {
@@ -39,6 +40,7 @@ COLUMNS = {
     "timestamp:float": "time",
 }
 FEATURES = ("item", "user")
+MAX_SHARE = 10**6  # a share times the rows of a user fits int64
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,15 @@ def _named_folder(source: Path) -> Path:
 def _check_rule(rule: RatedRule) -> None:
     for option, found, is_met, expected in (
         ("--threshold", rule.threshold, math.isfinite(rule.threshold), "a number"),
-        ("--core", rule.core, rule.core >= 1, "at least 1"),
-        ("--ratio", rule.ratio, min(rule.ratio) >= 1, "three whole numbers above 0"),
+        ("--core", rule.core, 1 <= rule.core < 2**31, "from 1 to 2^31 - 1"),
+        (
+            "--ratio",
+            rule.ratio,
+            1 <= min(rule.ratio) <= max(rule.ratio) <= MAX_SHARE,
+            f"three whole numbers from 1 to {MAX_SHARE}",
+        ),
         ("--noise-ratio", rule.noise_ratio, 0 < rule.noise_ratio <= 1, "above 0, at most 1"),
-        ("--seed", rule.seed, rule.seed >= 0, "at least 0"),
+        ("--seed", rule.seed, 0 <= rule.seed < 2**32, "from 0 to 2^32 - 1"),
     ):
         if not is_met:
             raise UserError(f"option {option}: found {found}, expected {expected}.")
@@ -312,11 +319,17 @@ def _read_features(folder: Path, targets: dict[str, Path]) -> dict[Path, bytes]:
     copies = {}
     for suffix, target in targets.items():
         path = folder / f"{folder.name}.{suffix}"
-        if path.exists():
+        if is_file_or_absent(path):
             try:
                 copies[target] = path.read_bytes()
             except OSError as error:
                 raise UserError(f"{path}: cannot be read ({error.strerror}).") from error
+            head = copies[target].partition(b"\n")[0]
+            if not all(b":" in column for column in head.split(b"\t")):
+                raise UserError(
+                    f"{path}, line 1: found {head[:60]!r}, expected columns field:type, such as "
+                    "item_id:token"
+                )
         else:
             check_stale(target, f"{path.parent} has no {path.name}")
     return copies

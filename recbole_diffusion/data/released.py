@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from recbole_diffusion.data.arrays import open_array, read_array
+from recbole_diffusion.data.atomic import NUMBER
 from recbole_diffusion.data.folders import HOST_DATASETS
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import has_unfinished, remove_unfinished, unfinished_path
@@ -28,7 +29,6 @@ TIMED_HEADER = f"{INTER_HEADER}\ttimestamp:float"
 MAX_ID_DIGITS = 18  # the longest ids that always fit int64
 MAX_SHOWN = 60
 MAX_LINE = 2**26  # bytes
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 BREAKS = re.compile(r"\r\n|[\t\r\n]")  # what no atomic file holds inside a text
 
 
@@ -214,22 +214,23 @@ def parse_id(path: Path, number: int, text: str) -> int:
         UserError: Another text; the message names file and line.
     """
     # int() alone would also take "+1", "1_0" and digits of other scripts.
-    if not (text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS):
-        expected = f"a non-negative integer of at most {MAX_ID_DIGITS} digits"
+    is_plain = text.isascii() and text.isdigit() and len(text) <= MAX_ID_DIGITS
+    if not is_plain or text != str(int(text)):  # `01` would become `1`, another id
+        expected = f"a non-negative integer of at most {MAX_ID_DIGITS} digits, no leading zeros"
         raise line_error(path, number, shown(text), expected)
     return int(text)
 
 
-def parse_number(path: Path, number: int, text: str) -> str:
+def parse_number(path: Path, number: int, column: str, text: str) -> str:
     """The text of a finite decimal number, without white space around it.
 
     Raises:
-        UserError: Another text; the message names file and line.
+        UserError: Another text; the message names file, line and column.
     """
     text = text.strip()
     # float() alone would also take "nan", "1_0" and digits of other scripts.
     if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
-        raise line_error(path, number, shown(text), "a finite number")
+        raise line_error(path, number, f"{column} {shown(text)}", "a finite number")
     return text
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optuna.trial import Trial
+from recbole.utils.argument_list import dataset_arguments
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError
@@ -21,7 +22,9 @@ from recbole_diffusion.property_files import (
 
 # Keys by which trials would differ in data, measure or place, and not in the model.
 KEPT = (
+    *dataset_arguments,  # RecBole's: which files, columns and rows are read
     "data_path",
+    "encoding",
     "eval_args",
     "eval_step",
     "gpu_id",

@@ -195,7 +195,10 @@ class Search:
             digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
             name = f"{name}-{digest[:8]}"
         where = f"study in {shown_url(storage)}" if storage else task.folder / "study.journal"
-        damaged = f"{where}: it cannot be read"
+        damaged = (
+            f"{where}: found what is no sound record of a study, expected what was written; "
+            "take another folder or name, or put back a copy"
+        )
         with quiet_optuna(), refusals_of(damaged, *UNREADABLE):
             opened = open_storage(task.folder, storage)
             make_folder(task.folder)

@@ -255,7 +255,8 @@ def rows_of(path: Path) -> list[list[str]]:
     assert content.endswith("\n")
     header, *rows = (line.split("\t") for line in content[:-1].split("\n"))
     assert all(len(row) == len(header) for row in rows)
-    table = read_atomic_file(path, delimiter="\t", encoding="utf-8", dtype=str)
+    texts = dict.fromkeys(header, str)
+    table = read_atomic_file(path, delimiter="\t", encoding="utf-8", dtype=texts)
     assert table.columns.tolist() == header
     assert table.fillna("").to_numpy().tolist() == rows
     for place, column in enumerate(header):

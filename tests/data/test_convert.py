@@ -88,8 +88,8 @@ def test_files_are_written_to_the_byte_and_nothing_else(source: Path, output: Pa
 
 @pytest.mark.parametrize(
     "text",
-    ["0 7\r\n0 3\r\n12 7\r\n", "0\t7\n0   3\n12 7", "0 7\n0 3\n12 7\n\n\n", "00 07\n0 3\n12 7\n"],
-    ids=["windows line ends", "other white space, open end", "empty lines at the end", "zeros"],
+    ["0 7\r\n0 3\r\n12 7\r\n", "0\t7\n0   3\n12 7", "0 7\n0 3\n12 7\n\n\n"],
+    ids=["windows line ends", "other white space, open end", "empty lines at the end"],
 )
 def test_harmless_variants_give_the_same_file(source: Path, output: Path, text: str) -> None:
     (source / "train.txt").write_bytes(text.encode())
@@ -122,6 +122,8 @@ def test_item_texts_become_token_sequences(source: Path, output: Path, line_end:
         (b"0 7\n0 1.0\n", 2, "'1.0'"),
         (b"+1 7\n", 1, "'+1'"),
         (b"1_0 7\n", 1, "'1_0'"),
+        (b"00 7\n", 1, "'00'"),
+        (b"0 7\n0 03\n", 2, "'03'"),
         ("٣ 7\n".encode(), 1, "'٣'"),
         (b"0 7\n0 3\n-1 7\n", 3, "'-1'"),
         (b"0 7\n" + b"9" * 19 + b" 7\n", 2, "'" + "9" * 19 + "'"),
@@ -153,7 +155,7 @@ def test_malformed_line_is_refused_with_file_and_line(
         ("item\tasin\ttext\n7\tB01\tLamp\n0\tB02\tDesk\tlamp\n", 3, "a tab inside the text"),
         ("item\tasin\ttext\n7\tB01\tDesk\rlamp\n", 2, "a carriage return inside the text"),
         ("item\tasin\ttext\nB01\t7\tLamp\n", 2, "'B01'"),
-        ("item\tasin\ttext\n7\tB01\tLamp\n07\tB02\tLamp\n", 3, "item 7 again"),
+        ("item\tasin\ttext\n7\tB01\tLamp\n7\tB02\tLamp\n", 3, "item 7 again"),
     ],
 )
 def test_malformed_item_text_is_refused_with_file_and_line(

@@ -238,13 +238,16 @@ def test_vectors_of_a_folder_that_is_not_ours_lie_under_dataset_atomic(
     assert len(fake.calls) == 1
 
 
-def test_a_damaged_cache_is_named(mine, fake):
-    load(mine)
+@pytest.mark.parametrize("change", [lambda b: b[:100], lambda b: b[:300] + b"?" + b[301:]])
+def test_a_damaged_cache_is_made_anew_and_told(mine, fake, caplog, change):
+    whole = load(mine)
     (path,) = cached(mine)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError) as caught:
-        load(mine)
-    assert str(caught.value).startswith(f"{path}: not a readable array file")
+    content = path.read_bytes()
+    path.write_bytes(change(content))
+    np.testing.assert_array_equal(load(mine)[1], whole[1])
+    assert f"{path}: found damaged vectors of texts, which are encoded anew" in caplog.text
+    assert path.read_bytes() == content
+    assert len(fake.calls) == 2
 
 
 def test_an_interrupted_encoding_leaves_nothing(mine, monkeypatch):

@@ -119,6 +119,16 @@ def test_ids_of_a_plain_file_may_lie_elsewhere(tmp_path, matrix):
     assert str(tmp_path / "features.ids") in refusal(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("", "found an empty path"), ("/dev/null", "/dev/null: found no plain file")],
+)
+def test_what_is_no_file_is_told_as_such(path, told):
+    with pytest.raises(UserError) as error:
+        read_table(path)
+    assert str(error.value) == f"{told}, expected a .npz, .npy or .parquet file"
+
+
 def test_a_line_ends_at_its_line_end_only(tmp_path):
     """Not at other characters that Unicode takes for one."""
     np.save(tmp_path / "a.npy", np.ones((2, 1)))

@@ -200,7 +200,10 @@ def test_archive_named_as_a_plain_file_and_the_reverse(tmp_path, dataset, matrix
 def test_ids_that_are_not_utf8(tmp_path, dataset, matrix):
     path = write(tmp_path, "npy", IDS, matrix)
     path.with_suffix(".ids").write_bytes(b"10\n\xff\n")
-    assert "can't decode byte 0xff" in refusal(path, dataset)
+    with pytest.raises(UserError) as caught:
+        load_matrix(path, dataset, "item_id")
+    told = f"{path.with_suffix('.ids')}: not UTF-8 text, one id a line: "
+    assert str(caught.value).startswith(told)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -580,7 +583,7 @@ def test_a_column_of_numbers_of_the_item_file(mine, rng):
     ("column", "values", "message"),
     [
         ("emb:float_seq", ["1 2", "1 2 3"], "a vector of 3 numbers for 'i1', expected 2"),
-        ("emb:float_seq", ["1 2", "1 x"], "not numbers: "),
+        ("emb:float_seq", ["1 2", "1 x"], "found 'x' for 'i1', expected numbers"),
         ("emb:float_seq", ["1 2", "1 nan"], "NaN or infinite values in 1 id ('i1')"),
         ("emb:float_seq", ["", ""], "column emb: found no numbers"),
         ("emb:token_seq", ["1 2", "1 2"], "found the column emb:token_seq, expected emb:float_seq"),

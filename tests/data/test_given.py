@@ -244,8 +244,8 @@ def test_of_a_repeated_pair_the_first_row_counts(mmrec: Path, output: Path) -> N
         (MMREC + "0\t1\t5.0\t9\t3\n", ", line 6: found x_label '3'"),
         (MMREC + "0\t1\t5.0\t9\ttrain\n", ", line 6: found x_label 'train'"),
         (MMREC + "0\tB01\t5.0\t9\t0\n", ", line 6: found 'B01'"),
-        (MMREC + "0\t1\tnan\t9\t0\n", ", line 6: found 'nan'"),
-        (MMREC + "0\t1\t5.0\t\t0\n", ", line 6: found ''"),
+        (MMREC + "0\t1\tnan\t9\t0\n", ", line 6: found rating 'nan'"),
+        (MMREC + "0\t1\t5.0\t\t0\n", ", line 6: found timestamp ''"),
         (MMREC + "0\t4\t5.0\t9\t0\n", "text_feat.npy: found 4 rows, expected one for each item up"),
         (MMREC.replace("\t1\n", "\t0\n"), ": found no row of valid"),
         ("", ": found no line"),
@@ -294,7 +294,8 @@ def test_titles_beside_arrays(arrays: Path, output: Path) -> None:
         (TITLES + "5\t1\tTitle\n", 4, "3 fields"),
         (TITLES + "5\t1\tTitle\tDrama\tmore\n", 4, "a tab inside the text"),
         (TITLES + "5\t1\tTi\rtle\tDrama\n", 4, "a carriage return inside the text 'Ti"),
-        (TITLES + "02\t1\tTitle\tDrama\n", 4, "item 2 again"),
+        (TITLES + "2\t1\tTitle\tDrama\n", 4, "item 2 again"),
+        (TITLES + "02\t1\tTitle\tDrama\n", 4, "'02'"),
     ],
 )
 def test_malformed_titles_are_refused(

@@ -189,7 +189,7 @@ def test_delimiter_follows_the_suffix(source: Path, output: Path, suffix: str) -
     ],
 )
 def test_times(text: str, seconds: str) -> None:
-    assert parse_time(Path("x"), 1, text) == seconds
+    assert parse_time(Path("x"), 1, "time", text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -204,17 +204,20 @@ def test_times(text: str, seconds: str) -> None:
         ("user,item\nu,1\nu\n", 3, "1 fields in 'u'"),
         ("user,item\nu,1\n\n\nu,1,2\n", 5, "3 fields in 'u 1 2'"),
         ('user,item\nu,"1\n2"\n', 2, r"the id '1\n2'"),
-        ("user,item\nu\t,1\n", 2, r"the id 'u\t'"),
-        ("user,item\nu,\n", 2, "the id ''"),
+        ("user,item\nu\t,1\n", 2, r"the id 'u\t', expected one without tabs and line"),
+        ("user,item\ru,1\rv,2\r", 1, "a carriage return as the end of a line, expected lines that"),
+        ("user,item\nu,1\rv,2\n", 2, "a carriage return as the end of a line"),
+        ("user,item\nu,\n", 2, "the id '', expected one that is not blank"),
         ("user,item\n  ,1\n", 2, "the id '  '"),
         ('user,item,note\nu,1,"a\nb"\nu,1,"open\n', 4, "unexpected end of data"),
         ('user,item\n"u"x,1\n', 2, "',' expected after '\"'"),
-        ("user,item,rating\nu,1,good\n", 2, "'good', expected a finite number"),
-        ("user,item,rating\nu,1,\n", 2, "'', expected a finite number"),
-        ("user,item,rating\nu,1,inf\n", 2, "'inf'"),
-        ("user,item,time\nu,1,01/05/2024\n", 2, "the time '01/05/2024', expected seconds"),
-        ("user,item,time\nu,1,2024-13-01\n", 2, "the time '2024-13-01'"),
-        ("user,item,time\nu,1,\n", 2, "the time ''"),
+        ("user,item,rating\nu,1,good\n", 2, "rating 'good', expected a finite number"),
+        ("user,item,rating\nu,1,\n", 2, "rating '', expected a finite number"),
+        ("user,item,rating\nu,1,inf\n", 2, "rating 'inf'"),
+        ("user,item,time\nu,1,1e400\n", 2, "time '1e400'"),
+        ("user,item,time\nu,1,01/05/2024\n", 2, "time '01/05/2024', expected seconds"),
+        ("user,item,time\nu,1,2024-13-01\n", 2, "time '2024-13-01'"),
+        ("user,item,time\nu,1,\n", 2, "time ''"),
         (f"user,item\nu,{'x' * 2**24}x\n", 2, "field larger than field limit"),
         (b"user,item\nu,1\nu,\xff\n", 3, "the byte 0xff at column 3"),
     ],
@@ -258,13 +261,21 @@ def test_malformed_items_are_refused_with_file_and_line(
     ("options", "found"),
     [
         ({"user": "who"}, "clicks.csv, line 1: found the columns ['user_id', 'item_id', 'timest"),
+        (
+            {"user": ""},
+            "clicks.csv, line 1: found the columns ['user_id', 'item_id', 'timestamp'], "
+            "expected '' (option --user) among them",
+        ),
         ({"user": "item_id"}, "clicks.csv, line 1: found one column named for two"),
         ({"rating": "stars"}, "clicks.csv, line 1: found the columns"),
         ({"item_key": "sku"}, "items.csv, line 1: found the columns"),
         ({"item_columns": ("title", "size")}, "items.csv: option --item-columns: found ['title', "),
         ({"item_columns": ("item_id",)}, "items.csv: option --item-columns: found ['item_id']"),
         ({"item_columns": ("title", "title")}, "items.csv: option --item-columns: found ['title',"),
-        ({"float_columns": ("title",)}, "items.csv, line 2: found 'Lamp, \"the\" one', expected a"),
+        (
+            {"float_columns": ("title",)},
+            "items.csv, line 2: found title 'Lamp, \"the\" one', expected a",
+        ),
         (
             {"item_columns": ("title",), "float_columns": ("price",)},
             "items.csv: option --float-columns: found ['price'], expected distinct columns of",

@@ -280,7 +280,17 @@ def test_malformed_source_is_refused(
     ("options", "words"),
     [
         ({"threshold": float("nan")}, "option --threshold: found nan, expected a number"),
-        ({"core": 0}, "option --core: found 0, expected at least 1"),
+        (
+            {"core": 10**20},
+            "option --core: found 100000000000000000000, expected from 1 to 2^31 - 1",
+        ),
+        (
+            {"ratio": (10**20, 1, 1)},
+            "option --ratio: found (100000000000000000000, 1, 1), expected",
+        ),
+        ({"ratio": (1, 1, 10**6 + 1)}, "three whole numbers from 1 to 1000000"),
+        ({"kind": "noisy", "seed": 2**32}, "option --seed: found 4294967296, expected from 0 to"),
+        ({"core": 0}, "option --core: found 0, expected from 1"),
         ({"ratio": (7, 0, 3)}, "option --ratio: found (7, 0, 3), expected three whole numbers"),
         ({"noise_ratio": 0.0}, "option --noise-ratio: found 0.0, expected above 0"),
         ({"noise_ratio": 1.5}, "option --noise-ratio: found 1.5, expected above 0, at most 1"),
@@ -356,6 +366,18 @@ def test_existing_file_is_refused_unless_overwritten(
     convert_rated(source, output, "new", RatedRule(core=5), overwrite=True)
     convert_rated(source, tmp_path / "fresh", "new", RatedRule(core=5))
     assert snapshot(output) == snapshot(tmp_path / "fresh")
+
+
+@pytest.mark.parametrize(
+    "made", [lambda p: p.symlink_to("nowhere"), lambda p: p.write_text("[[[\n")]
+)
+def test_features_that_are_none_are_refused(
+    source: Path, output: Path, made: Callable[[Path], object]
+) -> None:
+    made(source / f"{source.name}.user")
+    with pytest.raises(UserError, match=rf"{source.name}\.user"):
+        convert_rated(source, output, "new", RatedRule(core=1))
+    assert not (output / "new").exists()
 
 
 def test_overwriting_does_not_leave_the_features_of_others(

@@ -237,7 +237,8 @@ def test_wrong_header_in_one_benchmark_file(write_dataset: Callable[..., Path]) 
 def test_text_in_a_number_column(write_dataset: Callable[..., Path], text: str) -> None:
     rows = [[*HEAD, "timestamp:float"], *([*p, "1"] for p in PAIRS), ["u0", "i11", text]]
     keys = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
-    message = rf"mine\.inter: column timestamp:float: found '{text}' \(1 such rows\)"
+    found = rf"column timestamp:float: found '{text}' \(1 such row\)"
+    message = rf"mine\.inter, line {len(rows)}: {found}"
     with pytest.raises(UserError, match=message):
         split_own(write_dataset("mine", inter=rows), **keys)
 

@@ -46,6 +46,17 @@ def test_forms(tmp_path: Path, text: str, key: str, dimension: Dimension) -> Non
         ("reg_weigth: {log: [1e-5, 1e-2]}", "`reg_weigth` is none of LightGCN's; did you mean"),
         ("ssl_tau: {log: [0.1, 1.0]}", "`ssl_tau` is none of LightGCN's"),
         ("seed: {choice: [1, 2]}", "`seed` must be the same in all trials"),
+        *(
+            (f"{key}: {{choice: [a, b]}}", f"`{key}` must be the same in all trials")
+            for key in (
+                *("user_inter_num_interval", "item_inter_num_interval", "val_interval"),
+                *("filter_inter_by_user_or_item", "rm_dup_inter", "benchmark_filename"),
+                *("load_col", "unload_col", "unused_col", "additional_feat_suffix"),
+                *("USER_ID_FIELD", "ITEM_ID_FIELD", "TIME_FIELD", "LABEL_FIELD", "encoding"),
+                *("field_separator", "seq_separator", "alias_of_item_id", "preload_weight"),
+                *("normalize_field", "normalize_all", "seq_len", "valid_metric", "data_path"),
+            )
+        ),
         ("topk: {choice: [[5], [10]]}", "`topk` must be the same in all trials"),
         ("n_layers: [1, 2]", "`n_layers`: found [1, 2], expected {log: "),
         ("n_layers: {range: [1, 2], log: [1, 2]}", "`n_layers`: found {'range'"),
