@@ -362,7 +362,7 @@ def _joined(table: FeatureTable, places: np.ndarray, tokens: np.ndarray, dtype: 
         with np.errstate(over="ignore"):  # infinity is refused below
             joined[places[rows][is_known], columns] = values[is_known]
     check_finite(table.source, tokens, joined)
-    largest = np.abs(joined).max(initial=0)
+    largest = max(joined.max(initial=0), -joined.min(initial=0))  # without a second matrix
     if largest > LARGEST:
         raise UserError(
             f"{table.source}: found {largest:.3g}, whose square single precision cannot hold, "

@@ -415,7 +415,7 @@ def test_command_line_explains_bad_input_and_exits_with_2(
     assert done.stdout == ""
     assert done.stderr == (
         f"error: {source / 'valid.txt'}, line 2: found 'five', "
-        "expected a non-negative integer of at most 18 digits.\n"
+        "expected a non-negative integer of at most 18 digits, no leading zeros.\n"
     )
     assert snapshot(tmp_path) == before
 

@@ -241,7 +241,7 @@ def test_trial_that_fails_counts_and_is_told(
 ) -> None:
     def diverge(keys: dict[str, Any]) -> None:
         if keys["learning_rate"] > 0.01:
-            raise UserError("training loss is NaN\nin epoch 0")
+            raise UserError("training loss is NaN in epoch 0")
 
     fake(before=diverge)
     found = search(tmp_path / "study", 10)
