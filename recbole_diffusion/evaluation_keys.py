@@ -40,7 +40,7 @@ def _check_split(rules: Mapping[str, Any]) -> None:
     order = rules.get("order", "RO")
     expect(order in ("RO", "TO"), "eval_args", rules, "order RO (random) or TO (of time)")
     group = rules.get("group_by", "user")
-    is_group = group is None or str(group).lower() in ("user", "none")
+    is_group = group in (None, "user", "none", "None")
     expect(is_group, "eval_args", rules, "group_by user or none")
     split = rules.get("split", {"RS": [0.8, 0.1, 0.1]})
     forms = ("RS", "LS", *BY_TIME)
@@ -57,7 +57,7 @@ def _check_split(rules: Mapping[str, Any]) -> None:
     if "LS" in split:
         is_whole = split["LS"] == "valid_and_test"
         expect(is_whole, "eval_args", rules, "split {LS: valid_and_test}: both parts are needed")
-        is_user = str(group).lower() == "user"
+        is_user = group == "user"
         expect(is_user, "eval_args", rules, "group_by user beside a split LS, which is by user")
 
 

@@ -277,9 +277,8 @@ def _check_training(final: Mapping[str, Any]) -> None:
     # RecBole would clip gradients that the scaler has multiplied.
     expect(not (clip and final["enable_scaler"]), "clip_grad_norm", clip, "null with enable_scaler")
     negatives = final["train_neg_sample_args"] or {}
-    distribution = str(negatives.get("distribution", "none")).lower()
-    is_known = distribution in ("uniform", "popularity", "none")
-    expected = "distribution uniform or popularity, or none where no negatives are drawn"
+    is_known = negatives.get("distribution") in ("uniform", "popularity", None, "None")
+    expected = "distribution uniform or popularity, or null where no negatives are drawn"
     expect(is_known, "train_neg_sample_args", negatives, expected)
     is_fed = not negatives.get("dynamic") or negatives.get("candidate_num", 0) > 0
     expect(is_fed, "train_neg_sample_args", negatives, "candidate_num above 0 with dynamic")

@@ -188,7 +188,8 @@ KINDS: dict[str, Kind] = {
         entries={
             "distribution": or_null(TEXT),
             "sample_num": WIDTH,
-            "alpha": NUMBER,
+            # Beyond, one item has all the weight, and who knows it gets no negative.
+            "alpha": Kind((int, float), -10, 10),
             "dynamic": FLAG,
             "candidate_num": Kind((int,), 0, 2**20),
         },
