@@ -167,6 +167,8 @@ def _needed(config: Any) -> Iterator[tuple[str, str, str]]:
     if is_ordered_by_time(config):
         yield "eval_args", "inter", config["TIME_FIELD"]
     for suffix, fields in (config["unused_col"] or {}).items():
+        if suffix in FEATURES:
+            yield ids[suffix], suffix, config[ids[suffix]]
         for field in fields:
             yield "unused_col", suffix, field
     for field in config["val_interval"] or {}:

@@ -80,6 +80,12 @@ def test_column_to_drop_after_the_split_is_loaded(path: Path) -> None:
     assert split.digest == split_own(path, **BY_TIME[0]).digest
 
 
+def test_column_of_features_to_drop_is_loaded_with_its_ids(path: Path) -> None:
+    split = split_own(path, unused_col={"item": ["year"]})
+    assert list(split.train._dataset.item_feat.columns) == ["item_id"]
+    assert split.digest == split_own(path).digest
+
+
 def test_loaded_columns_are_told_in_one_line(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         split_own(path, val_interval={"rating": "[2,inf)"}, **BY_TIME[0])
