@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recbole_diffusion.data.recency import ALIKE, Recency
 from recbole_diffusion.errors import UserError
 
 
@@ -108,10 +109,7 @@ class InteractionRows(nn.Module):
         items: int64 [nnz].
         n_rows: Number of rows.
         times: Order within each row [nnz]; equal times keep the order given. Default: as given.
-        w_min: Value of a row's first interaction.
-        w_max: Value of its last; those between are spaced evenly.
-
-    Source: Wang et al. 2023, section 3.6 (weights by time); all 1 by default.
+        recency: Values by age.
     """
 
     items: Tensor
@@ -124,16 +122,13 @@ class InteractionRows(nn.Module):
         items: np.ndarray,
         n_rows: int,
         times: np.ndarray | None = None,
-        w_min: float = 1.0,
-        w_max: float = 1.0,
+        recency: Recency = ALIKE,
     ) -> None:
         super().__init__()
         order = np.lexsort((rows,) if times is None else (times, rows))  # stable
         lengths = np.bincount(rows, minlength=n_rows)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        batch = weighted_rows(
-            torch.from_numpy(items[order]), torch.from_numpy(offsets), w_min, w_max
-        )
+        batch = weighted_rows(torch.from_numpy(items[order]), torch.from_numpy(offsets), recency)
         for name, tensor in batch._asdict().items():
             self.register_buffer(name, tensor, persistent=False)
 
@@ -156,36 +151,30 @@ class InteractionRows(nn.Module):
         return RowBatch(self.items[places], offsets, self.values[places])
 
 
-def weighted_rows(
-    items: Tensor, offsets: Tensor, w_min: float = 1.0, w_max: float = 1.0
-) -> RowBatch:
-    """Rows whose values grow evenly from ``w_min`` to ``w_max``; a single item has ``w_min``.
+def weighted_rows(items: Tensor, offsets: Tensor, recency: Recency = ALIKE) -> RowBatch:
+    """Rows whose values tell how recent an item is.
 
     Args:
         items: int64 [nnz], row after row, each in the order of time.
         offsets: int64 [B + 1].
-        w_min: Value of a row's first item.
-        w_max: Value of its last.
+        recency: Values by age.
     """
     lengths = offsets.diff()
-    place = torch.arange(len(items), device=items.device) - offsets[:-1].repeat_interleave(lengths)
-    share = place / (lengths - 1).clamp_min(1).repeat_interleave(lengths)
-    return RowBatch(items, offsets, (w_min + (w_max - w_min) * share).float())
+    age = offsets[1:].repeat_interleave(lengths) - 1 - torch.arange(len(items), device=items.device)
+    return RowBatch(items, offsets, recency.weights(age, lengths.repeat_interleave(lengths)))
 
 
 def history_rows(
     histories: Sequence[Sequence[int] | Tensor],
     n_items: int,
-    w_min: float = 1.0,
-    w_max: float = 1.0,
+    recency: Recency = ALIKE,
 ) -> RowBatch:
     """Rows of users outside the data, from their items.
 
     Args:
         histories: Internal item ids of each user, in the order of time.
         n_items: Number of internal ids, of which 0 is the padding.
-        w_min: Value of a history's first item.
-        w_max: Value of its last.
+        recency: Values by age.
 
     Raises:
         UserError: What is no list of whole numbers, an item that is not in 1..n_items-1, or is in a
@@ -200,7 +189,7 @@ def history_rows(
         raise UserError(
             f"histories: found item {unknown[0].item()}, expected internal ids 1..{n_items - 1}"
         )
-    rows = weighted_rows(items, offsets, w_min, w_max)
+    rows = weighted_rows(items, offsets, recency)
     pairs, counts = torch.stack([rows.rows, items]).unique(dim=1, return_counts=True)
     if (counts > 1).any():
         row, item = pairs[:, counts > 1][:, 0].tolist()

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows
+from recbole_diffusion.data.recency import ALIKE, KINDS, Recency, times_of
 from recbole_diffusion.diffusion.inference import (
     HiddenChain,
     ReverseCoefficients,
@@ -25,6 +26,9 @@ from recbole_diffusion.errors import UserError, expect, refusals_of
 from recbole_diffusion.model.base import RowRecommender
 from recbole_diffusion.model.layers import MirroredMLP
 
+# Kinds of weights that tell times apart.
+TIMED = tuple(kind for kind in KINDS if kind != "none")
+
 
 class DiffRec(RowRecommender):
     """A denoiser of users' interaction rows, trained at random steps of a diffusion process.
@@ -32,8 +36,8 @@ class DiffRec(RowRecommender):
     Source: Wang et al. 2023, sections 3.1-3.3.
     """
 
-    # Values of a row's first and last interaction.
-    w_min = w_max = 1.0
+    # Values of a row's interactions.
+    recency = ALIKE
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -175,7 +179,7 @@ class DiffRec(RowRecommender):
         Raises:
             UserError: An item that is not in the data, or is in a history twice.
         """
-        rows = history_rows(histories, self.n_items, self.w_min, self.w_max)
+        rows = history_rows(histories, self.n_items, self.recency)
         return self._scores(rows.to(self.kept_steps.device))
 
     def _scores(self, rows: RowBatch) -> Tensor:
@@ -262,28 +266,18 @@ def check_sizes(key: str, sizes: Any, least: int = 1, at_least_one: bool = True)
 class TDiffRec(DiffRec):
     """DiffRec on rows whose later interactions weigh more.
 
-    Source: Wang et al. 2023, section 3.6.
+    Source: Wang et al. 2023, section 3.6; other weights than linear ones are not the paper's.
     """
+
+    takes_recency = True
 
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
-        self.w_min, self.w_max = config["w_min"], config["w_max"]
-        expect(0 < self.w_max < math.inf, "w_max", self.w_max, "a positive number")
-        expect(0 <= self.w_min <= self.w_max, "w_min", self.w_min, f"0..{self.w_max} (`w_max`)")
-        return timed_rows(dataset, config["TIME_FIELD"], self.w_min, self.w_max)
-
-
-def timed_rows(dataset: Any, time_field: str, w_min: float, w_max: float) -> InteractionRows:
-    """Training rows whose values grow with the time of the interaction.
-
-    Raises:
-        UserError: The data have no time.
-    """
-    if time_field not in dataset.inter_feat:
-        raise UserError(
-            f"data set {dataset.dataset_name}: no time field is loaded: expected key `TIME_FIELD` "
-            f"(found {time_field!r}) to name a float column of `.inter`, and `load_col` to hold it"
-        )
-    users, items, times = (
-        dataset.inter_feat[f].numpy() for f in (dataset.uid_field, dataset.iid_field, time_field)
-    )
-    return InteractionRows(users, items, dataset.user_num, times, w_min, w_max)
+        least, most = config["w_min"], config["w_max"]
+        expect(0 < most < math.inf, "w_max", most, "a positive number")
+        expect(0 <= least <= most, "w_min", least, f"0..{most} (`w_max`)")
+        kind = config["recency"]
+        expect(kind in TIMED, "recency", kind, f"one of {', '.join(TIMED)}")
+        self.recency = Recency(kind, config["recency_decay"], least, most)
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        times = times_of(dataset, config["TIME_FIELD"])
+        return InteractionRows(users, items, self.n_users, times, self.recency)

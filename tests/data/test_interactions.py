@@ -1,17 +1,24 @@
 """Sparse rows against dense matrices made by scipy and by hand."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
 
 from recbole_diffusion.data.interactions import InteractionRows, history_rows, weighted_rows
+from recbole_diffusion.data.recency import Recency
 
 
 def random_pairs(rng: np.random.Generator, n_users: int, n_items: int) -> tuple[np.ndarray, ...]:
     matrix = sp.random(n_users, n_items, density=0.2, random_state=rng, format="coo")
     order = rng.permutation(matrix.nnz)
     return matrix.row[order].astype(np.int64), matrix.col[order].astype(np.int64)
+
+
+def linear(least: float, most: float) -> Recency:
+    return Recency("linear", least=least, most=most)
 
 
 @pytest.mark.parametrize("n_users", [1, 7, 40])
@@ -54,7 +61,9 @@ def test_empty_rows_and_batches() -> None:
 
 def test_some_columns_in_another_order(rng: np.random.Generator) -> None:
     users, items = random_pairs(rng, 9, 30)
-    batch = InteractionRows(users, items, 9, w_min=0.1).batch(torch.tensor([3, 0, 8, 3]))
+    batch = InteractionRows(users, items, 9, recency=linear(0.1, 1.0)).batch(
+        torch.tensor([3, 0, 8, 3])
+    )
     kept = torch.from_numpy(rng.permutation(30)[:12])
     place = torch.full((30,), -1)
     place[kept] = torch.arange(12)
@@ -73,7 +82,7 @@ def test_values_follow_time_and_ties_the_order_given() -> None:
     users = np.array([1, 0, 1, 1, 0, 2])
     items = np.array([4, 1, 2, 3, 0, 2])
     times = np.array([5.0, 9.0, 5.0, 1.0, 8.0, 3.0])
-    rows = InteractionRows(users, items, 4, times, w_min=0.2, w_max=1.0)
+    rows = InteractionRows(users, items, 4, times, linear(0.2, 1.0))
     dense = rows.batch(torch.arange(4)).dense(5).numpy()
     expected = np.zeros((4, 5))
     expected[1, [3, 4, 2]] = np.linspace(0.2, 1.0, 3)  # 4 before 2, as they stand
@@ -85,13 +94,31 @@ def test_values_follow_time_and_ties_the_order_given() -> None:
 def test_values_are_spaced_as_numpy_spaces_them() -> None:
     lengths = [1, 2, 5, 0, 9]
     offsets = torch.tensor(np.cumsum([0, *lengths]))
-    batch = weighted_rows(torch.arange(sum(lengths)), offsets, 0.1, 0.7)
+    batch = weighted_rows(torch.arange(sum(lengths)), offsets, linear(0.1, 0.7))
     expected = np.concatenate([np.linspace(0.1, 0.7, n) for n in lengths])
     np.testing.assert_allclose(batch.values.numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("recency", "formula"),
+    [
+        (Recency(), lambda age: np.ones(len(age))),
+        (Recency("power", 0.75), lambda age: (1.0 + age) ** -0.75),
+        (Recency("exponential", 1 / 3), lambda age: np.exp(-age / 3)),
+    ],
+    ids=str,
+)
+def test_values_are_of_the_age(recency: Recency, formula: Callable[..., np.ndarray]) -> None:
+    users, times = np.repeat([0, 1], [6, 1]), np.array([3.0, 1.0, 6.0, 2.0, 5.0, 4.0, 9.0])
+    rows = InteractionRows(users, np.arange(7), 2, times, recency)
+    dense = rows.batch(torch.arange(2)).dense(7).numpy()
+    expected = np.zeros((2, 7))
+    expected[0, :6], expected[1, 6] = formula(6 - times[:6]), 1
+    np.testing.assert_allclose(dense, expected, rtol=1e-6)
+
+
 def test_histories_are_rows() -> None:
-    batch = history_rows([[3, 1], [], torch.tensor([2])], 4, 0.5, 1.0)
+    batch = history_rows([[3, 1], [], torch.tensor([2])], 4, linear(0.5, 1.0))
     dense = batch.dense(4)
     assert dense.tolist() == [[0, 1.0, 0, 0.5], [0, 0, 0, 0], [0, 0, 0.5, 0]]
     assert history_rows([], 4).dense(4).shape == (0, 4)

@@ -426,6 +426,28 @@ def test_solves_the_planted_set_and_not_without_updates(planted: dict[str, Any],
     assert still["test"]["recall@20"] < 0.3
 
 
+@pytest.mark.parametrize("kind", ["power", "exponential"])
+def test_other_weights_of_time(kind: str, write_dataset: Callable[..., Path]) -> None:
+    """By the number of later interactions of the user, against NumPy."""
+    rows = [("user_id:token", "item_id:token", "timestamp:float")]
+    rows += [("u", f"i{i}", str(7 * i % 30)) for i in range(30)]
+    rows += [(f"v{u}", f"i{i}", str(i)) for u in range(3) for i in range(30)]
+    keys = {
+        "data_path": str(write_dataset("timed", inter=rows)), "recency": kind, "topk": [5],
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "valid_metric": "Recall@5",
+        "recency_decay": 0.5, "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"},
+    }  # fmt: skip
+    run = _Run(Config("TDiffRec", "timed", (), keys))
+    dataset = run.split.train._dataset
+    (user,) = dataset.token2id("user_id", ["u"])
+    found = run.network.rows.batch(torch.tensor([user])).dense(dataset.item_num)[0]
+    names = sorted(range(30), key=lambda i: 7 * i % 30)[:28]  # two are held out
+    age = np.arange(28)[::-1]
+    expected = (1.0 + age) ** -0.5 if kind == "power" else np.exp(-0.5 * age)
+    places = dataset.token2id("item_id", [f"i{i}" for i in names])
+    np.testing.assert_allclose(found[places], expected, rtol=1e-6)
+
+
 # Recall@10 of seeds 1 to 3, mean: DiffRec .160, TDiffRec .398; with shuffled times .175, .183.
 
 

@@ -6,6 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_diffusion.data.interactions import history_rows
+from recbole_diffusion.data.recency import Recency
 from recbole_diffusion.model import loss as loss_module
 from recbole_diffusion.model.loss import bpr_loss, info_nce, row_square_error
 
@@ -193,7 +194,7 @@ def row_case(dtype=torch.float64):
     generator = torch.Generator().manual_seed(2)
     sizes = (len(HISTORIES), N_HIDDEN), (N_ROW_ITEMS, N_HIDDEN), (N_ROW_ITEMS,)
     tensors = [torch.randn(size, generator=generator, dtype=torch.float64) for size in sizes]
-    rows = history_rows(HISTORIES, N_ROW_ITEMS, w_min=0.3, w_max=0.9)
+    rows = history_rows(HISTORIES, N_ROW_ITEMS, Recency("linear", least=0.3, most=0.9))
     return [tensor.to(dtype).requires_grad_() for tensor in tensors], rows
 
 

@@ -1,0 +1,83 @@
+"""What an interaction weighs by how recent it is in its user's history."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from recbole_diffusion.errors import UserError, expect
+
+KINDS = ("none", "linear", "power", "exponential")
+
+
+@dataclass(frozen=True)
+class Recency:
+    """Weights of a history's interactions, of which the latest has age 0.
+
+    Attributes:
+        kind: ``none``: all weigh 1. ``linear``: evenly from ``least`` for the first to ``most`` for
+            the latest, as T-DiffRec does; a single one has ``least``. ``power``: (1 + age)^-decay.
+            ``exponential``: exp(-decay age).
+        decay: Of power and exponential.
+        least: Of linear.
+        most: Of linear.
+
+    Source: Wang et al. 2023, section 3.6 (linear).
+    """
+
+    kind: str = "none"
+    decay: float = 0.0
+    least: float = 1.0
+    most: float = 1.0
+
+    def weights(self, age: Tensor, length: Tensor) -> Tensor:
+        """Weights of interactions.
+
+        Args:
+            age: Number of later interactions of the same user, int64 [n].
+            length: Number of all interactions of that user, int64 [n].
+
+        Returns:
+            float32 [n].
+        """
+        if self.kind == "linear":
+            share = (length - 1 - age) / (length - 1).clamp_min(1)
+            return (self.least + (self.most - self.least) * share).float()
+        if self.kind == "power":
+            return (1.0 + age.double()).pow(-self.decay).float()
+        if self.kind == "exponential":
+            return torch.exp(-self.decay * age.double()).float()
+        return torch.ones(len(age), device=age.device)
+
+
+ALIKE = Recency()
+
+
+def times_of(dataset: Any, time_field: str) -> Any:
+    """Times of a data set's interactions [n], float64.
+
+    Raises:
+        UserError: The data have no time.
+    """
+    if time_field not in dataset.inter_feat:
+        raise UserError(
+            f"data set {dataset.dataset_name}: no time field is loaded: expected key `TIME_FIELD` "
+            f"(found {time_field!r}) to name a float column of `.inter`, and `load_col` to hold it"
+        )
+    return dataset.inter_feat[time_field].numpy()
+
+
+def check_recency(config: Any) -> Recency:
+    """The weights that the keys ``recency`` and ``recency_decay`` name.
+
+    For linear weights the first interaction weighs 1 - ``recency_decay``.
+
+    Raises:
+        UserError: Another kind, or linear weights below 0.
+    """
+    kind, decay = config["recency"], config["recency_decay"]
+    expect(kind in KINDS, "recency", kind, f"one of {', '.join(KINDS)}")
+    is_linear = kind == "linear"
+    expect(not is_linear or decay <= 1, "recency_decay", decay, "0 to 1 with recency: linear")
+    return Recency(kind, decay, least=1 - decay if is_linear else 1.0)
