@@ -59,7 +59,7 @@ def encoded_table(
     Raises:
         UserError: No such file or column, no text at all, repeated ids, or no such encoder.
     """
-    path, ids, texts = _item_texts(config, fields)
+    path, ids, texts = item_texts(config, fields)
     has_text = (texts != "").to_numpy()
     kept, empty = ids[has_text], ids[~has_text]
     cached = _cache_file(config, _key(config, kept, texts[has_text], encoder))
@@ -162,8 +162,16 @@ def _from_hub(open_model: Callable[..., Any], name: str) -> Any:
         ) from error
 
 
-def _item_texts(config: Any, fields: Sequence[str]) -> tuple[Path, np.ndarray, pd.Series]:
-    """The ``.item`` file, its ids and the text of each."""
+def item_texts(config: Any, fields: Sequence[str]) -> tuple[Path, np.ndarray, pd.Series]:
+    """The ``.item`` file, its ids and the text of each: its fields, joined in this order.
+
+    Args:
+        config: Settings, which name the data set.
+        fields: Columns of the file; empty ones are left out.
+
+    Raises:
+        UserError: No such file or column, no text at all, or repeated ids.
+    """
     path, table = read_item_texts(config, fields)
     ids = table[config["ITEM_ID_FIELD"]].to_numpy(dtype=str)
     check_unique(str(path), ids)

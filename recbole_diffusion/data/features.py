@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from torch import nn
 
 from recbole_diffusion.data.atomic import is_number, read_item_texts
@@ -32,6 +33,7 @@ EMBEDDING_FILES = {
     "pretrained_user_embedding": "USER_ID_FIELD",
     "pretrained_item_embedding": "ITEM_ID_FIELD",
 }
+TFIDF = "tfidf"
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 SOURCES = ("file", "field", "fields")
 # Deviation of a column, in its largest value, up to which it tells nothing but rounding.
@@ -50,7 +52,7 @@ class _Declaration:
     fields: Sequence[str] = ()
     ids: str | None = None
     columns: Sequence[str] = ()
-    encoder: str = DEFAULT_ENCODER
+    encoder: str | None = None
     dtype: str = "float32"
     width: int | None = None
     missing: str = "mean"
@@ -139,6 +141,55 @@ def load_item_features(config: Any, dataset: Any, name: str) -> np.ndarray:
     return joined
 
 
+def load_unit_vectors(config: Any, dataset: Any, name: str) -> np.ndarray | sp.csr_matrix:
+    """Read, or make, the vectors of one name at length 1, so that products are cosines.
+
+    Texts are TF-IDF vectors unless an encoder is declared. Dense vectors are centred first: what
+    all items share tells none apart.
+
+    Args:
+        config: Settings.
+        dataset: RecBole's dataset, whose items are used.
+        name: Of those declared under ``item_features``.
+
+    Returns:
+        float32 [n_items, width], sparse for TF-IDF; rows in the order of internal ids, row 0
+        (padding) and items without a vector zero.
+
+    Raises:
+        UserError: As ``load_item_features``.
+    """
+    declared = _declarations(config)[name]
+    if declared.fields and declared.encoder in (None, TFIDF):
+        return _tfidf_vectors(config, dataset, name, declared)
+    vectors = load_item_features(config, dataset, name).astype(np.float32, copy=False)
+    vectors[1:] -= vectors[1:].mean(axis=0, dtype=np.float64)
+    _scale(vectors, np.ones(len(vectors), dtype=bool), "unit")
+    return vectors
+
+
+def _tfidf_vectors(config: Any, dataset: Any, name: str, declared: _Declaration) -> sp.csr_matrix:
+    # Late, as is the encoder.
+    from recbole_diffusion.data.tfidf import tfidf_table
+
+    table, vectors = tfidf_table(config, declared.fields)
+    tokens = dataset.field2id_token[config["ITEM_ID_FIELD"]].astype(str)
+    places = _places(table, tokens)
+    is_absent = np.ones(len(tokens), dtype=bool)
+    is_absent[0] = is_absent[places] = False
+    _refuse_gaps(name, declared, table, tokens, is_absent)
+    getLogger().info(
+        f"item_features.{name}: {np.count_nonzero(places)} items with features, {is_absent.sum()} "
+        f"without; {table.width} words and pairs, {table.source}{table.remark}"
+    )
+    join = sp.csr_matrix(
+        (np.ones(len(places), np.float32), (places, np.arange(len(places)))),
+        shape=(len(tokens), len(places)),
+    )
+    join = sp.diags_array((np.arange(len(tokens)) > 0).astype(np.float32)) @ join  # no padding
+    return sp.csr_matrix(join @ vectors)
+
+
 def declared_texts(config: Any, name: str) -> tuple[list[str], str]:
     """Columns and encoder of a name whose texts are encoded.
 
@@ -155,7 +206,7 @@ def declared_texts(config: Any, name: str) -> tuple[list[str], str]:
             f"key `item_features`: found {config['item_features']!r}, expected {name}: "
             "{fields: [column, ...]} there, or the columns by --fields"
         )
-    return list(declared.fields), declared.encoder
+    return list(declared.fields), declared.encoder or DEFAULT_ENCODER
 
 
 def load_matrix(path: str | Path, dataset: Any, field: str) -> np.ndarray:
@@ -283,7 +334,13 @@ def _open(config: Any, declared: _Declaration) -> FeatureTable:
         # Late, as it is a command too, which must not be loaded before it is run.
         from recbole_diffusion.data.encode import encoded_table
 
-        return encoded_table(config, declared.fields, declared.encoder)
+        if declared.encoder == TFIDF:
+            raise UserError(
+                f"key `item_features`: found encoder {TFIDF}, whose vectors are sparse and as wide "
+                f"as the vocabulary, which {config['model']} does not take; expected a sentence "
+                f"encoder such as {DEFAULT_ENCODER}"
+            )
+        return encoded_table(config, declared.fields, declared.encoder or DEFAULT_ENCODER)
     if declared.field:
         return _item_column(config, declared.field)
     path = _find_file(config, declared.file)
