@@ -18,7 +18,6 @@ from recbole_diffusion.compare.jobs import (
     Outcome,
     run_jobs,
 )
-from recbole_diffusion.compare.memory import machine_memory_mb
 from recbole_diffusion.compare.parts import Parts
 from recbole_diffusion.compare.per_user import metric_names
 from recbole_diffusion.compare.plan import (
@@ -47,6 +46,7 @@ from recbole_diffusion.files import (
     write_json,
     written_whole,
 )
+from recbole_diffusion.memory import machine_memory_mb
 from recbole_diffusion.registry import find_model
 
 

@@ -1,4 +1,4 @@
-"""How much memory this machine has for a comparison."""
+"""How much memory this machine has."""
 
 import os
 import sys
