@@ -21,11 +21,13 @@ from recbole_diffusion.model.diffrec import DiffRec, TDiffRec
 from recbole_diffusion.model.infodcl import InfoDCL
 from recbole_diffusion.model.ld4mrec import LD4MRec
 from recbole_diffusion.model.ldiffrec import LDiffRec, LTDiffRec
+from recbole_diffusion.model.lindiffrec import LinDiffRec
 from recbole_diffusion.model.simdiff import SimDiff
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
 from recbole_diffusion.trainer.channels import ChannelTrainer
 from recbole_diffusion.trainer.diffmm import DiffMMTrainer
 from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
+from recbole_diffusion.trainer.lindiffrec import LinDiffRecTrainer
 from recbole_diffusion.trainer.rows import RowTrainer
 from recbole_diffusion.trainer.simdiff import SimDiffTrainer
 
@@ -167,6 +169,7 @@ register(DiffRec, RowTrainer)
 register(TDiffRec, RowTrainer)
 register(LDiffRec, LDiffRecTrainer)
 register(LTDiffRec, LDiffRecTrainer)
+register(LinDiffRec, LinDiffRecTrainer)
 register(SimDiff, SimDiffTrainer)
 register(LD4MRec, RowTrainer)
 register(DiffMM, DiffMMTrainer)

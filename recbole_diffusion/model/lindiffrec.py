@@ -1,0 +1,271 @@
+"""LinDiffRec: a linear diffusion of interaction rows whose denoisers are solved, not trained.
+
+The numbered steps are those of ``docs/models/lindiffrec.md``, which derives them. EASE is the model
+of one step, and nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from recbole.utils import ModelType
+from torch import Tensor, nn
+
+from recbole_diffusion.data.features import feature_names, load_unit_vectors
+from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows
+from recbole_diffusion.data.recency import check_recency, times_of
+from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.memory import machine_memory_mb
+from recbole_diffusion.model.base import RowRecommender
+from recbole_diffusion.model.linear import (
+    BLOCK_BYTES,
+    add_second_moment,
+    causal_moments,
+    second_moment,
+    solve_causal_chain,
+    solve_chain,
+)
+
+
+class LinDiffRec(RowRecommender):
+    """Scores are a user's row times one matrix, which ``solve`` makes of the training data.
+
+    Attributes:
+        weights: M float32 [n_items, n_items] after ``solve`` or from a checkpoint, else [0, 0].
+    """
+
+    type = ModelType.TRADITIONAL
+    takes_recency = True
+    weights: Tensor
+    popularity: Tensor
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.history_power = config["history_power"]
+        self.noise = config["noise"]
+        self.steps = config["steps"]
+        self.step_ratio = config["step_ratio"]
+        self.noise_schedule = config["noise_schedule"]
+        self.reg_weight = config["reg_weight"]
+        self.is_recent_in_training = config["recency_in_training"]
+        self.target = config["target"]
+        self.recency = check_recency(config)
+        times = None
+        if self.recency.kind != "none" or self.target == "future":
+            times = times_of(dataset, config["TIME_FIELD"])
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        self.rows = InteractionRows(users, items, self.n_users, times, self.recency)
+        counts = torch.from_numpy(np.bincount(items, minlength=self.n_items)).float()
+        self.register_buffer("counts", counts, persistent=False)
+        popularity = counts.clamp_min(1).pow(config["popularity_power"])
+        self.register_buffer("popularity", popularity, persistent=False)
+        self.features = {
+            name: (weight, load_unit_vectors(config, dataset, name))
+            for name, weight in feature_weights(config).items()
+        }
+        self.register_buffer("weights", torch.zeros(0, 0))
+        self.unused = nn.Parameter(torch.zeros(1))  # RecBole's optimiser wants one
+
+    @staticmethod
+    def check_config(config: Mapping[str, Any]) -> None:
+        """Refuse choices that do not exist or do not go together.
+
+        Raises:
+            UserError: One of them.
+        """
+        for key, allowed in (
+            ("noise", ("gaussian", "dropout")),
+            ("noise_schedule", ("constant", "geometric")),
+            ("target", ("history", "future")),
+        ):
+            expect(config[key] in allowed, key, config[key], f"one of {', '.join(allowed)}")
+        ratio, kind = config["step_ratio"], config["recency"]
+        expect(0 <= ratio < 1, "step_ratio", ratio, "0 to below 1")
+        is_causal = config["target"] == "future"
+        is_geometric = config["noise_schedule"] == "geometric"
+        expect(
+            not (is_geometric and ratio == 0), "step_ratio", ratio, "above 0 with geometric noise"
+        )
+        expect(
+            not (is_causal and is_geometric),
+            "noise_schedule",
+            "geometric",
+            "constant with target: future",
+        )
+        expect(
+            not (is_causal and kind == "linear"),
+            "recency",
+            kind,
+            "another kind with target: future",
+        )
+        feature_weights(config)
+
+    # Training
+
+    def solve(self) -> None:
+        """Make the matrix; the trainer calls it once.
+
+        Raises:
+            UserError: The penalty is too small for a factorisation.
+        """
+        n_solved = self.steps if self.noise_schedule == "geometric" else 1
+        flops = self.n_items**3 * (n_solved + 2 * (self.steps - 1))
+        needed = self._needed_mib()
+        self._check_memory(needed)
+        getLogger().info(
+            f"solving {n_solved} of {self.steps} denoisers, {self.n_items} x {self.n_items}: "
+            f"{flops / 1e9:.0f} GFLOP and those of the second moment, {needed:.0f} MiB"
+        )
+        ratios = [self.step_ratio] * (self.steps - 1)
+        if self.target == "future":
+            seen, after = self._causal_moments()
+            unit = self._add_features(seen, after)
+            self.weights = solve_causal_chain(seen, after, self._penalty(seen, unit), ratios)
+        else:
+            moment = second_moment(self._matrix())
+            unit = self._add_features(moment)
+            self.weights = solve_chain(moment, self._penalties(moment, unit), ratios, self.device)
+        self.weights = self.weights.to(self.device)
+
+    def _needed_mib(self) -> float:
+        """Of the arrays [n, n] that are alive at once, and of one block."""
+        n_arrays = min(self.steps + (self.target == "future"), 2) + 1
+        return (4 * self.n_items**2 * n_arrays + BLOCK_BYTES) / 2**20
+
+    def _check_memory(self, needed: float) -> None:
+        """Refuse before the system ends the process; a GPU says by itself what it lacks."""
+        if self.device.type == "cpu" and needed > machine_memory_mb():
+            raise UserError(
+                f"model LinDiffRec: {self.n_items} items need {needed / 1024:.1f} GiB, and this "
+                f"machine has {machine_memory_mb() / 1024:.1f} GiB for it; expected fewer items, "
+                "such as by key `item_inter_num_interval`"
+            )
+
+    def _row_scale(self, lengths: Tensor) -> Tensor:
+        """Step 1: 1 / |x_u|^a of each row."""
+        return lengths.clamp_min(1).double().pow(-self.history_power).float()
+
+    def _matrix(self) -> sp.csr_matrix:
+        """Y [n_users, n_items] of step 1, with weights by age if they are asked for in training."""
+        rows = self.rows.batch(torch.arange(self.n_users, device=self.counts.device)).to(torch.device("cpu"))
+        values = self._scaled(rows).values if self.is_recent_in_training else self._even(rows)
+        content = values.numpy(), rows.items.numpy(), rows.offsets.numpy()
+        return sp.csr_matrix(content, shape=(self.n_users, self.n_items))
+
+    def _even(self, rows: RowBatch) -> Tensor:
+        return self._row_scale(rows.lengths)[rows.rows]
+
+    def _scaled(self, rows: RowBatch) -> RowBatch:
+        """Rows of step 1 with the weights by age of step 6."""
+        return rows._replace(values=rows.values * self._even(rows))
+
+    def _causal_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Step 6: the denoiser's target is what comes after."""
+        rows = self.rows.batch(torch.arange(self.n_users, device=self.counts.device)).to(torch.device("cpu"))
+        age = torch.arange(int(rows.lengths.max()))
+        weights = self.recency.weights(age, age + 1).double().numpy()
+        scale = self._row_scale(rows.lengths).double().square().numpy()
+        return causal_moments(rows, self.n_items, weights, scale)
+
+    def _add_features(self, *moments: np.ndarray) -> float:
+        """Step 4: features are further rows that tell which items go together; gives tau."""
+        tau = float(moments[0].trace(dtype=np.float64)) / (self.n_items - 1)
+        for weight, vectors in self.features.values():
+            for moment in moments:
+                add_second_moment(moment, vectors.T, weight * tau)
+        return tau
+
+    def _penalty(self, moment: np.ndarray, tau: float, growth: float = 1.0) -> np.ndarray:
+        """Step 3: the noise's part of a denoiser's second moment; lambda counts in units of tau."""
+        strength = self.reg_weight * growth
+        if self.noise == "gaussian":
+            return np.full(len(moment), strength * tau, np.float32)
+        diagonal = moment.diagonal()
+        return np.where(diagonal > 0, strength * diagonal, 1).astype(np.float32)
+
+    def _penalties(self, moment: np.ndarray, tau: float) -> list[np.ndarray]:
+        """Step 5: of each denoiser; a constant one is one object, for which one solution serves."""
+        if self.noise_schedule == "constant":
+            return [self._penalty(moment, tau)] * self.steps
+        growth = self.step_ratio**-2  # sigma_t^2 / sigma_{t-1}^2
+        return [self._penalty(moment, tau, growth**t) for t in range(self.steps)]
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """Zero: nothing is trained by gradients."""
+        return self._no_loss()
+
+    # Scoring
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """Scores [B, n_items] of given users for every item."""
+        return self._scores(self.rows.batch(interaction[self.USER_ID]))
+
+    @torch.no_grad()
+    def score_histories(self, histories: Sequence[Sequence[int] | Tensor]) -> Tensor:
+        """Scores of users outside the data.
+
+        Args:
+            histories: Internal item ids of each user; with ``recency`` their order is the time's.
+
+        Returns:
+            [len(histories), n_items]; items of the history are not masked.
+
+        Raises:
+            UserError: An item that is not in the data, or is in a history twice.
+        """
+        rows = history_rows(histories, self.n_items, self.recency)
+        return self._scores(rows.to(self.counts.device))
+
+    @torch.no_grad()
+    def explain(self, history: Sequence[int] | Tensor, item: int) -> Tensor:
+        """What each item of a history adds to the score of an item; the score is their sum.
+
+        Args:
+            history: Internal item ids, with ``recency`` in the order of time; not empty.
+            item: Internal id.
+
+        Returns:
+            [len(history)].
+
+        Raises:
+            UserError: An item that is not in the data, or is in the history twice.
+        """
+        rows = self._scaled(history_rows([history], self.n_items, self.recency))
+        rows = rows.to(self.counts.device)
+        return rows.values * self.weights[rows.items, item] * self.popularity[item]
+
+    def _scores(self, rows: RowBatch) -> Tensor:
+        """Step 7; a row without items is ranked by popularity."""
+        scores = self._scaled(rows).product(self.weights) * self.popularity
+        scores[rows.lengths == 0] = self.counts
+        return scores
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """A checkpoint of a solved model brings the matrix."""
+        found = state_dict.get(f"{prefix}weights")
+        sizes = (0, 0), (self.n_items, self.n_items)
+        if isinstance(found, Tensor) and found.shape != self.weights.shape and found.shape in sizes:
+            self.weights = torch.empty_like(found, device=self.counts.device)
+        super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+def feature_weights(config: Mapping[str, Any]) -> dict[str, float]:
+    """Weight alpha of each feature that guides the model; one number stands for all declared.
+
+    Raises:
+        UserError: A name that is not declared.
+    """
+    declared, given = feature_names(config), config["feature_weights"]
+    if not isinstance(given, Mapping):
+        return {name: given for name in declared if given}
+    for name in given:
+        expect(
+            name in declared,
+            "feature_weights",
+            given,
+            f"names under `item_features`: {', '.join(declared) or 'none are declared'}",
+        )
+    return {name: weight for name, weight in given.items() if weight}
