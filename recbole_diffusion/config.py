@@ -15,6 +15,7 @@ from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
 from recbole_diffusion.errors import UserError, host_refusals
 from recbole_diffusion.keys import REFUSED, check_layer, check_neumf, check_values
 from recbole_diffusion.kinds import check_value
+from recbole_diffusion.model.history_weights import check_history_weights
 from recbole_diffusion.property_files import (
     default_layers,
     find_property_file,
@@ -96,6 +97,7 @@ class Config(HostConfig):
         check_values(final)
         if self.registration.is_host and self.registration.name == "NeuMF":
             check_neumf(final)
+        check_history_weights(final, self.model_class, self.registration.is_host)
         feature_names(final)
         check_packages(self.registration, final)
         _check_wandb(final)

@@ -27,6 +27,7 @@ from recbole_diffusion.errors import (
 )
 from recbole_diffusion.files import LOCK, read_json, remove_unfinished, sole_writer
 from recbole_diffusion.keys import declared_keys, known_keys
+from recbole_diffusion.model.history_weights import HOST_MODELS, weigh_histories
 from recbole_diffusion.property_files import default_layers
 from recbole_diffusion.randomness import repeatable_operations, seed_everything
 from recbole_diffusion.registry import Registration, find_model
@@ -451,7 +452,10 @@ def _make_model(config: Config, train_dataset: Any) -> Any:
         advising(f"making {config.model} for {size}"),
         refusals_of(f"{refused}: {singular}", *([LinAlgError] if is_host else [])),
     ):
-        return config.model_class(config, train_dataset).to(config["device"])
+        model = config.model_class(config, train_dataset)
+        if is_host and config.registration.name in HOST_MODELS:
+            weigh_histories(model, config, train_dataset)
+        return model.to(config["device"])
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -148,9 +148,13 @@ class LinDiffRec(RowRecommender):
         """Step 1: 1 / |x_u|^a of each row."""
         return lengths.clamp_min(1).double().pow(-self.history_power).float()
 
+    def _all_rows(self) -> RowBatch:
+        users = torch.arange(self.n_users, device=self.counts.device)
+        return self.rows.batch(users).to(torch.device("cpu"))
+
     def _matrix(self) -> sp.csr_matrix:
         """Y [n_users, n_items] of step 1, with weights by age if they are asked for in training."""
-        rows = self.rows.batch(torch.arange(self.n_users, device=self.counts.device)).to(torch.device("cpu"))
+        rows = self._all_rows()
         values = self._scaled(rows).values if self.is_recent_in_training else self._even(rows)
         content = values.numpy(), rows.items.numpy(), rows.offsets.numpy()
         return sp.csr_matrix(content, shape=(self.n_users, self.n_items))
@@ -164,7 +168,7 @@ class LinDiffRec(RowRecommender):
 
     def _causal_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Step 6: the denoiser's target is what comes after."""
-        rows = self.rows.batch(torch.arange(self.n_users, device=self.counts.device)).to(torch.device("cpu"))
+        rows = self._all_rows()
         age = torch.arange(int(rows.lengths.max()))
         weights = self.recency.weights(age, age + 1).double().numpy()
         scale = self._row_scale(rows.lengths).double().square().numpy()
