@@ -166,10 +166,11 @@ def examples(ids: np.ndarray) -> str:
 def _check_shape(path: Path, ids: np.ndarray, shape: tuple[int, ...], dtype: np.dtype) -> None:
     if ids.ndim != 1:
         raise UserError(f"{path}: found ids of shape {ids.shape}, expected one dimension")
+    beside = " in the file of ids beside it" if path.suffix == ".npy" else ""
     fits = len(shape) == 2 and len(ids) == shape[0] and shape[1] > 0
     if not fits or not np.issubdtype(dtype, np.floating):
         raise UserError(
-            f"{path}: found {len(ids)} ids and a {dtype} matrix of shape {shape}, "
+            f"{path}: found {len(ids)} ids{beside} and a {dtype} matrix of shape {shape}, "
             "expected floats of shape (number of ids, width)"
         )
 

@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,6 +191,7 @@ class Search:
         self._worker = Worker(task.folder, has_heartbeat=storage is not None)
         self._level = str(task.config["state"])
         self._number = 0
+        self._is_interrupted = False
         name = f"{shipped_name(task.config.registration)}-{task.config.dataset}"
         if storage is not None:
             digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -254,7 +256,12 @@ class Search:
         folders = list((self.task.folder / "trials").glob("*"))  # first: others start trials
         trials = self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         running = {str(trial.number) for trial in trials}
-        remove_scratch(folder for folder in folders if folder.name not in running)
+        left = [folder for folder in folders if folder.name not in running]
+        remove_scratch(left)
+        for folder in left:
+            if folder.name.isdigit() and folder.is_dir() and not folder.is_symlink():
+                with suppress(OSError):  # it holds something, which is not ours
+                    folder.rmdir()
 
     def _run_one(self) -> None:
         try:
@@ -263,6 +270,10 @@ class Search:
             return  # taken for dead, and its slot given away
         except KeyboardInterrupt:
             self._log(logging.CRITICAL, "interrupted; the same command goes on with the study")
+            raise
+        except Exception as error:
+            if self._is_interrupted:  # Optuna fails on its way out
+                raise KeyboardInterrupt from error
             raise
         trial = self.study.get_trials(deepcopy=False)[self._number]
         if trial.state in FINISHED:
@@ -285,13 +296,19 @@ class Search:
         try:
             return run_trial(self.task, trial, settings, self._seconds_left(), self._clock)
         except KeyboardInterrupt:
+            self._is_interrupted = True
             trial.set_user_attr("interrupted", True)
             raise
 
     def _deaths(self, slot: int, settings: Mapping[str, Any]) -> int:
         """How often a process was killed at a trial of these settings, by the system or by hand."""
         failed = self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        marks = [trial.user_attrs for trial in failed if "interrupted" not in trial.user_attrs]
+        # One that was killed when its score stood was not killed by what it needs.
+        marks = [
+            trial.user_attrs
+            for trial in failed
+            if not {"interrupted", "outcome"} & trial.user_attrs.keys()
+        ]
         return sum(m.get("slot") == slot and m.get("settings") == settings for m in marks)
 
     def _settings(self, trial: optuna.Trial, slot: int) -> dict[str, Any]:

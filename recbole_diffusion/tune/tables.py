@@ -119,6 +119,8 @@ def check_trials(damaged: str, study: optuna.Study) -> None:
     Raises:
         DamagedFile: One does.
     """
+    if len(study.directions) != 1:
+        raise DamagedFile(f"{damaged}: found {len(study.directions)} directions")
     for trial in study.get_trials(deepcopy=False, states=FINISHED):
         needed = (*MARKS, *SCORED) if trial.state == TrialState.COMPLETE else MARKS
         missing = [name for name in needed if name not in trial.user_attrs]

@@ -5,11 +5,13 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import yaml
 from tune_tools import (
@@ -31,6 +33,7 @@ from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import SCRATCH_MARK
 from recbole_diffusion.tune import storage, study, trial
 from recbole_diffusion.tune.task import hashes_of
+from recbole_diffusion.tune.trial import run_trial
 
 
 @pytest.fixture
@@ -453,6 +456,61 @@ def test_a_trial_that_kills_its_process_is_given_up(
     found = search(tmp_path / "study", 2)
     assert found.trials == 2
     assert trials_of(tmp_path / "study")[1]["outcome"] == "failed: its process was killed 3 times"
+
+
+def test_a_trial_killed_when_its_score_stood_is_done_again(
+    tmp_path: Path, fake: Callable[..., FakeRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often: what killed it was not what it needs."""
+    fake()
+    search(tmp_path / "study", 1)
+
+    class Killed(BaseException):
+        pass
+
+    def die_at_the_end(task: Any, trial: Any, *args: Any) -> None:
+        run_trial(task, trial, *args)
+        raise Killed
+
+    monkeypatch.setattr(storage, "UNSIGNED_GRACE", 0.0)
+    for _ in range(4):
+        with monkeypatch.context() as patch:
+            patch.setattr(study, "run_trial", die_at_the_end)
+            with pytest.raises(Killed):
+                search(tmp_path / "study", 2)
+    assert search(tmp_path / "study", 2).trials == 2
+    assert trials_of(tmp_path / "study")[1]["outcome"] == "complete"
+
+
+def test_an_error_of_optuna_after_ctrl_c_is_ctrl_c(
+    tmp_path: Path, fake: Callable[..., FakeRun], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake()
+
+    def interrupted(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    def optimize(self: optuna.Study, objective: Callable[..., Any], **options: Any) -> None:
+        with suppress(KeyboardInterrupt):
+            objective(self.ask())
+        raise AssertionError("Should not reach.")
+
+    monkeypatch.setattr(study, "run_trial", interrupted)
+    monkeypatch.setattr(optuna.Study, "optimize", optimize)
+    with pytest.raises(KeyboardInterrupt):
+        search(tmp_path / "study", 2)
+
+
+def test_an_empty_folder_of_a_killed_trial_goes(
+    tmp_path: Path, fake: Callable[..., FakeRun]
+) -> None:
+    fake()
+    trials = tmp_path / "study" / "trials"
+    for name in ("7", "mine", "8"):
+        (trials / name).mkdir(parents=True)
+    (trials / "8" / "notes").touch()
+    search(tmp_path / "study", 2)
+    assert {path.name for path in trials.iterdir()} == {"mine", "8"}
 
 
 def test_search_goes_on_with_more_trials(tmp_path: Path, fake: Callable[..., FakeRun]) -> None:
