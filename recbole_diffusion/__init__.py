@@ -7,7 +7,10 @@ from typing import Any
 # Huge pages for large tensors on Linux, where faults of small ones are a tenth of an epoch.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 # Threads that wait sleep: spinning, they take the cores that others need (benchmarks/threads.py).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# GNU's, which PyTorch's wheels carry, spin a tenth of a millisecond before: most waits are shorter.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from recbole_diffusion.compat import apply_patches
 
