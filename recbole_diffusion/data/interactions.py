@@ -62,6 +62,12 @@ class RowBatch(NamedTuple):
         dense[self.rows, self.items] = self.values
         return dense
 
+    def matrix(self, n_items: int) -> sp.csr_matrix:
+        """The rows as a sparse matrix float32 [B, n_items] on the CPU."""
+        content = (self.values, self.items, self.offsets)
+        arrays = tuple(tensor.cpu().numpy() for tensor in content)
+        return sp.csr_matrix(arrays, shape=(len(self.lengths), n_items))
+
     def columns(self, place: Tensor) -> "RowBatch":
         """The rows over some of the items, in another order.
 

@@ -1,10 +1,14 @@
 """What models of one kind share: on embeddings, or on users' rows of interactions."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
+
+from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows
+from recbole_diffusion.data.recency import ALIKE, Recency
 
 
 class EmbeddingRecommender(GeneralRecommender):
@@ -104,3 +108,38 @@ class RowRecommender(GeneralRecommender):
     def _no_loss(self) -> torch.Tensor:
         """Zero, with a gradient of zeros."""
         return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
+
+
+class HistoryRecommender(RowRecommender):
+    """Scores a row of interactions without knowing whose it is.
+
+    A subclass gives ``_scores`` and sets ``rows``, and ``recency`` where the order in a row counts.
+    """
+
+    rows: InteractionRows
+    # Values of a row's interactions.
+    recency: Recency = ALIKE
+
+    def _scores(self, rows: RowBatch) -> torch.Tensor:
+        """Scores [B, n_items] of rows."""
+        raise TypeError(f"{type(self).__name__} does not define _scores")
+
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        """Scores [B, n_items] of given users for every item."""
+        return self._scores(self.rows.batch(interaction[self.USER_ID]))
+
+    @torch.no_grad()
+    def score_histories(self, histories: Sequence[Sequence[int] | torch.Tensor]) -> torch.Tensor:
+        """Scores of users outside the data, without training on them.
+
+        Args:
+            histories: Internal item ids of each user; with ``recency`` their order is the time's.
+
+        Returns:
+            [len(histories), n_items]; items of the history are not masked.
+
+        Raises:
+            UserError: An item that is not in the data, or is in a history twice.
+        """
+        rows = history_rows(histories, self.n_items, self.recency)
+        return self._scores(rows.to(self.rows.items.device))

@@ -5,15 +5,14 @@ from the paper, and from RecBole's model of this name, stand in ``docs/models/di
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows
-from recbole_diffusion.data.recency import ALIKE, KINDS, Recency, times_of
+from recbole_diffusion.data.interactions import InteractionRows, RowBatch
+from recbole_diffusion.data.recency import KINDS, Recency, times_of
 from recbole_diffusion.diffusion.inference import (
     HiddenChain,
     ReverseCoefficients,
@@ -23,21 +22,18 @@ from recbole_diffusion.diffusion.process import GaussianDiffusion
 from recbole_diffusion.diffusion.schedule import make_betas, respaced_betas
 from recbole_diffusion.diffusion.timesteps import ImportanceSampler, UniformSampler
 from recbole_diffusion.errors import UserError, expect, refusals_of
-from recbole_diffusion.model.base import RowRecommender
+from recbole_diffusion.model.base import HistoryRecommender
 from recbole_diffusion.model.layers import MirroredMLP
 
 # Kinds of weights that tell times apart.
 TIMED = tuple(kind for kind in KINDS if kind != "none")
 
 
-class DiffRec(RowRecommender):
+class DiffRec(HistoryRecommender):
     """A denoiser of users' interaction rows, trained at random steps of a diffusion process.
 
     Source: Wang et al. 2023, sections 3.1-3.3.
     """
-
-    # Values of a row's interactions.
-    recency = ALIKE
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -161,26 +157,6 @@ class DiffRec(RowRecommender):
             weighted = self.diffusion.noise_weight(timesteps) * losses
             losses = torch.where(timesteps == 0, likelihood, weighted)
         return losses, pred_x_start
-
-    def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Scores [B, n_items] of given users for every item."""
-        return self._scores(self.rows.batch(interaction[self.USER_ID]))
-
-    @torch.no_grad()
-    def score_histories(self, histories: Sequence[Sequence[int] | Tensor]) -> Tensor:
-        """Scores of users outside the data, without training on them.
-
-        Args:
-            histories: Internal item ids of each user; T-DiffRec takes their order for the time's.
-
-        Returns:
-            [len(histories), n_items]; items of the history are not masked.
-
-        Raises:
-            UserError: An item that is not in the data, or is in a history twice.
-        """
-        rows = history_rows(histories, self.n_items, self.recency)
-        return self._scores(rows.to(self.kept_steps.device))
 
     def _scores(self, rows: RowBatch) -> Tensor:
         """Algorithm 2: forward steps, then the reverse chain, by the shortcut where it is exact."""

@@ -7,7 +7,6 @@ that a rival of a model which knows the order of time knows it too.
 from collections.abc import Mapping
 from typing import Any
 
-import scipy.sparse as sp
 import torch
 
 from recbole_diffusion.data.interactions import InteractionRows
@@ -55,9 +54,7 @@ def weigh_histories(model: Any, config: Any, dataset: Any) -> None:
     users, items = (dataset.inter_feat[f].numpy() for f in (dataset.uid_field, dataset.iid_field))
     times = times_of(dataset, config["TIME_FIELD"])
     rows = InteractionRows(users, items, dataset.user_num, times, recency)
-    batch = rows.batch(torch.arange(dataset.user_num))
-    content = batch.values.numpy(), batch.items.numpy(), batch.offsets.numpy()
-    weighted = sp.csr_matrix(content, shape=(dataset.user_num, dataset.item_num))
+    weighted = rows.batch(torch.arange(dataset.user_num)).matrix(dataset.item_num)
     if type(model).__name__ == "ItemKNN":  # keeps all scores
         model.pred_mat = weighted.dot(model.w).tolil()
     else:

@@ -19,7 +19,7 @@ from recbole_diffusion.data.interactions import InteractionRows, RowBatch, histo
 from recbole_diffusion.data.recency import check_recency, times_of
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.memory import machine_memory_mb
-from recbole_diffusion.model.base import RowRecommender
+from recbole_diffusion.model.base import HistoryRecommender
 from recbole_diffusion.model.linear import (
     BLOCK_BYTES,
     add_second_moment,
@@ -30,7 +30,7 @@ from recbole_diffusion.model.linear import (
 )
 
 
-class LinDiffRec(RowRecommender):
+class LinDiffRec(HistoryRecommender):
     """Scores are a user's row times one matrix, which ``solve`` makes of the training data.
 
     Attributes:
@@ -156,8 +156,7 @@ class LinDiffRec(RowRecommender):
         """Y [n_users, n_items] of step 1, with weights by age if they are asked for in training."""
         rows = self._all_rows()
         values = self._scaled(rows).values if self.is_recent_in_training else self._even(rows)
-        content = values.numpy(), rows.items.numpy(), rows.offsets.numpy()
-        return sp.csr_matrix(content, shape=(self.n_users, self.n_items))
+        return rows._replace(values=values).matrix(self.n_items)
 
     def _even(self, rows: RowBatch) -> Tensor:
         return self._row_scale(rows.lengths)[rows.rows]
@@ -202,26 +201,6 @@ class LinDiffRec(RowRecommender):
         return self._no_loss()
 
     # Scoring
-
-    def full_sort_predict(self, interaction: Any) -> Tensor:
-        """Scores [B, n_items] of given users for every item."""
-        return self._scores(self.rows.batch(interaction[self.USER_ID]))
-
-    @torch.no_grad()
-    def score_histories(self, histories: Sequence[Sequence[int] | Tensor]) -> Tensor:
-        """Scores of users outside the data.
-
-        Args:
-            histories: Internal item ids of each user; with ``recency`` their order is the time's.
-
-        Returns:
-            [len(histories), n_items]; items of the history are not masked.
-
-        Raises:
-            UserError: An item that is not in the data, or is in a history twice.
-        """
-        rows = history_rows(histories, self.n_items, self.recency)
-        return self._scores(rows.to(self.counts.device))
 
     @torch.no_grad()
     def explain(self, history: Sequence[int] | Tensor, item: int) -> Tensor:
