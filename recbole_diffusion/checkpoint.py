@@ -1,6 +1,5 @@
 """Checkpoints of tensors and plain values: written atomically, read without unpickling code."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_diffusion.errors import DamagedFile, UserError, naming, refusals_of, system_limit
-from recbole_diffusion.files import written_whole
+from recbole_diffusion.errors import DamagedFile, UserError, refusals_of
+from recbole_diffusion.files import archive_fault, written_whole
 
 FORMAT = "recbole_diffusion checkpoint 1"
 _KIND = "__kind__"
@@ -61,19 +60,9 @@ def read_checkpoint(path: str | Path, device: torch.device | str = "cpu") -> dic
 
 def _check_sums(path: Path) -> None:
     """Compare the sum of each part, which PyTorch writes and does not read."""
-    try:
-        with naming(path), zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except Exception as error:  # whatever zipfile makes of damaged bytes
-        if system_limit(error) is not None:
-            raise
-        raise DamagedFile(
-            f"checkpoint {path}: cannot be read: found {error}, expected what was written"
-        ) from error
-    if damaged is not None:
-        raise DamagedFile(
-            f"checkpoint {path}: found a changed or damaged {damaged}, expected what was written"
-        )
+    fault = archive_fault(path)
+    if fault is not None:
+        raise DamagedFile(f"checkpoint {path}: {fault}, expected what was written")
 
 
 def check_origin(path: str | Path, content: dict[str, Any], **expected: Any) -> None:

@@ -14,19 +14,9 @@ PACKAGE = Path(__file__).parent
 SYSTEM_LIMITS = {
     getattr(errno, name)
     for name in (
-        *(
-            "EACCES",
-            "EAGAIN",
-            "EDQUOT",
-            "EFBIG",
-            "EIO",
-            "EISDIR",
-            "ELOOP",
-            "EMFILE",
-            "ENAMETOOLONG",
-        ),
-        *("ENFILE", "ENOMEM", "ENOSPC", "ENOTDIR", "EPERM", "EROFS", "ESTALE"),
-    )
+        "EACCES EAGAIN EDQUOT EFBIG EIO EISDIR ELOOP EMFILE ENAMETOOLONG "
+        "ENFILE ENOMEM ENOSPC ENOTDIR EPERM EROFS ESTALE"
+    ).split()
     if hasattr(errno, name)
 }
 # Characters of a message; what was found may be a file on one line.

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from errno import ENOLCK, ENOSYS, ENOTSUP, EOPNOTSUPP
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 
 from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
-from recbole_diffusion.errors import DamagedFile, UserError, naming
+from recbole_diffusion.errors import DamagedFile, UserError, naming, system_limit
 
 # Names that nobody else gives; what a killed process leaves is known by them.
 UNFINISHED = re.compile(r"\.recbole-diffusion-.+-(\d+)\.tmp", re.DOTALL)
@@ -71,6 +72,24 @@ def remove_unfinished(folder: Path, name: str = "*") -> None:
     """
     for path in _unfinished(folder, name):
         path.unlink(missing_ok=True)
+
+
+def archive_fault(path: Path) -> str | None:
+    """What is wrong with a zip archive, such as a checkpoint or ``.npz``; None if nothing is.
+
+    Each part is held against the sum that was written with it.
+
+    Raises:
+        OSError: The machine refuses to read it.
+    """
+    try:
+        with naming(path), zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception as error:  # whatever zipfile makes of damaged bytes
+        if system_limit(error) is not None:
+            raise
+        return f"cannot be read: found {error}"
+    return None if damaged is None else f"found a changed or damaged {damaged}"
 
 
 def has_unfinished(folder: Path) -> bool:

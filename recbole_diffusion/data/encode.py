@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import sys
-import zipfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from logging import getLogger
@@ -29,8 +28,8 @@ from recbole_diffusion.data.feature_files import (
     write_features,
 )
 from recbole_diffusion.data.features import DEFAULT_ENCODER, declared_texts
-from recbole_diffusion.errors import UserError, exit_code, refusals_of, system_limit
-from recbole_diffusion.files import is_file_or_absent
+from recbole_diffusion.errors import UserError, exit_code, refusals_of
+from recbole_diffusion.files import archive_fault, is_file_or_absent
 from recbole_diffusion.randomness import own_randomness
 
 # The package that carries the default encoder, and the official hash of its weights.
@@ -63,7 +62,7 @@ def encoded_table(
     has_text = (texts != "").to_numpy()
     kept, empty = ids[has_text], ids[~has_text]
     cached = _cache_file(config, _key(config, kept, texts[has_text], encoder))
-    if is_file_or_absent(cached) and not _is_whole(cached):
+    if is_file_or_absent(cached) and archive_fault(cached) is not None:
         getLogger().warning(f"{cached}: found damaged vectors of texts, which are encoded anew")
         cached.unlink()
     if not cached.is_file():
@@ -73,17 +72,6 @@ def encoded_table(
     columns = ", ".join(fields)
     remark = f"; {columns} of {path} are empty for {examples(empty)}" if len(empty) else ""
     return dataclasses.replace(read_table(cached), remark=remark)
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether each part of an archive has the sum that was written with it."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except Exception as error:  # whatever zipfile makes of damaged bytes
-        if system_limit(error) is not None:
-            raise
-        return False
 
 
 def encode_texts(

@@ -1,7 +1,6 @@
 """What all converters share: reading pairs of ids, their duplicates, writing atomic files."""
 
 import gzip
-import math
 import os
 import re
 import zlib
@@ -15,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from recbole_diffusion.data.arrays import open_array, read_array
-from recbole_diffusion.data.atomic import NUMBER
+from recbole_diffusion.data.atomic import is_number
 from recbole_diffusion.data.folders import HOST_DATASETS
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import has_unfinished, remove_unfinished, unfinished_path
@@ -228,8 +227,7 @@ def parse_number(path: Path, number: int, column: str, text: str) -> str:
         UserError: Another text; the message names file, line and column.
     """
     text = text.strip()
-    # float() alone would also take "nan", "1_0" and digits of other scripts.
-    if not NUMBER.fullmatch(text) or not math.isfinite(float(text)):
+    if not is_number(text):
         raise line_error(path, number, f"{column} {shown(text)}", "a finite number")
     return text
 

@@ -434,6 +434,22 @@ def test_a_study_without_its_journal_is_told(
     assert "study.journal: lacks 2 trials that study.json has" in capsys.readouterr().out
 
 
+class Killed(BaseException):
+    """What ends a process at once."""
+
+
+def search_killed(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, times: int, run: Callable[..., Any]
+) -> None:
+    """Search for a second trial, each time in a process that ``run`` kills."""
+    monkeypatch.setattr(storage, "UNSIGNED_GRACE", 0.0)
+    for _ in range(times):
+        with monkeypatch.context() as patch:
+            patch.setattr(study, "run_trial", run)
+            with pytest.raises(Killed):
+                search(folder, 2)
+
+
 def test_a_trial_that_kills_its_process_is_given_up(
     tmp_path: Path, fake: Callable[..., FakeRun], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -441,18 +457,10 @@ def test_a_trial_that_kills_its_process_is_given_up(
     fake()
     search(tmp_path / "study", 1)
 
-    class Killed(BaseException):
-        pass
-
     def die(*args: Any) -> None:
         raise Killed
 
-    monkeypatch.setattr(storage, "UNSIGNED_GRACE", 0.0)
-    for _ in range(3):
-        with monkeypatch.context() as patch:
-            patch.setattr(study, "run_trial", die)
-            with pytest.raises(Killed):
-                search(tmp_path / "study", 2)
+    search_killed(monkeypatch, tmp_path / "study", 3, die)
     found = search(tmp_path / "study", 2)
     assert found.trials == 2
     assert trials_of(tmp_path / "study")[1]["outcome"] == "failed: its process was killed 3 times"
@@ -465,19 +473,11 @@ def test_a_trial_killed_when_its_score_stood_is_done_again(
     fake()
     search(tmp_path / "study", 1)
 
-    class Killed(BaseException):
-        pass
-
     def die_at_the_end(task: Any, trial: Any, *args: Any) -> None:
         run_trial(task, trial, *args)
         raise Killed
 
-    monkeypatch.setattr(storage, "UNSIGNED_GRACE", 0.0)
-    for _ in range(4):
-        with monkeypatch.context() as patch:
-            patch.setattr(study, "run_trial", die_at_the_end)
-            with pytest.raises(Killed):
-                search(tmp_path / "study", 2)
+    search_killed(monkeypatch, tmp_path / "study", 4, die_at_the_end)
     assert search(tmp_path / "study", 2).trials == 2
     assert trials_of(tmp_path / "study")[1]["outcome"] == "complete"
 
