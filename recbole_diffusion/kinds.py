@@ -240,6 +240,8 @@ KINDS: dict[str, Kind] = {
     **_each(or_null(TEXT), "pretrained_user_embedding", "pretrained_item_embedding"),
     "feature_weights": Kind((int, float, dict), 0, each=NOT_NEGATIVE),
     **_each(NOT_NEGATIVE, "history_power", "recency_decay"),
+    "local_items": or_null(WIDTH),
+    "kept_weights": WIDTH,
     # Models of RecBole
     **_each(or_null(TEXT), "pretrain_path", "mf_pretrain_path", "mlp_pretrain_path"),
     **_each(WIDTH, "class_num", "conv_kernel_size", "gcn_output_dim", "hidden_dimension"),

@@ -28,6 +28,7 @@ from recbole_diffusion.model.linear import (
     solve_causal_chain,
     solve_chain,
 )
+from recbole_diffusion.model.local import BLOCK_SHARE, LocalWeights, solve_local
 
 
 class LinDiffRec(HistoryRecommender):
@@ -35,6 +36,7 @@ class LinDiffRec(HistoryRecommender):
 
     Attributes:
         weights: M float32 [n_items, n_items] after ``solve`` or from a checkpoint, else [0, 0].
+        local_weights: M, if it is solved locally.
     """
 
     type = ModelType.TRADITIONAL
@@ -52,6 +54,8 @@ class LinDiffRec(HistoryRecommender):
         self.reg_weight = config["reg_weight"]
         self.is_recent_in_training = config["recency_in_training"]
         self.target = config["target"]
+        self.n_local = config["local_items"]
+        self.n_kept = config["kept_weights"]
         self.recency = check_recency(config)
         times = None
         if self.recency.kind != "none" or self.target == "future":
@@ -67,6 +71,7 @@ class LinDiffRec(HistoryRecommender):
             for name, weight in feature_weights(config).items()
         }
         self.register_buffer("weights", torch.zeros(0, 0))
+        self.local_weights = LocalWeights()
         self.unused = nn.Parameter(torch.zeros(1))  # RecBole's optimiser wants one
 
     @staticmethod
@@ -96,6 +101,12 @@ class LinDiffRec(HistoryRecommender):
             "constant with target: future",
         )
         expect(
+            not (is_causal and config["local_items"] is not None),
+            "local_items",
+            config["local_items"],
+            "null with target: future",
+        )
+        expect(
             not (is_causal and kind == "linear"),
             "recency",
             kind,
@@ -109,39 +120,76 @@ class LinDiffRec(HistoryRecommender):
         """Make the matrix; the trainer calls it once.
 
         Raises:
-            UserError: The penalty is too small for a factorisation.
+            UserError: The penalty is too small for a factorisation, or the memory.
         """
-        n_solved = self.steps if self.noise_schedule == "geometric" else 1
-        flops = self.n_items**3 * (n_solved + 2 * (self.steps - 1))
         needed = self._needed_mib()
         self._check_memory(needed)
-        getLogger().info(
-            f"solving {n_solved} of {self.steps} denoisers, {self.n_items} x {self.n_items}: "
-            f"{flops / 1e9:.0f} GFLOP and those of the second moment, {needed:.0f} MiB"
-        )
-        ratios = [self.step_ratio] * (self.steps - 1)
+        getLogger().info(f"{self._work()} and those of the second moment, {needed:.0f} MiB")
+        if self.n_local is not None:
+            self._solve_locally()
+            return
         if self.target == "future":
             seen, after = self._causal_moments()
-            unit = self._add_features(seen, after)
-            self.weights = solve_causal_chain(seen, after, self._penalty(seen, unit), ratios)
+            tau = self._add_features(seen, after)
+            penalty = self._penalty(seen.diagonal(), tau)
+            weights = solve_causal_chain(seen, after, penalty, self._ratios())
         else:
             moment = second_moment(self._matrix())
-            unit = self._add_features(moment)
-            self.weights = solve_chain(moment, self._penalties(moment, unit), ratios, self.device)
-        self.weights = self.weights.to(self.device)
+            tau = self._add_features(moment)
+            penalties = self._penalties(moment.diagonal(), tau)
+            weights = solve_chain(moment, penalties, self._ratios(), self.device)
+        self.weights = weights.to(self.device)
+
+    def _solve_locally(self) -> None:
+        """Steps 2 to 5 for blocks of items, each among those near it."""
+        rows = self._matrix()
+        tau = rows.power(2).sum() / (self.n_items - 1)
+        observations = [rows]
+        for weight, vectors in self.features.values():
+            scaled = vectors.T * np.float32((weight * tau) ** 0.5)
+            observations.append(sp.csr_matrix(scaled) if sp.issparse(scaled) else scaled)
+
+        def penalty(diagonal: np.ndarray) -> np.ndarray:
+            return self._penalty(diagonal, tau)
+
+        def solve(moment: np.ndarray) -> np.ndarray:
+            penalties = self._penalties(moment.diagonal(), tau)
+            return solve_chain(moment, penalties, self._ratios(), torch.device("cpu")).numpy()
+
+        found = solve_local(observations, penalty, solve, self.n_local, self.n_kept)
+        self.local_weights.set(*found)
+
+    def _ratios(self) -> list[float]:
+        return [self.step_ratio] * (self.steps - 1)
+
+    def _work(self) -> str:
+        """What is solved, and the operations that are counted for it."""
+        n_solved = self.steps if self.noise_schedule == "geometric" else 1
+        n, n_blocks, where = self.n_items, 1.0, ""
+        if self.n_local is not None and self.n_local < n:
+            n, n_blocks = self.n_local, self.n_items / (self.n_local * BLOCK_SHARE)
+            where = f" {n_blocks:.0f} times among"
+        flops = n_blocks * n**3 * (n_solved + 2 * (self.steps - 1))
+        work = f"{n_solved} of {self.steps} denoisers,{where} {n} x {n}"
+        return f"solving {work}: {flops / 1e9:.0f} GFLOP"
 
     def _needed_mib(self) -> float:
-        """Of the arrays [n, n] that are alive at once, and of one block."""
+        """Of the arrays [n, n] that are alive at once, or kept entries thrice, and of blocks."""
         n_arrays = min(self.steps + (self.target == "future"), 2) + 1
-        return (4 * self.n_items**2 * n_arrays + BLOCK_BYTES) / 2**20
+        n_bytes = 4 * self.n_items**2 * n_arrays + BLOCK_BYTES
+        if self.n_local is not None:
+            n_bytes = 3 * 8 * self.n_items * min(self.n_kept, self.n_local) + 3 * BLOCK_BYTES
+        return n_bytes / 2**20
 
     def _check_memory(self, needed: float) -> None:
         """Refuse before the system ends the process; a GPU says by itself what it lacks."""
         if self.device.type == "cpu" and needed > machine_memory_mb():
+            key = "local_items" if self.n_local is None else "kept_weights"
             raise UserError(
                 f"model LinDiffRec: {self.n_items} items need {needed / 1024:.1f} GiB, and this "
-                f"machine has {machine_memory_mb() / 1024:.1f} GiB for it; expected fewer items, "
-                "such as by key `item_inter_num_interval`"
+                f"machine has {machine_memory_mb() / 1024:.1f} GiB for it; expected key `{key}` "
+                f"{'to be set, such as 500' if self.n_local is None else 'to be less'}, or fewer "
+                "items, such as by key `item_inter_num_interval`"
             )
 
     def _row_scale(self, lengths: Tensor) -> Tensor:
@@ -181,20 +229,19 @@ class LinDiffRec(HistoryRecommender):
                 add_second_moment(moment, vectors.T, weight * tau)
         return tau
 
-    def _penalty(self, moment: np.ndarray, tau: float, growth: float = 1.0) -> np.ndarray:
+    def _penalty(self, diagonal: np.ndarray, tau: float, growth: float = 1.0) -> np.ndarray:
         """Step 3: the noise's part of a denoiser's second moment; lambda counts in units of tau."""
         strength = self.reg_weight * growth
         if self.noise == "gaussian":
-            return np.full(len(moment), strength * tau, np.float32)
-        diagonal = moment.diagonal()
+            return np.full(len(diagonal), strength * tau, np.float32)
         return np.where(diagonal > 0, strength * diagonal, 1).astype(np.float32)
 
-    def _penalties(self, moment: np.ndarray, tau: float) -> list[np.ndarray]:
+    def _penalties(self, diagonal: np.ndarray, tau: float) -> list[np.ndarray]:
         """Step 5: of each denoiser; a constant one is one object, for which one solution serves."""
         if self.noise_schedule == "constant":
-            return [self._penalty(moment, tau)] * self.steps
+            return [self._penalty(diagonal, tau)] * self.steps
         growth = self.step_ratio**-2  # sigma_t^2 / sigma_{t-1}^2
-        return [self._penalty(moment, tau, growth**t) for t in range(self.steps)]
+        return [self._penalty(diagonal, tau, growth**t) for t in range(self.steps)]
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Zero: nothing is trained by gradients."""
@@ -218,11 +265,16 @@ class LinDiffRec(HistoryRecommender):
         """
         rows = self._scaled(history_rows([history], self.n_items, self.recency))
         rows = rows.to(self.counts.device)
-        return rows.values * self.weights[rows.items, item] * self.popularity[item]
+        is_local = self.local_weights.is_set
+        column = self.local_weights.column(item) if is_local else self.weights[:, item]
+        return rows.values * column[rows.items] * self.popularity[item]
 
     def _scores(self, rows: RowBatch) -> Tensor:
         """Step 7; a row without items is ranked by popularity."""
-        scores = self._scaled(rows).product(self.weights) * self.popularity
+        scaled = self._scaled(rows)
+        is_local = self.local_weights.is_set
+        scores = self.local_weights.product(scaled) if is_local else scaled.product(self.weights)
+        scores = scores * self.popularity
         scores[rows.lengths == 0] = self.counts
         return scores
 

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 
 from recbole_diffusion import evaluate_run, load_run, resume_run, run_recbole_diffusion
 from recbole_diffusion.checkpoint import read_checkpoint
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError
-from recbole_diffusion.model import lindiffrec, linear
+from recbole_diffusion.model import lindiffrec, linear, local
 from recbole_diffusion.model.lindiffrec import LinDiffRec
 from recbole_diffusion.quick_start import _Run
 
@@ -345,7 +346,10 @@ def test_too_many_items_for_the_memory_are_told(
 ) -> None:
     monkeypatch.setattr(lindiffrec, "machine_memory_mb", lambda: 100.0)
     monkeypatch.setattr(lindiffrec, "BLOCK_BYTES", 2**28)
-    assert "26 items need 0.3 GiB, and this machine has 0.1 GiB" in refusal(own)
+    text = refusal(own)
+    assert "26 items need 0.3 GiB, and this machine has 0.1 GiB" in text
+    assert "`local_items`" in text
+    assert "`kept_weights`" in refusal(own, local_items=5)
 
 
 @pytest.mark.parametrize(
@@ -359,6 +363,9 @@ def test_too_many_items_for_the_memory_are_told(
         ({"step_ratio": 1.0}, ["`step_ratio`", "1.0", "below 1"]),
         ({"step_ratio": 0.0, "noise_schedule": "geometric"}, ["`step_ratio`", "geometric"]),
         ({"target": "future", "noise_schedule": "geometric"}, ["`noise_schedule`", "constant"]),
+        ({"target": "future", "local_items": 5}, ["`local_items`", "5", "target: future"]),
+        ({"local_items": 0}, ["`local_items`", "0"]),
+        ({"kept_weights": 0}, ["`kept_weights`", "0"]),
         ({"feature_weights": {"sound": 1}}, ["`feature_weights`", "sound", "dense, words"]),
         ({"feature_weights": -1}, ["`feature_weights`", "-1"]),
         ({"reg_weight": 0.0, "history_power": 0.0}, ["`reg_weight`", "positive definite"]),
@@ -375,6 +382,100 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     text = refusal(own, **keys)
     assert [word for word in words if word not in text] == [], text
+
+
+# The form for large catalogues
+
+
+LOCAL: list[dict[str, Any]] = [
+    {},
+    {"steps": 3, "step_ratio": 0.5, "noise_schedule": "geometric", "noise": "dropout"},
+    {"feature_weights": {"dense": 0.2, "words": 0.7}, "recency": "power", "steps": 2},
+]
+
+
+@pytest.mark.parametrize("keys", LOCAL, ids=str)
+def test_solved_among_all_items_the_local_form_is_the_dense_one(
+    own: dict[str, Any], keys: dict[str, Any]
+) -> None:
+    dense, _ = solved(own, **keys)
+    local, _ = solved(own, local_items=26, kept_weights=26, **keys)
+    np.testing.assert_allclose(scores(local), scores(dense), atol=1e-5)
+    history = [3, 17, 5]
+    parts = local.explain(history, item=9)
+    np.testing.assert_allclose(parts, dense.explain(history, item=9), atol=1e-5)
+    torch.testing.assert_close(parts.sum(), local.score_histories([history])[0, 9])
+
+
+def test_a_column_of_the_local_form_is_the_best_among_its_items(rng: np.random.Generator) -> None:
+    """Against a ridge regression of each item on the others of its neighbourhood."""
+    n, n_local, strength = 60, 24, 2.0
+    rows = (rng.random((200, n)) < 0.15).astype(np.float32)
+    features = rng.standard_normal((4, n)).astype(np.float32)
+    asked: list[np.ndarray] = []
+
+    def solve(moment: np.ndarray) -> np.ndarray:
+        asked.append(moment.copy())
+        penalty = np.full(len(moment), strength, np.float32)
+        return linear.solve_chain(moment, [penalty], [], torch.device("cpu")).numpy()
+
+    found, values = local.solve_local(
+        [sp.csr_matrix(rows), features], lambda d: np.full_like(d, strength), solve, n_local, 24
+    )
+    assert {len(moment) for moment in asked} == {n_local}
+    seen = np.vstack([rows, features]).astype(np.float64)
+    for item in range(n):
+        assert item in found[item]
+        others = [other for other in found[item] if other != item]
+        own = seen[:, others]
+        expected = np.linalg.solve(
+            own.T @ own + strength * np.eye(len(others)), own.T @ seen[:, item]
+        )
+        column = dict(zip(found[item].tolist(), values[item], strict=True))
+        np.testing.assert_allclose([column[o] for o in others], expected, atol=1e-4)
+        assert column[item] == 0
+    correlations = (seen.T @ seen) ** 2 / np.diag(seen.T @ seen + strength * np.eye(n))
+    chosen = np.mean([correlations[found[i], i].sum() for i in range(n)])
+    drawn = np.mean([correlations[rng.permutation(n)[:n_local], i].sum() for i in range(n)])
+    assert chosen > 1.2 * drawn
+
+
+def test_items_of_separate_tastes_need_no_others(tmp_path: Path) -> None:
+    """Three catalogues that share no user: each solved alone is all solved at once."""
+    draw = np.random.default_rng(1)
+    tastes = [np.flatnonzero(np.arange(96) % 3 == t) for t in range(3)]
+    rows = np.zeros((600, 96), np.float32)
+    for user in range(600):
+        rows[user, draw.choice(tastes[user % 3], 12, replace=False)] = 1
+
+    def solve(moment: np.ndarray) -> np.ndarray:
+        penalty = np.full(len(moment), 3.0, np.float32)
+        return linear.solve_chain(moment, [penalty] * 2, [0.2], torch.device("cpu")).numpy()
+
+    found, values = local.solve_local([sp.csr_matrix(rows)], np.ones_like, solve, 32, 32)
+    dense = np.zeros((96, 96))
+    np.put_along_axis(dense.T, found, values, axis=1)
+    np.testing.assert_allclose(dense, solve(rows.T @ rows), atol=1e-5)
+
+
+def test_the_greatest_entries_are_kept(own: dict[str, Any]) -> None:
+    dense, _ = solved(own)
+    some, _ = solved(own, local_items=26, kept_weights=4)
+    for item in range(1, 26):
+        column = dense.weights[:, item]
+        smallest = column.abs().sort().values[-4]
+        expected = torch.where(column.abs() >= smallest, column, 0)
+        torch.testing.assert_close(some.local_weights.column(item), expected, atol=1e-6, rtol=1e-4)
+
+
+def test_saved_run_of_the_local_form_scores_as_the_run_did(own: dict[str, Any]) -> None:
+    keys = {**own, **OFF, "local_items": 12, "kept_weights": 6, "steps": 2}
+    result = run_recbole_diffusion("LinDiffRec", "made", config_dict=keys)
+    model, _ = load_run(result["run_folder"])
+    assert model.local_weights.values.shape == (26, 6)
+    direct, _ = solved(own, local_items=12, kept_weights=6, steps=2)
+    np.testing.assert_allclose(scores(model), scores(direct), atol=1e-6)
+    assert evaluate_run(result["run_folder"])["test"] == result["test"]
 
 
 # Planted sets: a part decides, and without it the model fails
