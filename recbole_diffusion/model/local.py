@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from recbole_diffusion.data.interactions import RowBatch
-from recbole_diffusion.model.linear import BLOCK_BYTES, second_moment
+from recbole_diffusion.model.linear import BLOCK_BYTES
 
 # Items of a block for each item that it is solved among.
 BLOCK_SHARE = 1 / 32
@@ -117,17 +117,18 @@ def solve_local(
     blocks = _blocks(_vectors(observations, scale), max(1, round(n_local * BLOCK_SHARE)))
     neighbours = np.zeros((n_items, n_kept), np.int32)
     values = np.zeros((n_items, n_kept), np.float32)
-    # As many blocks at a time as share a second moment of BLOCK_BYTES.
+    # As many blocks at a time as share a second moment of BLOCK_BYTES, were it dense.
     step = max(1, isqrt(BLOCK_BYTES // 4) // n_local)
     for start in range(0, len(blocks), step):
         group = blocks[start : start + step]
         strengths = _strengths(observations, by_column, scale, group)
         near = [_nearest(*pair, n_local) for pair in zip(group, strengths, strict=True)]
         union = np.unique(np.concatenate(near))
-        moment = sum(second_moment(_columns(r, union)) for r in by_column)
+        shared = _sparse_moment(by_column, union)
         for block, items in zip(group, near, strict=True):
             places = np.searchsorted(union, items)
-            columns = solve(moment[np.ix_(places, places)])[:, np.searchsorted(items, block)].T
+            moment = shared[places][:, places].toarray() + _dense_moment(observations, items)
+            columns = solve(moment)[:, np.searchsorted(items, block)].T
             kept = np.argpartition(-np.abs(columns), n_kept - 1, axis=1)[:, :n_kept]
             neighbours[block] = items[kept]
             values[block] = np.take_along_axis(columns, kept, axis=1)
@@ -142,9 +143,20 @@ def _tell(start: int, n_done: int, n_blocks: int) -> None:
         getLogger().info(f"solved {start + n_done} of {n_blocks} blocks of items")
 
 
-def _columns(observed: sp.csc_matrix | np.ndarray, items: np.ndarray) -> Any:
-    part = observed[:, items]
-    return part.tocsr() if sp.issparse(part) else part
+def _sparse_moment(by_column: Observations, items: np.ndarray) -> sp.csr_matrix:
+    """What sparse observations give to the second moment of some items."""
+    total = sp.csr_matrix((len(items), len(items)), dtype=np.float32)
+    for columns in by_column:
+        if sp.issparse(columns):
+            own = columns[:, items]
+            total = total + own.T @ own.tocsr()
+    return total
+
+
+def _dense_moment(observations: Observations, items: np.ndarray) -> Any:
+    """What dense observations give to it; 0 without them."""
+    dense = [rows[:, items] for rows in observations if not sp.issparse(rows)]
+    return sum(own.T @ own for own in dense)
 
 
 def _diagonal(observations: Observations) -> np.ndarray:
