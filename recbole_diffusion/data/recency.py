@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from recbole_diffusion.data.columns import is_ordered_by_time
 from recbole_diffusion.errors import UserError, expect
 
 KINDS = ("none", "linear", "power", "exponential")
@@ -68,16 +69,38 @@ def times_of(dataset: Any, time_field: str) -> Any:
     return dataset.inter_feat[time_field].numpy()
 
 
-def check_recency(config: Any) -> Recency:
-    """The weights that the keys ``recency`` and ``recency_decay`` name.
+def has_times(config: Any) -> bool:
+    """Whether a run's ``load_col`` names the time field."""
+    fields = (config["load_col"] or {}).get("inter", ())
+    return fields == "*" or config["TIME_FIELD"] in fields
 
-    For linear weights the first interaction weighs 1 - ``recency_decay``.
+
+def check_recency(config: Any) -> None:
+    """Check the keys ``recency`` and ``recency_decay``.
 
     Raises:
         UserError: Another kind, or linear weights below 0.
     """
     kind, decay = config["recency"], config["recency_decay"]
-    expect(kind in KINDS, "recency", kind, f"one of {', '.join(KINDS)}")
-    is_linear = kind == "linear"
-    expect(not is_linear or decay <= 1, "recency_decay", decay, "0 to 1 with recency: linear")
-    return Recency(kind, decay, least=1 - decay if is_linear else 1.0)
+    expect(kind in (*KINDS, "auto"), "recency", kind, f"one of {', '.join(KINDS)}, auto")
+    expect(kind != "linear" or decay <= 1, "recency_decay", decay, "0 to 1 with recency: linear")
+
+
+def recency_of(config: Any, dataset: Any) -> Recency:
+    """The weights that the keys ``recency`` and ``recency_decay`` name.
+
+    For linear weights the first interaction weighs 1 - ``recency_decay``. ``auto`` is ``power``
+    where what is held out is later: the split follows the times, or is given with times.
+
+    Raises:
+        UserError: Values that do not fit.
+    """
+    check_recency(config)
+    kind, decay = config["recency"], config["recency_decay"]
+    if kind == "auto":
+        is_given = config["benchmark_filename"] is not None
+        is_later = config["TIME_FIELD"] in dataset.inter_feat and (
+            is_given or is_ordered_by_time(config)
+        )
+        kind = "power" if is_later else "none"
+    return Recency(kind, decay, least=1 - decay if kind == "linear" else 1.0)

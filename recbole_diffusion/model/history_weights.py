@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from recbole_diffusion.data.interactions import InteractionRows
-from recbole_diffusion.data.recency import check_recency, times_of
+from recbole_diffusion.data.recency import check_recency, recency_of, times_of
 from recbole_diffusion.errors import expect
 
 HOST_MODELS = ("EASE", "ItemKNN", "SLIMElastic")
@@ -48,7 +48,7 @@ def weigh_histories(model: Any, config: Any, dataset: Any) -> None:
     Raises:
         UserError: The data have no time.
     """
-    recency = check_recency(config)
+    recency = recency_of(config, dataset)
     if recency.kind == "none":
         return
     users, items = (dataset.inter_feat[f].numpy() for f in (dataset.uid_field, dataset.iid_field))

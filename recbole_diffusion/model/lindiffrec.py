@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from recbole_diffusion.data.features import feature_names, load_unit_vectors
 from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows
-from recbole_diffusion.data.recency import check_recency, times_of
+from recbole_diffusion.data.recency import recency_of, times_of
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.memory import machine_memory_mb
 from recbole_diffusion.model.base import HistoryRecommender
@@ -56,7 +56,7 @@ class LinDiffRec(HistoryRecommender):
         self.target = config["target"]
         self.n_local = config["local_items"]
         self.n_kept = config["kept_weights"]
-        self.recency = check_recency(config)
+        self.recency = recency_of(config, dataset)
         times = None
         if self.recency.kind != "none" or self.target == "future":
             times = times_of(dataset, config["TIME_FIELD"])
@@ -125,6 +125,7 @@ class LinDiffRec(HistoryRecommender):
         needed = self._needed_mib()
         self._check_memory(needed)
         getLogger().info(f"{self._work()} and those of the second moment, {needed:.0f} MiB")
+        getLogger().info(f"histories weigh by age: {self.recency.kind}")
         if self.n_local is not None:
             self._solve_locally()
             return

@@ -11,6 +11,8 @@ from optuna.trial import Trial
 from recbole.utils.argument_list import dataset_arguments
 
 from recbole_diffusion.config import Config
+from recbole_diffusion.data.features import feature_names
+from recbole_diffusion.data.recency import has_times
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.keys import check_layer, check_values
 from recbole_diffusion.property_files import (
@@ -100,7 +102,7 @@ def read_space(config: Config, file: str | None = None, pinned: Iterable[str] = 
         pinned: Keys that the user has set, which are not searched.
 
     Returns:
-        A dimension for each key, in the file's order.
+        A dimension for each key, in the file's order; without those that change nothing here.
 
     Raises:
         UserError: A key that the model does not read or that must not differ between trials, a
@@ -115,7 +117,18 @@ def read_space(config: Config, file: str | None = None, pinned: Iterable[str] = 
     if not content:
         raise UserError(f"search space {path}: found no key, expected one or more as {FORMS}")
     space = {key: _dimension(path, key, form, config) for key, form in content.items()}
-    return {key: dimension for key, dimension in space.items() if key not in set(pinned)}
+    left_out = {*pinned, *_idle(config, space.keys() - set(pinned))}
+    return {key: dimension for key, dimension in space.items() if key not in left_out}
+
+
+def _idle(config: Config, searched: Iterable[str]) -> set[str]:
+    """Keys that change nothing on these data, or beside the settings that are not searched."""
+    idle = set() if feature_names(config) else {"feature_weights"}
+    if not has_times(config):
+        return idle | {"recency", "recency_decay"}
+    if "recency" not in searched and config["recency"] == "none":
+        idle.add("recency_decay")
+    return idle
 
 
 def _dimension(path: Path, key: str, form: Any, config: Config) -> Dimension:

@@ -87,3 +87,33 @@ def test_what_does_not_fit_is_refused(
     with pytest.raises(UserError) as error:
         Config(model, "timed", (), {**keys, **changes})
     assert [word for word in words if word not in str(error.value)] == [], str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({}, "power"),
+        ({"eval_args": {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "RO"}}, "none"),
+        ({"recency": "none"}, "none"),
+        ({"recency": "exponential"}, "exponential"),
+    ],
+    ids=str,
+)
+def test_recency_is_found_where_what_is_held_out_is_later(
+    keys: dict[str, Any], changes: dict[str, Any], kind: str
+) -> None:
+    run = _Run(Config("LinDiffRec", "timed", (), {**keys, **changes}))
+    assert run.network.recency.kind == kind
+
+
+@pytest.mark.parametrize(("columns", "kind"), [(3, "power"), (2, "none")])
+def test_recency_of_a_given_split_is_found_by_its_times(
+    keys: dict[str, Any], write_dataset: Callable[..., Path], columns: int, kind: str
+) -> None:
+    head = ("user_id:token", "item_id:token", "timestamp:float")[:columns]
+    rows = [(f"u{u}", f"i{i}", str(i))[:columns] for u in range(6) for i in range(u, u + 5)]
+    parts = {name: [head, *rows[k::3]] for k, name in enumerate(("train", "valid", "test"))}
+    path = write_dataset("given", **{f"{name}__inter": own for name, own in parts.items()})
+    keys |= {"data_path": str(path), "benchmark_filename": [*parts], "eval_args": {}}
+    keys["load_col"] = {"inter": [name.split(":")[0] for name in head]}
+    assert _Run(Config("LinDiffRec", "given", (), keys)).network.recency.kind == kind

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError
@@ -113,8 +114,36 @@ def test_shipped_spaces_fit_their_models(path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("recbole_diffusion.config.check_packages", lambda *args: None)
     features = {"image": {"file": "image.npz"}}  # DiffMM takes no data set without
     config = config_of(path.stem, item_features=features)
-    assert read_space(config).keys() == read_space(config, str(path)).keys() > set()
+    space = read_space(config).keys()
+    assert space == read_space(config, str(path)).keys() > set()
+    left_out = yaml.safe_load(path.read_text()).keys() - space
+    assert left_out <= {"recency_decay"}
     assert path.read_text().startswith("# ")
+
+
+UNTIMED = {"load_col": {"inter": ["user_id", "item_id"]}}
+TEXTS = {"item_features": {"text": {"fields": ["title"], "encoder": "tfidf"}}}
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "left_out"),
+    [
+        ("LinDiffRec", TEXTS, set()),
+        ("LinDiffRec", {}, {"feature_weights"}),
+        ("LinDiffRec", {**TEXTS, "recency": "none"}, {"recency", "recency_decay"}),
+        ("LinDiffRec", {**TEXTS, "recency": "power"}, {"recency"}),
+        ("LinDiffRec", {**TEXTS, **UNTIMED}, {"recency", "recency_decay"}),
+        ("EASE", {}, {"recency_decay"}),
+        ("EASE", {"recency": "power"}, set()),
+    ],
+    ids=str,
+)
+def test_keys_that_change_nothing_are_not_searched(
+    model: str, keys: dict[str, Any], left_out: set[str]
+) -> None:
+    written = yaml.safe_load((properties_folder() / "search" / f"{model}.yaml").read_text())
+    found = read_space(config_of(model, **keys), pinned=keys)
+    assert written.keys() - found.keys() == left_out
 
 
 def test_each_model_of_ours_has_a_space() -> None:
