@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import recbole
@@ -10,9 +10,11 @@ from recbole.evaluator import GAUC, LossMetric, metric_types, metrics_dict
 from recbole.utils import EvaluatorType
 
 from recbole_diffusion.errors import expect
+from recbole_diffusion.words import format_word, format_words
 
 EVAL_ARGS = ("split", "order", "group_by", "mode")
 EVAL_MODE = re.compile(r"full|(uni|pop)[1-9]\d{0,6}")
+CUTOFF = re.compile(r"[1-9]\d{0,8}")
 # What a split by time is called, of releases that have it.
 BY_TIME = () if recbole.__version__ == "1.2.0" else ("TS",)
 RANKING = sorted(name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING)
@@ -87,8 +89,36 @@ def _check_metrics(final: Mapping[str, Any]) -> None:
     topk = [topk] if isinstance(topk, int) else topk
     is_cut = topk and all(type(k) is int and k > 0 for k in topk)
     expect(is_cut, "topk", topk, "positive whole numbers")
-    is_plain = {m for m in metrics if issubclass(metrics_dict[m.lower()], (LossMetric, GAUC))}
-    names = {m if m in is_plain else f"{m}@{k}" for m in metrics for k in topk}
+    names = {name for m in metrics for name in _names(m, topk)}
     valid_metric = final["valid_metric"]
     is_measured = valid_metric.lower() in {name.lower() for name in names}
-    expect(is_measured, "valid_metric", valid_metric, f"`metrics` at `topk`: {sorted(names)}")
+    advice = _metric_advice(valid_metric, metrics, topk)
+    expected = f"`metrics` at `topk`: {sorted(names)}; type {advice}"
+    expect(is_measured, "valid_metric", valid_metric, expected)
+
+
+def _names(metric: str, topk: Sequence[int]) -> list[str]:
+    """What a ranking metric is called at each cut-off, or as a whole."""
+    is_plain = issubclass(metrics_dict[metric.lower()], (LossMetric, GAUC))
+    return [metric] if is_plain else [f"{metric}@{k}" for k in topk]
+
+
+def _metric_advice(wanted: str, metrics: Sequence[str], topk: Sequence[int]) -> str:
+    """Words of the command line: another ``valid_metric``, or the keys that measure the wanted."""
+    metric, _, cutoff = wanted.partition("@")
+    k = int(cutoff) if CUTOFF.fullmatch(cutoff) else 0
+    known = {name.lower(): name for name in metrics}
+    near = known.get(metric.lower(), metrics[0])
+    advice = format_word("valid_metric", _names(near, [k if k in topk else max(topk)])[0])
+    keys: dict[str, Any] = {}
+    if metric.lower() not in known:
+        keys["metrics"] = [*metrics, metric]
+    if k and k not in topk:
+        keys["topk"] = sorted([*topk, k])
+    is_name = metric.lower() in RANKING and wanted in _names(metric, [k] if k else [])
+    return f"{advice}, or {' '.join(format_words(keys))}" if is_name else advice
+
+
+def small_topk(n_items: int) -> list[int]:
+    """Cut-offs for few items: at most a quarter of them, where that is one at least."""
+    return [k for k in (1, 2, 5, 10, 20, 50) if 4 * k <= n_items][-2:] or [1]

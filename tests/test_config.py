@@ -1,6 +1,7 @@
 """Settings: which layer wins, which keys are known, and what is refused with which words."""
 
 import re
+import shlex
 import shutil
 import sys
 import warnings
@@ -15,6 +16,7 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
 from recbole_diffusion import property_files
+from recbole_diffusion.cli import parse_arguments
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.folders import list_datasets
 from recbole_diffusion.data.split import load_split
@@ -456,22 +458,65 @@ def test_topk_beyond_the_number_of_items(planted: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "advice"),
+    ("n_items", "keys", "advice"),
     [
-        ({"topk": [5, 10], "valid_metric": "Recall@10"}, '--topk="[5]" --valid_metric=Recall@5'),
-        ({"topk": [5, 10], "valid_metric": "NDCG@5"}, '--topk="[5]"'),
-        ({}, '--topk="[8]" --valid_metric=Recall@8'),
-        ({"topk": 9, "valid_metric": "MRR@9", "metrics": "MRR"}, '"[8]" --valid_metric=MRR@8'),
+        (8, {"topk": [5, 10], "valid_metric": "Recall@10"}, '"[1, 2]" --valid_metric=Recall@2'),
+        (8, {"topk": [5, 10], "valid_metric": "NDCG@5"}, '"[1, 2]" --valid_metric=NDCG@2'),
+        (8, {}, '"[1, 2]" --valid_metric=Recall@2'),
+        (12, {"topk": 13, "metrics": "MRR", "valid_metric": "MRR@13"}, "--valid_metric=MRR@2"),
+        (3, {}, '"[1]" --valid_metric=Recall@1'),
+        (40, {}, '"[5, 10]" --valid_metric=Recall@10'),
     ],
     ids=str,
 )
-def test_advice_fits_the_number_of_items(
-    write_dataset: Callable[..., Path], keys: dict[str, Any], advice: str
+def test_advice_ranks_few_of_the_items_and_can_be_pasted(
+    write_dataset: Callable[..., Path], n_items: int, keys: dict[str, Any], advice: str
 ) -> None:
-    rows = [[f"u{u}", f"i{(u + i) % 8}"] for u in range(5) for i in range(6)]
+    taken = range(min(n_items, 6))
+    rows = [[f"u{u}", f"i{(u + i) % n_items}"] for u in range(n_items) for i in taken]
     path = write_dataset("mine", inter=[["user_id:token", "item_id:token"], *rows])
-    with pytest.raises(UserError, match=f"mine has 8 items.*{re.escape(advice)}$"):
-        load_split(Config("BPR", "mine", (), {"data_path": str(path), **keys}))
+    settings = {"data_path": str(path), **keys}
+    with pytest.raises(UserError, match=f"mine has {n_items} items.*{re.escape(advice)}$") as error:
+        load_split(Config("BPR", "mine", (), settings))
+    pasted = parse_arguments(shlex.split(str(error.value).partition("such as ")[2]))
+    if n_items > 3:  # enough for a split
+        load_split(Config("BPR", "mine", (), {**settings, **pasted}))
+
+
+@pytest.mark.parametrize(
+    ("keys", "advice"),
+    [
+        ({"topk": [5, 10]}, '--valid_metric=Recall@10, or --topk="[5, 10, 20]"'),
+        ({"topk": 5}, '--valid_metric=Recall@5, or --topk="[5, 20]"'),
+        (
+            {"valid_metric": "MRR@20"},
+            '--valid_metric=Recall@20, or --metrics="[Recall, NDCG, MRR]"',
+        ),
+        (
+            {"valid_metric": "mrr@5", "metrics": "NDCG"},
+            '--valid_metric=NDCG@50, or --metrics="[NDCG, mrr]" --topk="[5, 10, 20, 50]"',
+        ),
+        ({"valid_metric": "ndcg@5"}, '--valid_metric=NDCG@50, or --topk="[5, 10, 20, 50]"'),
+        ({"valid_metric": "Recall"}, "--valid_metric=Recall@50"),
+        ({"valid_metric": "ndgc@20"}, "--valid_metric=Recall@20"),
+        ({"valid_metric": "NDCG@0"}, "--valid_metric=NDCG@50"),
+        ({"valid_metric": "AUC@20"}, "--valid_metric=Recall@20"),
+        ({"metrics": ["GAUC"]}, '--valid_metric=GAUC, or --metrics="[GAUC, Recall]"'),
+        (
+            {"metrics": ["MRR"], "valid_metric": "GAUC"},
+            '--valid_metric=MRR@50, or --metrics="[MRR, GAUC]"',
+        ),
+    ],
+    ids=str,
+)
+def test_advice_on_a_valid_metric_can_be_pasted(
+    planted: dict[str, Any], keys: dict[str, Any], advice: str
+) -> None:
+    with pytest.raises(UserError, match="key `valid_metric`: found .*") as error:
+        Config("BPR", "planted", (), {**planted, **keys})
+    assert str(error.value).endswith(f"; type {advice}")
+    for words in advice.split(", or "):
+        Config("BPR", "planted", (), {**planted, **keys, **parse_arguments(shlex.split(words))})
 
 
 @pytest.mark.parametrize("keys", [{"use_gpu": True}, {"gpu_id": 0}, {"gpu_id": "1"}])

@@ -18,6 +18,7 @@ from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.files import read_json
 from recbole_diffusion.registry import find_model
+from recbole_diffusion.words import format_word, format_words
 
 SCHEMA = "recbole_diffusion comparison 1"
 # What the tables are made of.
@@ -144,13 +145,28 @@ def tested_metrics(request: Request, config: Config) -> list[str]:
     """
     asked, measured = request.options["tested_metrics"], metric_names(config)
     metric = config["valid_metric"]
-    expect(metric.lower() in measured, "valid_metric", metric, f"one of {', '.join(measured)}")
+    expected = (
+        f"one of those that each user has: {', '.join(measured) or 'none is asked for'}; type "
+        f"{_metric_words(config, measured)}"
+    )
+    expect(metric.lower() in measured, "valid_metric", metric, expected)
     if asked is None:
         cutoff = config["valid_metric"].rpartition("@")[2]
         return [name for name in measured if name.rpartition("@")[2] == cutoff]
     for name in asked:
         expect(name.lower() in measured, "tested_metrics", name, f"some of {', '.join(measured)}")
     return [name.lower() for name in asked]
+
+
+def _metric_words(config: Config, measured: Sequence[str]) -> str:
+    """Words of the command line that pick the epoch by a metric of each user."""
+    if measured:
+        return format_word("valid_metric", measured[0])
+    keys = {
+        "metrics": ["Recall", *config["metrics"]],
+        "valid_metric": f"Recall@{config['topk'][0]}",
+    }
+    return " ".join(format_words(keys))
 
 
 def _budget(request: Request) -> dict[str, Any] | None:

@@ -18,7 +18,9 @@ from recbole_diffusion.data.folders import tell_paths_outside
 from recbole_diffusion.data.negatives import NegativeSampler, PairLoader, has_negatives
 from recbole_diffusion.data.noise import add_random_interactions
 from recbole_diffusion.errors import UserError, host_refusals
+from recbole_diffusion.evaluation_keys import small_topk
 from recbole_diffusion.randomness import own_randomness
+from recbole_diffusion.words import format_words
 
 TRAIN_LOADERS = {"interactions": PairLoader, "users": UserDataLoader}
 PARTS = ("train", "validation", "test")
@@ -224,14 +226,13 @@ def _check_topk(config: Any, dataset: Any) -> None:
     n_items = dataset.item_num - 1  # less the padding
     if max(config["topk"]) <= n_items:
         return
-    topk = [k for k in config["topk"] if k <= n_items] or [n_items]
-    metric, at, cutoff = config["valid_metric"].partition("@")
-    hint = f'--topk="{topk}"'
-    if at and int(cutoff) not in topk:
-        hint += f" --valid_metric={metric}@{max(topk)}"
+    topk = small_topk(n_items)
+    metric, at, _ = config["valid_metric"].partition("@")
+    valid_metric = f"{metric}@{max(topk)}" if at else metric
+    words = format_words({"topk": topk, "valid_metric": valid_metric})
     raise UserError(
         f"key `topk`: found {max(config['topk'])}, but {config.dataset} has {n_items} items; "
-        f"lower it, such as {hint}"
+        f"lower it, such as {' '.join(words)}"
     )
 
 

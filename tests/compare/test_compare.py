@@ -182,7 +182,19 @@ def test_second_command_in_the_folder_is_refused(
                 "--metrics=[AveragePopularity]",
                 "--valid_metric=AveragePopularity@20",
             ],
-            ["`valid_metric`", "AveragePopularity@20", "one of"],
+            [
+                "`valid_metric`",
+                "AveragePopularity@20",
+                'type --metrics="[Recall, AveragePopularity]" --valid_metric=Recall@10',
+            ],
+        ),
+        (
+            [
+                "--models=BPR",
+                "--metrics=[NDCG, AveragePopularity]",
+                "--valid_metric=AveragePopularity@20",
+            ],
+            ["`valid_metric`", "AveragePopularity@20", "type --valid_metric=ndcg@10"],
         ),
         (["--models=BPR", "--alpha=2"], ["`alpha`", "between 0 and 1"]),
         (["--models=BPR", "--significance=anova"], ["`significance`", "wilcoxon"]),
