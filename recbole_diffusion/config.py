@@ -12,7 +12,8 @@ from recbole.utils import ModelType
 
 from recbole_diffusion.data.features import check_embedding_files, feature_names
 from recbole_diffusion.data.folders import find_dataset, find_dataset_properties
-from recbole_diffusion.errors import UserError, host_refusals
+from recbole_diffusion.data.recency import check_recency
+from recbole_diffusion.errors import UnreadKey, UserError, host_refusals
 from recbole_diffusion.keys import REFUSED, check_layer, check_neumf, check_values
 from recbole_diffusion.kinds import check_value
 from recbole_diffusion.model.history_weights import check_history_weights
@@ -41,6 +42,7 @@ class Config(HostConfig):
 
     Raises:
         UserError: Unknown model, key or device, a wrong type, or a contradiction.
+        UnreadKey: A key that this model does not read.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class Config(HostConfig):
         check_values(final)
         if self.registration.is_host and self.registration.name == "NeuMF":
             check_neumf(final)
-        check_history_weights(final, self.model_class, self.registration.is_host)
+        self._check_history_weights()
         feature_names(final)
         check_packages(self.registration, final)
         _check_wandb(final)
@@ -112,6 +114,14 @@ class Config(HostConfig):
             self._set_eval_neg_sample_args("test")
         final["data_path"] = str(find_dataset(self.dataset, data_path, final["benchmark_filename"]))
         self._init_device()
+
+    def _check_history_weights(self) -> None:
+        final = self.final_config_dict
+        try:
+            check_history_weights(final, self.model_class, self.registration.is_host)
+        except UserError as error:
+            check_recency(final)  # where its values fit, the model does not read it
+            raise UnreadKey(str(error), "recency") from error
 
     def _init_device(self) -> None:
         """Choose the device; the user's CUDA_VISIBLE_DEVICES stands."""

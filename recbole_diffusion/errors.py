@@ -36,6 +36,19 @@ class UserError(ValueError):
         return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
 
 
+class UnreadKey(UserError):
+    """A key that the model does not read, which another one may.
+
+    Args:
+        message: As of every ``UserError``.
+        key: Its name.
+    """
+
+    def __init__(self, message: str, key: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class DamagedFile(UserError):
     """A file that this package wrote does not hold what was written."""
 

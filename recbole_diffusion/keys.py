@@ -19,7 +19,7 @@ from recbole.utils.argument_list import (
 )
 
 from recbole_diffusion import property_files
-from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.errors import UnreadKey, UserError, expect
 from recbole_diffusion.evaluation_keys import check_evaluation
 from recbole_diffusion.kinds import check_value, check_values_of
 from recbole_diffusion.property_files import HOST_FOLDER, HOST_PROPERTIES, read_properties
@@ -212,14 +212,14 @@ def check_known(source: str, key: str, *classes: type) -> None:
     """Refuse a key that nothing reads.
 
     Raises:
-        UserError: It is one; the message offers the nearest name.
+        UnreadKey: It is one; the message offers the nearest name.
     """
     known = known_keys(*classes)
     if key in known:
         return
     near = get_close_matches(key, known - set(REFUSED), n=1, cutoff=0.82)  # slips, not kinship
     hint = f"; did you mean `{near[0]}`?" if near else ""
-    raise UserError(f"{source}: unknown key `{key}`{hint}")
+    raise UnreadKey(f"{source}: unknown key `{key}`{hint}", key)
 
 
 def check_values(final: Mapping[str, Any]) -> None:

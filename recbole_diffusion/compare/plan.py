@@ -20,10 +20,11 @@ from recbole_diffusion.compare.per_user import PER_USER, RANKING_TABLES, TRAIN_M
 from recbole_diffusion.compare.request import Request, search_space
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import PACKAGE, DamagedFile, UserError
+from recbole_diffusion.errors import PACKAGE, DamagedFile, UnreadKey, UserError
 from recbole_diffusion.files import read_json
 from recbole_diffusion.property_files import find_property_file
 from recbole_diffusion.quick_start import KEYS_WITHOUT_EFFECT
+from recbole_diffusion.words import format_word
 
 # Settings of the data beside RecBole's own list.
 DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio")
@@ -149,6 +150,8 @@ def make_config(
     keys = {**request.overrides(label), **(tuned or {}), **place}
     try:
         return Config(request.models[label], request.dataset, request.config_files, keys)
+    except UnreadKey as error:
+        raise UnreadKey(f"{label}: {error}", error.key) from error
     except UserError as error:
         raise UserError(f"{label}: {error}") from error
 
@@ -163,7 +166,10 @@ def make_configs(request: Request, cache: Path) -> dict[str, Config]:
     Raises:
         UserError: What ``make_config`` refuses, or evaluations that differ.
     """
-    configs = {label: make_config(request, label, cache) for label in request.models}
+    try:
+        configs = {label: make_config(request, label, cache) for label in request.models}
+    except UnreadKey as error:
+        raise UserError(f"{error}{_advice_on_unread(request, error.key, cache)}") from error
     first = next(iter(configs))
     for label, config in configs.items():
         for key in SAME_FOR_ALL:
@@ -173,6 +179,19 @@ def make_configs(request: Request, cache: Path) -> dict[str, Config]:
                     f"for {first}; expected the same for all, as --{key}=..."
                 )
     return configs
+
+
+def _advice_on_unread(request: Request, key: str, cache: Path) -> str:
+    """How to give a key of all models to those that read it; nothing where none does."""
+    if key not in request.shared:
+        return ""
+    words = []
+    for label in request.models:
+        with suppress(UserError):
+            make_config(request, label, cache)
+            words.append(format_word(f"{label}.{key}", request.shared[key]))
+    own = format_word(key, request.shared[key])
+    return f"; type {' '.join(words)} in place of {own}" if words else ""
 
 
 def read_data(configs: Mapping[str, Config]) -> Data:

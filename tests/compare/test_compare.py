@@ -16,12 +16,14 @@ import pandas as pd
 import pytest
 from compare_tools import folder_of, row, run_in_process
 from damage_tools import mutations
+from recbole.model.general_recommender import BPR
 
 from recbole_diffusion import cli, compare
 from recbole_diffusion.compare import jobs, plan, request, run, worker
 from recbole_diffusion.compare.jobs import Job, Limits, Outcome, run_jobs
 from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.files import LOCK, read_json, sole_writer
+from recbole_diffusion.registry import register
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
 
@@ -150,6 +152,24 @@ def test_second_command_in_the_folder_is_refused(
         compare("BPR", "planted", config_dict={**keys, "seeds": 1})
 
 
+def test_key_that_one_model_alone_reads_is_advised_for_it(
+    keys: dict[str, Any], own_registry: None
+) -> None:
+    class Deep(BPR):
+        def __init__(self, config: Any, dataset: Any) -> None:
+            super().__init__(config, dataset)
+            self.depth = config["depth_of_this_test"]
+
+    register(Deep)
+    refused = r"EASE: .*unknown key `depth_of_this_test`"
+    with pytest.raises(UserError, match=rf"{refused}; type --Deep\.depth_of_this_test=3 in"):
+        compare("EASE,Deep", "planted", config_dict={**keys, "depth_of_this_test": 3})
+    with pytest.raises(UserError, match=rf"{refused}$"):
+        compare("EASE,Deep", "planted", config_dict={**keys, "EASE.depth_of_this_test": 3})
+    with pytest.raises(UserError, match=r"BPR: .*LTDiffRec read it$"):
+        compare("BPR,LightGCN", "planted", config_dict={**keys, "recency": "power"})
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -158,6 +178,10 @@ def test_second_command_in_the_folder_is_refused(
         (["--models=LightGCN,recbole.LightGCN"], ["`models`", "once"]),
         ([], ["`models`", "InfoDCL,LightGCN"]),
         (["--models=BPR", "--lr=1"], ["BPR", "unknown key `lr`"]),
+        (
+            ["--models=BPR,EASE,row=LinDiffRec", "--recency=power"],
+            ["BPR: key `recency`: found 'power'", "type --EASE.recency=power --row.recency=power"],
+        ),
         (["--models=BPR", "--EASE.reg_weight=1.0"], ["`EASE.reg_weight`", "one of BPR"]),
         (["--models=BPR", "--BPR.embedding_size=a"], ["embedding_size", "'a'", "whole number"]),
         (["--models=BPR", "--seed=7"], ["`seed`", "expected key `seeds`"]),
