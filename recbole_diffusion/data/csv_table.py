@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from recbole_diffusion.errors import UserError
 
 TAB_SUFFIXES = (".tsv", ".tab")
 MAX_FIELD = 2**24  # characters; Python's own limit is 2^17, and a quote left open has no end
+DELIMITERS = (",", ";", "\t", "|")
 ID_BREAKS = ("\t", "\r", "\n")
 
 
@@ -42,8 +44,7 @@ def read_csv(path: Path, delimiter: str | None = None) -> CsvTable:
     Raises:
         UserError: The file cannot be read or is empty, or a column occurs twice.
     """
-    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    records = _records(path, delimiter or ("\t" if suffix in TAB_SUFFIXES else ","))
+    records = _records(path, delimiter or _usual_delimiter(path))
     number, header = next(records, (1, []))
     if not header:
         raise UserError(f"{path}: found no line, expected a header and at least one row.")
@@ -52,6 +53,33 @@ def read_csv(path: Path, delimiter: str | None = None) -> CsvTable:
     if repeated:
         raise line_error(path, number, f"the column {shown(repeated[0])} again", "each once")
     return CsvTable(path, columns, _rows(path, columns, records))
+
+
+def _usual_delimiter(path: Path) -> str:
+    suffix = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    return "\t" if suffix in TAB_SUFFIXES else ","
+
+
+@contextmanager
+def advising_delimiter(path: Path, delimiter: str | None) -> Iterator[None]:
+    """Name another delimiter in what is said of a table's header, if the header has more of it.
+
+    Args:
+        path: The table.
+        delimiter: As ``read_csv`` was given it.
+
+    Raises:
+        UserError: The same, with the advice.
+    """
+    try:
+        yield
+    except UserError as error:
+        _, header = next(text_lines(path), (1, ""))
+        used = delimiter or _usual_delimiter(path)
+        other = max(DELIMITERS, key=header.count)
+        if header.count(other) <= header.count(used):
+            raise
+        raise UserError(f"{str(error).removesuffix('.')}; try --delimiter={other!r}.") from error
 
 
 def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str]]]:

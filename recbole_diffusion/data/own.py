@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from recbole_diffusion.data.atomic import NUMBER
-from recbole_diffusion.data.csv_table import CsvTable, parse_token, read_csv
+from recbole_diffusion.data.csv_table import CsvTable, advising_delimiter, parse_token, read_csv
 from recbole_diffusion.data.logs import (
     Log,
     LogReport,
@@ -97,8 +97,9 @@ def convert_csv(
     check_name(name, output)
     _check_shipped(name)
     _check_options(options)
-    table = read_csv(source, options.delimiter)
-    columns = _find_columns(table, options)
+    with advising_delimiter(source, options.delimiter):
+        table = read_csv(source, options.delimiter)
+        columns = _find_columns(table, options)
     kinds = {what: f"{what}:float" for what in OPTIONAL if what in columns}
     rows = _interactions(table, columns)
     counts: Counter[str] = Counter()
@@ -189,9 +190,10 @@ def _item_table(
     path: Path, item_column: str, options: CsvOptions, counts: Counter[str]
 ) -> tuple[Table, dict[str, str]]:
     """The rows to write, and the type of each column by its new name."""
-    table = read_csv(path, options.delimiter)
-    guesses = (item_column,) if item_column in table.columns else GUESSES["item"]
-    key = _find_column(table, "--item-key", options.item_key, guesses)
+    with advising_delimiter(path, options.delimiter):
+        table = read_csv(path, options.delimiter)
+        guesses = (item_column,) if item_column in table.columns else GUESSES["item"]
+        key = _find_column(table, "--item-key", options.item_key, guesses)
     kept = options.item_columns or [c for c in table.columns if c and c != key]
     for option, columns, known in (
         ("--item-columns", kept, set(table.columns) - {"", key}),

@@ -1,6 +1,7 @@
 """Data of one's own: tables as people have them, to a run by one command."""
 
 import csv
+import gzip
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,6 +162,46 @@ def test_numbers_alone_make_no_text_feature(source: Path, output: Path) -> None:
 
     assert "item_features" not in properties(output)
     assert report.counts["items of the interactions that items.csv lacks"] == 1
+
+
+@pytest.mark.parametrize("file", ["clicks", "items"])
+@pytest.mark.parametrize(
+    ("suffix", "separator", "quote"),
+    [
+        (".csv", ";", ""),
+        (".csv", ";", '"'),
+        (".csv", "\t", ""),
+        (".csv", "|", '"'),
+        (".tsv", ",", ""),
+        (".tsv.gz", ";", '"'),
+    ],
+)
+def test_another_delimiter_is_advised(
+    tmp_path: Path, source: Path, file: str, suffix: str, separator: str, quote: str
+) -> None:
+    output, paths = tmp_path / "output", {}
+    for table in ("clicks", "items"):
+        paths[table] = source / f"{table}{suffix if file == table else '.csv'}"
+        names = "item_id,user_id,a.b" if table == "clicks" else "item_id,title"
+        rows = [line.split(",") for line in (names, "i,u,x" if table == "clicks" else "i,x")]
+        own = separator if file == table else ","
+        text = "".join(own.join(f"{quote}{v}{quote}" for v in row) + "\n" for row in rows)
+        write = gzip.compress if paths[table].suffix == ".gz" else bytes
+        paths[table].write_bytes(write(text.encode()))
+    options = CsvOptions(items=paths["items"])
+
+    message = refused(tmp_path, convert_csv, paths["clicks"], output, "toy", options)
+
+    shown = "\\t" if separator == "\t" else separator
+    assert message.startswith(f"{paths[file]}, line 1: found ")
+    assert message.endswith(f"; try --delimiter='{shown}'.")
+
+
+def test_delimiter_is_not_advised_for_a_column_that_is_not_there(
+    tmp_path: Path, source: Path, output: Path
+) -> None:
+    (source / "clicks.csv").write_text("who;,item_id\nu,i\n")
+    assert "--delimiter" not in refused(tmp_path, convert, source, output)
 
 
 @pytest.mark.parametrize("suffix", [".tsv", ".tab", ".csv"])
