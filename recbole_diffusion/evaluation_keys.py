@@ -119,6 +119,13 @@ def _metric_advice(wanted: str, metrics: Sequence[str], topk: Sequence[int]) -> 
     return f"{advice}, or {' '.join(format_words(keys))}" if is_name else advice
 
 
-def small_topk(n_items: int) -> list[int]:
-    """Cut-offs for few items: at most a quarter of them, where that is one at least."""
-    return [k for k in (1, 2, 5, 10, 20, 50) if 4 * k <= n_items][-2:] or [1]
+def words_for_few_items(n_items: int, valid_metric: str) -> list[str]:
+    """Words of the command line with cut-offs of at most a quarter of the items, one at least.
+
+    Args:
+        n_items: Number of items.
+        valid_metric: Its metric is kept.
+    """
+    topk = [k for k in (1, 2, 5, 10, 20, 50) if 4 * k <= n_items][-2:] or [1]
+    metric, at, _ = valid_metric.partition("@")
+    return format_words({"topk": topk, "valid_metric": f"{metric}@{max(topk)}" if at else metric})

@@ -16,7 +16,13 @@ from typing import Any
 from recbole_diffusion.arguments import ArgumentParser
 from recbole_diffusion.data import given, logs, own, rated
 from recbole_diffusion.errors import exit_code
+from recbole_diffusion.evaluation_keys import words_for_few_items
+from recbole_diffusion.property_files import properties_folder, read_properties
 from recbole_diffusion.values import check_text
+from recbole_diffusion.words import format_words
+
+# Where data sets are looked for without `--data_path`.
+DATASETS = Path("dataset_atomic")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -36,10 +42,28 @@ def _convert(argv: Sequence[str] | None) -> None:
     for option, value in vars(args).items():
         if isinstance(value, Path):
             check_text(f"argument {option}", str(value))
-    sys.stdout.write(args.convert(args))
+    report, n_items = args.convert(args)
+    words = ["python -m recbole_diffusion", *_words_of_a_run(args, n_items)]
+    place = args.output / args.name
+    sys.stdout.write(f"{report}written: {place}; next: {' '.join(words)}\n")
 
 
-def _convert_split(args: argparse.Namespace) -> str:
+def _words_of_a_run(args: argparse.Namespace, n_items: int) -> list[str]:
+    """What a first run on the new data needs beside the defaults."""
+    settings: dict[str, Any] = {"model": "DiffRec", "dataset": args.name}
+    if args.output.resolve() != DATASETS.resolve():
+        settings["data_path"] = args.output
+    files = (properties_folder() / "dataset", args.output / args.name)
+    is_declared = any((folder / f"{args.name}.yaml").is_file() for folder in files)
+    if args.format in given.FORMATS and not is_declared:
+        settings["benchmark_filename"] = list(given.SPLITS)
+    defaults = read_properties(properties_folder() / "overall.yaml")
+    is_small = n_items < max(defaults["topk"])
+    cutoffs = words_for_few_items(n_items, defaults["valid_metric"]) if is_small else []
+    return [*format_words(settings), *cutoffs]
+
+
+def _convert_split(args: argparse.Namespace) -> tuple[str, int]:
     report = given.convert_split(
         args.source,
         args.output,
@@ -48,25 +72,26 @@ def _convert_split(args: argparse.Namespace) -> str:
         args.overwrite,
         args.drop_cross_duplicates,
     )
-    return given.format_report(report)
+    return given.format_report(report), report.items
 
 
-def _convert_csv(args: argparse.Namespace) -> str:
+def _convert_csv(args: argparse.Namespace) -> tuple[str, int]:
     options = own.CsvOptions(**_fields_of(own.CsvOptions, args))
     report = own.convert_csv(args.source, args.output, args.name, options, args.overwrite)
-    return logs.format_report(report)
+    return logs.format_report(report), report.items
 
 
-def _convert_log(args: argparse.Namespace) -> str:
+def _convert_log(args: argparse.Namespace) -> tuple[str, int]:
     sources = [args.source, args.meta] if args.format == "amazon" else [args.source]
     log = logs.FORMATS[args.format].read(*sources)
-    return logs.format_report(logs.convert_log(log, args.output, args.name, args.overwrite))
+    report = logs.convert_log(log, args.output, args.name, args.overwrite)
+    return logs.format_report(report), report.items
 
 
-def _convert_rated(args: argparse.Namespace) -> str:
+def _convert_rated(args: argparse.Namespace) -> tuple[str, int]:
     rule = rated.RatedRule(**{**_fields_of(rated.RatedRule, args), "ratio": tuple(args.ratio)})
     report = rated.convert_rated(args.source, args.output, args.name, rule, args.overwrite)
-    return rated.format_report(report, rule)
+    return rated.format_report(report, rule), report.items
 
 
 def _fields_of(kind: Any, args: argparse.Namespace) -> dict[str, Any]:
@@ -158,7 +183,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path("dataset_atomic"),
+        default=DATASETS,
         help="folder of data sets (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")

@@ -18,9 +18,8 @@ from recbole_diffusion.data.folders import tell_paths_outside
 from recbole_diffusion.data.negatives import NegativeSampler, PairLoader, has_negatives
 from recbole_diffusion.data.noise import add_random_interactions
 from recbole_diffusion.errors import UserError, host_refusals
-from recbole_diffusion.evaluation_keys import small_topk
+from recbole_diffusion.evaluation_keys import words_for_few_items
 from recbole_diffusion.randomness import own_randomness
-from recbole_diffusion.words import format_words
 
 TRAIN_LOADERS = {"interactions": PairLoader, "users": UserDataLoader}
 PARTS = ("train", "validation", "test")
@@ -226,10 +225,7 @@ def _check_topk(config: Any, dataset: Any) -> None:
     n_items = dataset.item_num - 1  # less the padding
     if max(config["topk"]) <= n_items:
         return
-    topk = small_topk(n_items)
-    metric, at, _ = config["valid_metric"].partition("@")
-    valid_metric = f"{metric}@{max(topk)}" if at else metric
-    words = format_words({"topk": topk, "valid_metric": valid_metric})
+    words = words_for_few_items(n_items, config["valid_metric"])
     raise UserError(
         f"key `topk`: found {max(config['topk'])}, but {config.dataset} has {n_items} items; "
         f"lower it, such as {' '.join(words)}"

@@ -1,11 +1,14 @@
 """What the tests of converters share."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from recbole_diffusion.cli import parse_arguments
+from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError
 
 
@@ -24,6 +27,14 @@ def refused(folder: Path, convert: Callable[..., Any], *arguments: Any, **option
         convert(*arguments, **options)
     assert snapshot(folder) == before
     return str(caught.value)
+
+
+def next_run(printed: str, folder: Path) -> Config:
+    """Settings of the run that the last line of a conversion's report advises for its folder."""
+    words = shlex.split(printed.splitlines()[-1])
+    assert words[:6] == ["written:", f"{folder};", "next:", "python", "-m", "recbole_diffusion"]
+    keys = parse_arguments(words[6:])
+    return Config(keys.pop("model"), keys.pop("dataset"), (), keys)
 
 
 def lines_of(output: Path, suffix: str) -> list[str]:

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conversion_tools import refused, snapshot
+from conversion_tools import next_run, refused, snapshot
 
 from recbole_diffusion.data import released
 from recbole_diffusion.data.convert import main
 from recbole_diffusion.data.given import ConversionReport, convert_split
 from recbole_diffusion.data.own import CsvOptions, convert_csv
 from recbole_diffusion.data.released import check_targets, write_files
+from recbole_diffusion.data.split import load_split
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import remove_unfinished
 
@@ -385,8 +386,11 @@ def test_command_line_prints_the_counts(
 
     printed = capsys.readouterr()
     assert printed.err == ""
-    first, _, *rows = printed.out.splitlines()
+    first, _, *rows, _ = printed.out.splitlines()
     assert first == "3 users, 4 items"
+    config = next_run(printed.out, output / "toy")
+    assert config["topk"] == [1]
+    assert sum(load_split(config).sizes.values()) == 6
     assert [row.split() for row in rows] == [
         ["train", "3", "0", "0"],
         ["valid", "2", "0", "1"],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from conversion_tools import lines_of, refused, snapshot
+from conversion_tools import lines_of, next_run, refused, snapshot
 
 from recbole_diffusion.data.convert import main
 from recbole_diffusion.data.given import convert_split
@@ -312,8 +312,13 @@ def test_malformed_titles_are_refused(
 def test_command_line(diffmm: Path, output: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["diffmm", str(diffmm), "--name=toy", f"--output={output}"]
     assert main(arguments) == 0
-    first, *_, last = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr().out
+    first, *_, last, _ = printed.splitlines()
     assert (first, last) == ("3 users, 3 items", "image features: 3 x 2")
+    assert next_run(printed, output / "toy")["benchmark_filename"] == ["train", "valid", "test"]
+    (output / "toy" / "toy.yaml").write_text("benchmark_filename: [train, valid, test]")
+    assert main([*arguments, "--overwrite"]) == 0
+    assert "benchmark_filename" not in capsys.readouterr().out
     assert main(arguments) == 2
     assert main([*arguments, "--overwrite"]) == 0
 

@@ -438,6 +438,10 @@ def test_one_command_and_a_run(
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "40 users, 60 items, 320 interactions"
     assert "texts whose tabs or line breaks became spaces: 60" in printed
+    assert printed[-1] == (
+        "written: dataset_atomic/toy; next: "
+        "python -m recbole_diffusion --model=DiffRec --dataset=toy"
+    )
 
     result = run_recbole_diffusion("EASE", "toy", (), {"show_progress": False})
     assert np.isfinite(result["test"]["recall@20"])

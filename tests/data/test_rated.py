@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from conversion_tools import snapshot
+from conversion_tools import next_run, snapshot
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.convert import main
@@ -397,7 +397,9 @@ def test_command_line_prints_the_counts(
     noise = ["--noise-ratio=0.2", "--seed=3"]
     command = ["rated-split", "noisy", str(source), "--name=new", *options, *noise]
     assert main(command) == 0
-    printed = capsys.readouterr().out.splitlines()
+    text = capsys.readouterr().out
+    printed = text.splitlines()
+    load_split(next_run(text, output / "new"))
     rule = RatedRule("noisy", 3.9, 5, (7, 2, 1), 0.2, 3)
     report = convert_rated(source, output, "same", rule)
     assert parts_of(output) == parts_of(output, "same")
