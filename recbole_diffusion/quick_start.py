@@ -382,7 +382,7 @@ def _train(
                 trainer = run.make_trainer(folder)
                 if is_resumed:
                     trainer.resume(run.split.train)
-                report.log_start(logger, run, trainer.start_epoch)
+                report.log_start(logger, run, trainer)
                 result = _fit_and_evaluate(run, trainer, hooks)
         except KeyboardInterrupt:
             # Critical, so that it is told at any log level.

@@ -207,13 +207,13 @@ def _log_file(folder: Path) -> logging.Handler:
     return handler
 
 
-def log_start(logger: logging.Logger, run: Any, start_epoch: int) -> None:
+def log_start(logger: logging.Logger, run: Any, trainer: Any) -> None:
     """Settings, data and model; the settings also go to ``config.yaml`` in the run's folder.
 
     Args:
         logger: Of the run.
         run: Its settings, data and model.
-        start_epoch: 0, or the first epoch that a resumed run trains.
+        trainer: Its own, resumed where the run is.
     """
     config, split = run.config, run.split
     settings = config.settable()
@@ -221,13 +221,13 @@ def log_start(logger: logging.Logger, run: Any, start_epoch: int) -> None:
     told = "\n".join(f"  {k}: {v}" for k, v in settings.items() if v is not None)
     logger.info(f"settings:\n{told}", extra=AS_DETAIL)
     logger.info(f"model: {run.network}", extra=AS_DETAIL)
-    for line in _summary(config, split, run.n_parameters):
+    for line in _summary(config, split, run.n_parameters, trainer.is_solved):
         logger.info(line)
-    if start_epoch:
-        logger.info(f"resumed: {start_epoch} epochs are trained")
+    if trainer.start_epoch:
+        logger.info(f"resumed: {trainer.start_epoch} epochs are trained")
 
 
-def _summary(config: Any, split: Any, n_parameters: int | None) -> Iterator[str]:
+def _summary(config: Any, split: Any, n_parameters: int | None, is_solved: bool) -> Iterator[str]:
     """What matters of a run, a line each."""
     data = split.dataset
     yield f"data: {config['dataset']} in {config['data_path']}"
@@ -240,11 +240,14 @@ def _summary(config: Any, split: Any, n_parameters: int | None) -> Iterator[str]
     rule = "given" if config["benchmark_filename"] else f"{config['eval_args']['split']}"
     yield f"split {split.digest} ({rule}): {sizes}{added}"
     yield f"model: {config['model']}" + (f", {n_parameters:,} parameters" if n_parameters else "")
-    patience = config["stopping_step"]
-    yield (
-        f"training: at most {config['epochs']} epochs; the best by {config['valid_metric']} on "
-        f"validation, of which {patience} may pass without a better one"
-    )
+    measure = f"by {config['valid_metric']} on validation"
+    if is_solved:
+        yield f"training: solved once, without epochs; measured {measure}"
+    else:
+        yield (
+            f"training: at most {config['epochs']} epochs; the best {measure}, of which "
+            f"{config['stopping_step']} may pass without a better one"
+        )
     threads = f", {torch.get_num_threads()} threads" if config["device"].type == "cpu" else ""
     yield f"device: {config['device']}{threads}"
     yield f"run folder: {config['checkpoint_dir']}"

@@ -1,11 +1,14 @@
 """What a run shows while it runs: a few lines that matter, and all the rest in its log."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from recbole.model.general_recommender import Pop
 
 from recbole_diffusion.cli import main
+from recbole_diffusion.registry import register
 
 METRICS = "[Recall, NDCG, Hit, MRR, Precision, MAP]"
 
@@ -34,6 +37,43 @@ def test_the_console_shows_what_matters(
     assert "HEAD_ENTITY_ID_FIELD: head_id" in log
     assert "(best " not in log
     assert log.count("map@50 ") >= 2
+
+
+@pytest.mark.parametrize("model", ["LinDiffRec", "EASE", "Pop"])
+@pytest.mark.parametrize("verbose", [False, True])
+def test_a_model_that_is_solved_has_no_loss_and_no_epochs(
+    planted: dict[str, Any], capsys: pytest.CaptureFixture[str], model: str, verbose: bool
+) -> None:
+    words = [f"--{key}={value}" for key, value in {**planted, "epochs": 300}.items()]
+    assert main([f"--model={model}", "--dataset=planted", f"--verbose={verbose}", *words]) == 0
+    shown, _, table = capsys.readouterr().out.partition(f"{model} on planted, best epoch 0\n")
+    lines = shown.partition("data: ")[2].splitlines()
+    told = "training: solved once, without epochs; measured by Recall@20 on validation"
+    assert told in lines
+    assert [line for line in lines if "epoch " in line or "300" in line or "loss" in line] == []
+    (solved,) = (line for line in lines if line.startswith("solved"))
+    assert ("validation recall@10" if verbose else "solved, Recall@20 0.") in solved
+    assert "recall@20" in table
+    (path,) = Path(planted["output_dir"]).glob("*/history.jsonl")
+    assert json.loads(path.read_text())["epoch"] == 0
+    log = log_of(planted)
+    assert told in log
+    assert " solved [" in log
+    assert ": loss" not in log
+
+
+def test_a_solved_model_of_the_users_own_trainer_has_its_epochs(
+    planted: dict[str, Any], capsys: pytest.CaptureFixture[str], own_registry: None
+) -> None:
+    class Own(Pop):
+        pass
+
+    register(Own)
+    words = [f"--{key}={value}" for key, value in {**planted, "epochs": 2}.items()]
+    assert main(["--model=Own", "--dataset=planted", *words]) == 0
+    shown = capsys.readouterr().out
+    assert "training: at most 2 epochs" in shown
+    assert shown.count(": loss -") == 2
 
 
 def test_verbose_shows_the_log(planted: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -130,7 +130,7 @@ def test_log_tells_settings_data_epochs_and_results(runs: dict[str, Any], model:
     assert "learning_rate: " in text
     assert f"split {result['split_hash']}" in text
     assert "200 users, 150 items, 4015 interactions" in text
-    assert len(re.findall(r"epoch \d+: loss", text)) == result["epochs_trained"]
+    assert len(re.findall(r"epoch \d+: loss| solved \[", text)) == result["epochs_trained"]
     for name in METRICS:
         row = f"{name:<14}{result['valid'][name]:>12.4f}{result['test'][name]:>12.4f}"
         assert row in text, name

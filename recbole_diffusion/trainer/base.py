@@ -9,6 +9,7 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
+from recbole.utils import ModelType
 
 from recbole_diffusion.checkpoint import check_origin, read_checkpoint, save_checkpoint
 from recbole_diffusion.errors import UserError, refusals_of
@@ -94,6 +95,11 @@ class RunTrainer:
         self._epoch_report = self._epoch_summary = ""
         self._record: dict[str, Any] = {}
 
+    @property
+    def is_solved(self) -> bool:
+        """Whether one pass over the data solves the model, without gradients."""
+        return bool(self.model.type == ModelType.TRADITIONAL) and self.epochs == 1
+
     def on_fit_start(self, train_data: Any, valid_data: Any) -> None:
         """Hook for what must exist before the first epoch, such as pre-trained embeddings.
 
@@ -171,9 +177,8 @@ class RunTrainer:
         self.epochs_trained += 1
         means = mean_losses(self.model, losses, len(train_data))
         self._tell_divergence(means["loss"])
-        told = format_losses(means)
-        self._epoch_report = f"{self.epoch_label} {epoch_idx}: loss {told} [{seconds:.2f} s]"
-        self._epoch_summary = f"{self.epoch_label} {epoch_idx}: loss {means['loss']:.4f}"
+        self._epoch_report = f"{self._told(epoch_idx, format_losses(means))} [{seconds:.2f} s]"
+        self._epoch_summary = self._told(epoch_idx, f"{means['loss']:.4f}")
         self._record = {
             "epoch": epoch_idx,
             **means,
@@ -189,6 +194,10 @@ class RunTrainer:
                 self._save_checkpoint(epoch_idx)  # before `last.pth`, which names it
             self._save_last(epoch_idx)
         return losses
+
+    def _told(self, epoch: int, losses: str) -> str:
+        """What is told of an epoch; the loss of one that solves the model means nothing."""
+        return "solved" if self.is_solved else f"{self.epoch_label} {epoch}: loss {losses}"
 
     def _valid_epoch(
         self, valid_data: Any, show_progress: bool = False

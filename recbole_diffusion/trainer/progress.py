@@ -29,7 +29,8 @@ class BatchBar:
         )
         for batch in bar:
             yield batch
-            bar.set_postfix(loss=f"{self._trainer.last_loss.item():.4f}", refresh=False)
+            if not self._trainer.is_solved:
+                bar.set_postfix(loss=f"{self._trainer.last_loss.item():.4f}", refresh=False)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
