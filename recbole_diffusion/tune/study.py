@@ -191,6 +191,7 @@ class Search:
         self._worker = Worker(task.folder, has_heartbeat=storage is not None)
         self._level = str(task.config["state"])
         self._number = 0
+        self._told: set[int] = set()  # numbers of the trials that were printed when they ended
         self._is_interrupted = False
         name = f"{shipped_name(task.config.registration)}-{task.config.dataset}"
         if storage is not None:
@@ -277,7 +278,8 @@ class Search:
             raise
         trial = self.study.get_trials(deepcopy=False)[self._number]
         if trial.state in FINISHED:
-            self._log(logging.INFO, tables.format_trial(trial))
+            if self._log(logging.INFO, tables.format_trial(self.task, trial)):
+                self._told.add(trial.number)
 
     def _objective(self, trial: optuna.Trial) -> float:
         self._number = trial.number
@@ -340,12 +342,14 @@ class Search:
         return self.task.minutes * 60 - tables.seconds_used(self.study, self.task.n_trials)
 
     def log_table(self) -> None:
-        """Print the trials, whatever the log level."""
-        self._log(logging.CRITICAL, tables.format_study(self.task, self.study))
+        """Print what was found, and the trials that have not been told, at any log level."""
+        self._log(logging.CRITICAL, tables.format_study(self.task, self.study, self._told))
 
-    def _log(self, level: int, text: str) -> None:
+    def _log(self, level: int, text: str) -> bool:
+        """Tell of something; gives whether the log level lets it through."""
         with report.run_logger(None, self._level) as logger:
             logger.log(level, text)
+            return logger.isEnabledFor(level)
 
     def tuned(self) -> Tuned:
         """The best trial, of equals that of the lower slot.

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.tune.task import Task, check_identity
 from recbole_diffusion.tune.trial import FINISHED
 from recbole_diffusion.values import as_yaml
-from recbole_diffusion.words import format_words
+from recbole_diffusion.words import format_words, join_files
 
 # That every finished trial has.
 MARKS = ("slot", "settings", "outcome", "seconds", "epochs")
@@ -46,19 +46,26 @@ def best_trial(study: optuna.Study, n_trials: int) -> FrozenTrial | None:
     return max(complete, key=lambda trial: sign * trial.user_attrs["score"], default=None)
 
 
-def format_trial(trial: FrozenTrial) -> str:
-    """One line: slot, score, epochs, seconds, mark and settings."""
-    marks = trial.user_attrs
+def format_trial(task: Task, trial: FrozenTrial) -> str:
+    """One line: slot, score, epochs, seconds, mark, settings, and a split of its own."""
+    marks, split = trial.user_attrs, _split(task, trial)
     score = "-" if marks.get("score") is None else f"{marks['score']:.4f}"
     settings = " ".join(f"{k}={_short(v)}" for k, v in marks["settings"].items())
-    return (
+    line = (
         f"trial {marks['slot']:>3}  {score:>7}  {marks['epochs']:>5} epochs  "
         f"{marks['seconds']:>7.1f} s  {marks['outcome']:<18}  {settings}"
     ).rstrip()
+    return line if split in (None, task.split_hash) else f"{line}  split {split}"
 
 
-def format_study(task: Task, study: optuna.Study) -> str:
-    """The table of trials, what was asked and used, and the best."""
+def format_study(task: Task, study: optuna.Study, told: Set[int]) -> str:
+    """The table of trials but for those told, what was asked and used, the best, and what is next.
+
+    Args:
+        task: What was searched.
+        study: What it found.
+        told: Numbers of trials whose lines stand above.
+    """
     trials, best = finished_trials(study, task.n_trials), best_trial(study, task.n_trials)
     limit = "" if task.minutes is None else f" of {task.minutes:g}"
     minutes = seconds_used(study, task.n_trials) / 60
@@ -67,10 +74,7 @@ def format_study(task: Task, study: optuna.Study) -> str:
     split = f"split {min(splits, default=task.split_hash)}" if is_one else f"{len(splits)} splits"
     lines = [
         f"{task.config.model} on {task.config.dataset}, validation {task.valid_metric}, {split}",
-        *(
-            format_trial(trial) + ("" if is_one else f"  split {_split(task, trial) or '-'}")
-            for trial in trials
-        ),
+        *(format_trial(task, trial) for trial in trials if trial.number not in told),
         f"used: {len(trials)} of {task.n_trials} trials, {minutes:.1f}{limit} minutes, "
         f"at most {task.trial_minutes:g} for a trial",
     ]
@@ -79,7 +83,22 @@ def format_study(task: Task, study: optuna.Study) -> str:
     if best is not None:
         lines.append(f"best: trial {best.user_attrs['slot']}, {best.user_attrs['score']:.4f}")
     lines.append(f"files: {task.folder}")
+    if best is not None:
+        lines.append(f"next: {_next_command(task)}")
     return "\n".join(lines)
+
+
+def _next_command(task: Task) -> str:
+    """Of a run with the best settings, whose test part is scored."""
+    settings = {"model": shipped_name(task.config.registration), "dataset": task.config.dataset}
+    module = task.config.model_class.__module__
+    if not module.startswith(("recbole.", "recbole_diffusion.")):
+        settings["modules"] = module  # which registers it
+    data_path = task.config.external_config_dict.get("data_path")
+    if data_path is not None:
+        settings["data_path"] = data_path
+    settings["config_files"] = join_files([str(task.folder / "best.yaml")])
+    return " ".join(["python -m recbole_diffusion", *format_words(settings)])
 
 
 def _split(task: Task, trial: FrozenTrial) -> str | None:

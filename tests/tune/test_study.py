@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from tune_tools import (
 )
 
 import recbole_diffusion
-from recbole_diffusion import quick_start, run_recbole_diffusion
+from recbole_diffusion import cli, quick_start, run_recbole_diffusion
 from recbole_diffusion.cli import main
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
@@ -686,6 +687,22 @@ def test_command(
     assert len(trials) == 4
     assert f"best: trial {max(trials, key=lambda t: t['score'])['trial']}" in out
     assert "used: 4 of 4 trials, 0.0 of 60 minutes, at most 8 for a trial" in out
+    assert [out.count(f"trial {slot:>3} ") for slot in range(5)] == [1, 1, 1, 1, 0]
+    assert main(["tune", *words, "--trials=5"]) == 0  # lists those of the first command too
+    out = capsys.readouterr().out
+    assert [out.count(f"trial {slot:>3} ") for slot in range(5)] == [1, 1, 1, 1, 1]
+    monkeypatch.setattr(cli, "run_recbole_diffusion", lambda *given: ran.append(given))
+    ran: list[Any] = []
+    advised = shlex.split(out.splitlines()[-1])
+    assert advised[:4] == ["next:", "python", "-m", "recbole_diffusion"]
+    assert main(advised[4:]) == 0
+    best = str(tmp_path / "tuning" / "LightGCN-planted" / "best.yaml")
+    assert ran == [("LightGCN", "planted", [best], {"data_path": str(DATASETS)})]
+    assert main(["tune", *words, "--trials=5", "--folder=a b", "--state=warning"]) == 0
+    out = capsys.readouterr().out
+    assert [out.count(f"trial {slot:>3} ") for slot in range(5)] == [1, 1, 1, 1, 1]
+    assert main(shlex.split(out.splitlines()[-1])[4:]) == 0
+    assert ran[-1][2] == [str(tmp_path / "a b" / "best.yaml")]
     grid = ["--grid", "n_layers=1,2", "--grid=reg_weight=1e-3,1e-4", "--folder=my grid"]
     assert main(["tune", *words, *grid]) == 0
     points = [trial["settings"] for trial in trials_of(tmp_path / "my grid")]
@@ -717,7 +734,7 @@ def test_grid_names_the_split_of_each_trial(
         keys = {"data_path": str(DATASETS), "show_progress": False, **found["settings"]}
         splits.append(hashes_of(Config("EASE", "planted", (), keys))[0])
         assert found["split_hash"] == row["split_hash"] == splits[-1]
-        told = [line for line in lines if line.startswith(f"trial {found['trial']:>3} ")][-1]
+        (told,) = (line for line in lines if line.startswith(f"trial {found['trial']:>3} "))
         assert told.endswith(f"  split {splits[-1]}") == (n_splits > 1)
     assert len(set(splits)) == n_splits
     assert head.endswith(f"split {splits[0]}" if n_splits == 1 else "2 splits")
