@@ -14,15 +14,23 @@ from recbole_diffusion.quick_start import evaluate_run, resume_run, run_recbole_
 from recbole_diffusion.registry import import_modules, list_models
 from recbole_diffusion.words import read_word, split_files
 
-USAGE = """\
+# How each command is called; indented as after "usage: ".
+USAGES = {
+    "compare": """\
+recbole-diffusion compare --models=InfoDCL,LightGCN,EASE [--dataset=ml-100k]
+                         [--seeds=3] [--key=value ...] [--InfoDCL.key=value ...]""",
+    "tune": """\
+recbole-diffusion tune --model=InfoDCL [--dataset=ml-100k] [--trials=20]
+                         [--minutes=60] [--grid key=v1,v2 ...] [--key=value ...]""",
+    "analyze": "recbole-diffusion analyze RUN [--projection=tsne]",
+}
+USAGE = f"""\
 usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
                          [--config_files="a.yaml b.yaml"] [--key=value ...]
        recbole-diffusion --resume=RUN | --evaluate=RUN
-       recbole-diffusion compare --models=InfoDCL,LightGCN,EASE [--dataset=ml-100k]
-                         [--seeds=3] [--key=value ...] [--InfoDCL.key=value ...]
-       recbole-diffusion tune --model=InfoDCL [--dataset=ml-100k] [--trials=20]
-                         [--minutes=60] [--grid key=v1,v2 ...] [--key=value ...]
-       recbole-diffusion analyze RUN [--projection=tsne]
+       {USAGES["compare"]}
+       {USAGES["tune"]}
+       {USAGES["analyze"]}
 
 python -m recbole_diffusion and, in a clone, python run_recbole_diffusion.py are the same command.
 
@@ -41,12 +49,12 @@ Results, log, settings and checkpoints go to a new folder under ./runs.
   --list_models   print the models and stop
   --list_datasets print the data sets that are found here and stop
   --version       print the version and stop
-  --help          print this and stop
+  --help          print this, or the keys of the command before it, and stop
 
 compare runs several models with several seeds on one split, tests the differences and writes
-tables; the same command goes on where it stopped. docs/compare.md lists its keys.
+tables; the same command goes on where it stopped. compare --help lists its keys; docs/compare.md.
 tune searches a model's settings on validation, or tries all combinations of a grid; the same
-command goes on where it stopped. docs/tune.md lists its keys.
+command goes on where it stopped. tune --help lists its keys; docs/tune.md.
 analyze draws the papers' figures of one run into RUN/analysis; docs/report.md.
 
 examples:
@@ -130,6 +138,9 @@ def _listing(words: Sequence[str]) -> str:
         keys = parse_arguments([word for word in words if word not in LISTINGS])
         found = list_datasets(keys.get("data_path"))
         return "".join(f"{name:<20} {folder}\n" for name, folder in found.items())
+    if words[0] in COMMANDS:
+        keys_text = import_module(COMMANDS[words[0]]).keys_text()
+        return f"usage: {USAGES[words[0]]}\n\n{keys_text}"
     return USAGE
 
 

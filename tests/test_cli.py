@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import recbole
 from recbole_diffusion import __version__, cli
 from recbole_diffusion.cli import main, parse_arguments
 from recbole_diffusion.errors import UserError
+from recbole_diffusion.property_files import properties_folder
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_diffusion.py"
 
@@ -305,6 +307,35 @@ def test_version(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_stands_before_all_else(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0
     assert capsys.readouterr().out.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("compare", ["usage: recbole-diffusion compare --models=InfoDCL,LightGCN,EASE", "--seeds"]),
+        ("tune", ["usage: recbole-diffusion tune", "--trial_minutes=8.0", "--grid key=v1,v2"]),
+        ("analyze", ["usage: recbole-diffusion analyze RUN", "--projection=pca", "pca"]),
+    ],
+)
+def test_help_of_a_command_has_its_keys(
+    command: str, told: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words in ([command, "--help"], [command, "--x=1", "-h"]):
+        assert main(words) == 0
+        out = capsys.readouterr().out
+        assert [text for text in told if text not in out] == []
+        assert out.startswith(told[0])
+    module = import_module(cli.COMMANDS[command])
+    if command == "compare":
+        assert out.endswith((properties_folder() / "compare.yaml").read_text())
+    else:
+        assert [key for key in module.OPTIONS if f"  --{key}" not in out] == []
+    assert max(map(len, out.splitlines())) <= 110
+
+
+def test_every_usage_is_in_the_general_help() -> None:
+    for usage in cli.USAGES.values():
+        assert usage in cli.USAGE
 
 
 MODULE = """

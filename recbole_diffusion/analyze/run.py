@@ -18,6 +18,7 @@ from recbole_diffusion.analyze.report import (
     told_missing,
 )
 from recbole_diffusion.analyze.training import History
+from recbole_diffusion.arguments import described_keys
 from recbole_diffusion.compare.tables import Entry, Table, csv_cell, metric_name
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.files import read_json, remove_unfinished, write_json, written_whole
@@ -50,6 +51,11 @@ def main(keys: Mapping[str, Any]) -> None:
     with report.run_logger(None, "info") as log:
         folder = analyze(**keys)
         log.info(f"analysis: {folder / REPORT}")
+
+
+def keys_text() -> str:
+    """The command's own keys, for ``analyze --help``."""
+    return described_keys(analyze, run="--run, or RUN")
 
 
 def analyze(run: str | Path, projection: str = "pca") -> Path:

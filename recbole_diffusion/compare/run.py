@@ -47,6 +47,7 @@ from recbole_diffusion.files import (
     written_whole,
 )
 from recbole_diffusion.memory import machine_memory_mb
+from recbole_diffusion.property_files import properties_folder
 from recbole_diffusion.registry import find_model
 
 
@@ -91,6 +92,11 @@ def main(keys: Mapping[str, Any]) -> None:
     is_whole = all(model["status"] == "finished" for model in results["models"])
     if not is_whole or any(cell["error"] for cell in cells):
         raise RunsFailed
+
+
+def keys_text() -> str:
+    """The command's own keys, their defaults and meaning, for ``compare --help``."""
+    return (properties_folder() / "compare.yaml").read_text(encoding="utf-8")
 
 
 class _Comparison:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from recbole_diffusion.arguments import described_keys
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.property_files import shipped_name
 from recbole_diffusion.registry import find_model
@@ -42,6 +43,11 @@ def main(keys: dict[str, Any]) -> None:
     model, dataset = str(keys.pop("model", "InfoDCL")), str(keys.pop("dataset", "ml-100k"))
     config_files = split_files(keys.pop("config_files", ""))
     tune(model, dataset, config_files, keys, **options)
+
+
+def keys_text() -> str:
+    """The command's own keys, for ``tune --help``."""
+    return described_keys(tune, config_dict="--key=value", grid="--grid key=v1,v2")
 
 
 def tune(
