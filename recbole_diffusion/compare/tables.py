@@ -241,13 +241,15 @@ GROUP_TITLES = {
 def _groups(results: Mapping[str, Any], kind: str) -> Table:
     metric = results["evaluation"]["valid_metric"]
     known = [model for model in results["models"] if model["groups"]]
-    groups = known[0]["groups"][kind]
+    by_model = [model["groups"][kind] for model in known]
+    # Those that some user is in, of whichever model.
+    kept = [
+        n for n, same in enumerate(zip(*by_model, strict=True)) if any(g["users"] for g in same)
+    ]
+    groups = [by_model[0][n] for n in kept]
     rows = [
-        [
-            Entry(_name(model)),
-            *(Entry(spread_text(group["metrics"].get(metric))) for group in model["groups"][kind]),
-        ]
-        for model in known
+        [Entry(_name(model)), *(Entry(spread_text(own[n]["metrics"].get(metric))) for n in kept)]
+        for model, own in zip(known, by_model, strict=True)
         if any(metric in group["metrics"] for group in groups)
     ]
     header = ["model", *(f"{group['group']} ({group['users']} users)" for group in groups)]

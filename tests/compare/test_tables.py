@@ -132,6 +132,23 @@ def test_spread() -> None:
     assert spread([]) == {}
 
 
+def test_groups_without_users_are_left_out(results: dict[str, Any]) -> None:
+    def group(name: str, users: int) -> dict[str, Any]:
+        mean = {"mean": 0.5, "std": None} if users else {"mean": None, "std": None}
+        return {"group": name, "users": users, "metrics": {"recall@20": mean}}
+
+    for model, seen in zip(results["models"], (3, 0), strict=False):
+        at_most = [group("<=5", 0), group("<=10", seen), group("<=15", 9)]
+        none = [group("0-5", 0)]
+        model["groups"] = {"at_most": at_most, "between": none, "item_popularity": none}
+    before = copy.deepcopy(results)
+    (table,) = (made for made in make_tables(results) if " by " in made.title)
+    assert table.header == ["model", "<=10 (3 users)", "<=15 (9 users)"]
+    first, second, *_ = ([entry.text for entry in row[1:]] for row in table.rows)
+    assert (first, second) == (["0.5000", "0.5000"], ["", "0.5000"])
+    assert results == before
+
+
 def test_activity_groups_by_hand() -> None:
     groups = activity_groups(np.array([0, 5, 6, 10, 25, 26]))
     at_most = {name: np.flatnonzero(mask).tolist() for name, mask in groups["at_most"].items()}
