@@ -8,6 +8,7 @@ from recbole_diffusion.compat import patch
 from recbole_diffusion.errors import UserError, refusals_of
 from recbole_diffusion.registry import Registration, find_model
 from recbole_diffusion.values import YAML_REFUSALS, PropertyLoader, check_plain, check_text
+from recbole_diffusion.words import format_words, join_files
 
 HOST_FOLDER = patch.HOST_FOLDER
 HOST_PROPERTIES = HOST_FOLDER / "properties"
@@ -99,3 +100,19 @@ def shipped_name(registration: Registration) -> str:
     """What the package's files call a model: ``recbole.X`` is RecBole's of a name of ours."""
     is_shadowed = registration.is_host and not find_model(registration.name).is_host
     return registration.key if is_shadowed else registration.name
+
+
+def run_command(registration: Registration, dataset: str, file: Path, **keys: Any) -> str:
+    """The command that starts a run with a property file.
+
+    Args:
+        registration: Of its model.
+        dataset: Name of its data set.
+        file: The property file.
+        **keys: Further settings.
+    """
+    settings = {"model": shipped_name(registration), "dataset": dataset}
+    if registration.module is not None:
+        settings["modules"] = registration.module
+    words = format_words({**settings, "config_files": join_files([str(file)]), **keys})
+    return " ".join(["python -m recbole_diffusion", *words])

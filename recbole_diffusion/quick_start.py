@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from logging import getLogger
 from pathlib import Path
@@ -28,7 +28,7 @@ from recbole_diffusion.errors import (
 from recbole_diffusion.files import LOCK, read_json, remove_unfinished, sole_writer
 from recbole_diffusion.keys import declared_keys, known_keys
 from recbole_diffusion.model.history_weights import HOST_MODELS, weigh_histories
-from recbole_diffusion.property_files import default_layers
+from recbole_diffusion.property_files import default_layers, run_command
 from recbole_diffusion.randomness import repeatable_operations, seed_everything
 from recbole_diffusion.registry import Registration, find_model
 from recbole_diffusion.words import format_word
@@ -156,9 +156,28 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
         result = _saved_result(path)
         with report.run_logger(None, config["state"]) as logger:
             report.log_table(logger, config, {**result, "run_folder": str(path)})
+            logger.info(f"this run is complete, nothing was done{_more_of(config, result, path)}")
         return result
     with repeatable_operations(config["device"]):
         return _train(_Run(config), path, is_resumed=True)
+
+
+def _more_of(config: Config, result: Mapping[str, Any], folder: Path) -> str:
+    """How to train longer than a run that has ended; nothing for a model that is solved."""
+    if config.registration.type == ModelType.TRADITIONAL:
+        return ""
+    is_whole = result.get("epochs_trained", 0) >= config["epochs"]
+    key = "epochs" if is_whole else "stopping_step"  # what ended it
+    longer = {key: 2 * max(config[key], 1)}
+    return (
+        f"; longer, as a new run: {_new_run(config.registration, config.dataset, folder, longer)}"
+    )
+
+
+def _new_run(
+    registration: Registration, dataset: str, folder: Path, changes: Mapping[str, Any]
+) -> str:
+    return run_command(registration, dataset, folder / "config.yaml", **changes)
 
 
 def _saved_result(folder: Path) -> dict[str, Any]:
@@ -278,7 +297,7 @@ def _saved_config(
     if other:
         raise UserError(
             f"{caller} takes its settings from the run: found {', '.join(other)} beside it, "
-            f"expected at most {', '.join(KEYS_OF_PLACE)}"
+            f"expected at most {', '.join(KEYS_OF_PLACE)}{_advice_on(Path(folder), changes or {})}"
         )
     if not Path(folder).is_dir():
         raise UserError(f"{caller}: found {str(folder)!r}, expected the folder of a run")
@@ -291,6 +310,18 @@ def _saved_config(
         kept = settable(settings)
     kept = _without_retired(path, kept, find_model(model))
     return Config(model, dataset, (), changes, (f"checkpoint {path}", kept))
+
+
+def _advice_on(folder: Path, changes: Mapping[str, Any]) -> str:
+    """How to start a run with other settings than those of a saved one, if it can be read."""
+    files = [folder / name for name in ("last.pth", "best.pth") if (folder / name).is_file()]
+    if not files or {"model", "dataset", "config_files"} & set(changes):
+        return ""
+    with suppress(UserError, LookupError):
+        saved = read_checkpoint(files[0])
+        command = _new_run(find_model(saved["registered_as"]), saved["dataset"], folder, changes)
+        return f"; other settings are a new run: {command}"
+    return ""
 
 
 def _without_retired(

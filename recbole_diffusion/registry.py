@@ -58,6 +58,12 @@ class Registration:
         return HOST_PREFIX + self.name if self.is_host else self.name
 
     @property
+    def module(self) -> str | None:
+        """Name of the module that registers a model of the user's; None for RecBole's and ours."""
+        name = self.model_class.__module__
+        return None if name.startswith(("recbole.", "recbole_diffusion.")) else name
+
+    @property
     def type(self) -> Any:
         """RecBole's ``ModelType`` of the model."""
         model_class: Any = self.model_class

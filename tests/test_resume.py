@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,13 +29,16 @@ from recbole_diffusion import (
     run_recbole_diffusion,
 )
 from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
+from recbole_diffusion.cli import parse_arguments
 from recbole_diffusion.compat import habits
+from recbole_diffusion.config import Config
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.files import LOCK, sole_writer
 from recbole_diffusion.history import FILE, read_history
 from recbole_diffusion.trainer import base
 from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
 from recbole_diffusion.trainer.state import ModelAttributes, learners
+from recbole_diffusion.words import split_files
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_and_resume.py"
 MODELS = ("InfoDCL", "SimDiff", "LDiffRec", "LD4MRec", "DiffMM", "LightGCN", "BPR", "MultiVAE")
@@ -515,6 +519,43 @@ def test_run_can_be_moved(settings: Callable[..., dict[str, Any]], tmp_path: Pat
     assert_same_end(resumed, whole)
 
 
+def pasted(told: str) -> Config:
+    """Settings of the run whose command a text ends with."""
+    words = shlex.split(told.partition("new run: python -m recbole_diffusion ")[2])
+    keys = parse_arguments(words)
+    return Config(
+        keys.pop("model"), keys.pop("dataset"), split_files(keys.pop("config_files")), keys
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "changes", "longer"),
+    [
+        ("BPR", {"epochs": 2}, {"epochs": 4}),
+        ("BPR", {"epochs": 9, "stopping_step": 1, "learning_rate": 1e-9}, {"stopping_step": 2}),
+        ("EASE", {"epochs": 2}, None),
+    ],
+)
+def test_ended_run_tells_that_nothing_is_done_and_how_to_train_longer(
+    settings: Callable[..., dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    model: str,
+    changes: dict[str, Any],
+    longer: dict[str, Any] | None,
+) -> None:
+    keys = settings(model, "ended", **changes)
+    start(model, keys)
+    capsys.readouterr()
+    resume_run(folder_of(keys))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("this run is complete, nothing was done")
+    if longer is None:
+        assert last.endswith("done")
+        return
+    started = pasted(last)
+    assert {key: started[key] for key in changes} == {**changes, **longer}
+
+
 @pytest.mark.parametrize("call", [resume_run, evaluate_run])
 def test_what_cannot_be_gone_on_with(
     settings: Callable[..., dict[str, Any]], tmp_path: Path, call: Callable[..., Any]
@@ -529,8 +570,10 @@ def test_what_cannot_be_gone_on_with(
         start("BPR", keys)
     with pytest.raises(
         UserError, match=r"found epochs, seed beside it, expected at most data_path"
-    ):
+    ) as error:
         call(folder_of(keys), {"epochs": 5, "seed": 1})
+    started = pasted(str(error.value))
+    assert (started["epochs"], started["seed"]) == (5, 1)
     save_checkpoint(tmp_path / "empty" / "last.pth", {"user_embedding": torch.zeros(1)})
     save_checkpoint(tmp_path / "empty" / "best.pth", {"user_embedding": torch.zeros(1)})
     with pytest.raises(UserError, match=r"\.pth: not of a run"):

@@ -358,8 +358,8 @@ def _modules(config: Config) -> list[str]:
     Raises:
         UserError: It was made where another process cannot import it.
     """
-    module = config.model_class.__module__
-    if module.startswith(("recbole.", "recbole_diffusion.")):
+    module = config.registration.module
+    if module is None:
         return []
     if module == "__main__":
         raise UserError(

@@ -14,11 +14,11 @@ from optuna.trial import FrozenTrial, TrialState
 from recbole_diffusion.compare.tables import csv_cell
 from recbole_diffusion.errors import DamagedFile, UserError
 from recbole_diffusion.files import read_json, write_json, written_whole
-from recbole_diffusion.property_files import shipped_name
+from recbole_diffusion.property_files import run_command, shipped_name
 from recbole_diffusion.tune.task import Task, check_identity
 from recbole_diffusion.tune.trial import FINISHED
 from recbole_diffusion.values import as_yaml
-from recbole_diffusion.words import format_words, join_files
+from recbole_diffusion.words import format_words
 
 # That every finished trial has.
 MARKS = ("slot", "settings", "outcome", "seconds", "epochs")
@@ -90,15 +90,10 @@ def format_study(task: Task, study: optuna.Study, told: Set[int]) -> str:
 
 def _next_command(task: Task) -> str:
     """Of a run with the best settings, whose test part is scored."""
-    settings = {"model": shipped_name(task.config.registration), "dataset": task.config.dataset}
-    module = task.config.model_class.__module__
-    if not module.startswith(("recbole.", "recbole_diffusion.")):
-        settings["modules"] = module  # which registers it
     data_path = task.config.external_config_dict.get("data_path")
-    if data_path is not None:
-        settings["data_path"] = data_path
-    settings["config_files"] = join_files([str(task.folder / "best.yaml")])
-    return " ".join(["python -m recbole_diffusion", *format_words(settings)])
+    place = {} if data_path is None else {"data_path": data_path}
+    config = task.config
+    return run_command(config.registration, config.dataset, task.folder / "best.yaml", **place)
 
 
 def _split(task: Task, trial: FrozenTrial) -> str | None:
