@@ -2,10 +2,10 @@
 
     python benchmarks/lindiffrec_scale.py --items=10000,100000,1000000 --threads=1
 
-Ten interactions an item, twenty a user: half from the user's own taste (100 items), half from what
-is popular. The data are made in memory; loading is not measured. Each size is solved in a process of
-its own, ranks all items for ``--ranked_users``, and prints how many of them have one of their taste's
-held-out items among the first 20, beside a ranking by popularity.
+Ten interactions an item, twenty a user: half from the user's own taste (100 items), half from
+what is popular. The data are made in memory; loading is not measured. Each size is solved in a
+process of its own and ranks all items for ``--ranked_users``. A hit is a user whose held-out item,
+one of the own taste, is among the first 20; beside it those of a ranking by popularity.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def measure(n_items: int, arguments: argparse.Namespace) -> None:
 
 
 def made(n_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Users and items of all interactions, and an item of each user's taste that is held out [m]."""
+    """Users and items of all interactions, and an item that each user's taste holds out [m]."""
     draw = np.random.default_rng(0)
     n_users = n_items // 2 + 1
     users = np.repeat(np.arange(1, n_users), A_USER)

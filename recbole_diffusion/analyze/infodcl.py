@@ -92,17 +92,17 @@ def cosine_table(process: Process) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def draw(model: Any, seed: int, projection: str, key: str, name: str) -> Gallery:
+def draw(run: Any, seed: int, projection: str, key: str, name: str) -> Gallery:
     """The figures of one run.
 
     Args:
-        model: Of its best epoch.
+        run: With the parameters of its best epoch.
         seed: Of the run; noise and steps are drawn from it.
         projection: See ``embeddings.project``.
         key: Put behind the keys of the figures, if not empty.
         name: Of the run, for titles.
     """
-    gallery = Gallery()
+    gallery, model = Gallery(), run.network
     if model.use_diffusion:
         process = run_process(model, seed)
         gallery.add(

@@ -7,7 +7,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.analyze import infodcl, simdiff
+from recbole_diffusion.analyze import infodcl, lindiffrec, simdiff
 from recbole_diffusion.analyze.comparison import (
     GROUP_FIGURES,
     draw_efficiency,
@@ -28,11 +28,15 @@ from recbole_diffusion.compare.tables import GROUP_TITLES, make_tables
 from recbole_diffusion.errors import UserError, exit_code, refusals_of
 from recbole_diffusion.files import read_json, written_whole
 from recbole_diffusion.history import lost_epochs, read_history
-from recbole_diffusion.quick_start import load_run
+from recbole_diffusion.quick_start import saved_run
 
 RESULTS, REPORT = "results.json", "report.html"
 # Models with figures of their own, made from a checkpoint.
-DRAWN: dict[str, Callable[..., Gallery]] = {"InfoDCL": infodcl.draw, "SimDiff": simdiff.draw}
+DRAWN: dict[str, Callable[..., Gallery]] = {
+    "InfoDCL": infodcl.draw,
+    "LinDiffRec": lindiffrec.draw,
+    "SimDiff": simdiff.draw,
+}
 
 
 def write_report(folder: str | Path) -> Path:
@@ -154,10 +158,11 @@ def checkpoint_figures(
         name: Put behind their titles.
     """
     try:
-        network, _ = load_run(folder, {"state": "error"})
+        run, _ = saved_run(folder, {"state": "error"})
     except UserError as error:
         return Gallery(missing=[told_missing(f"Figures of the best epoch{name}", str(error))])
-    return DRAWN[model](network, seed, projection, key, name)
+    run.network.eval()
+    return DRAWN[model](run, seed, projection, key, name)
 
 
 def _neighbours(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> dict[float, Any]:

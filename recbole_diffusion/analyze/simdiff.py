@@ -31,9 +31,9 @@ def embedding_sets(model: Any, seed: int) -> dict[str, np.ndarray]:
     return {name: tensor[1:].cpu().numpy() for name, tensor in sets.items()}
 
 
-def draw(model: Any, seed: int, projection: str, key: str, name: str) -> Gallery:
+def draw(run: Any, seed: int, projection: str, key: str, name: str) -> Gallery:
     """The figures of one run; arguments as ``infodcl.draw``."""
-    gallery = Gallery()
+    gallery, model = Gallery(), run.network
     if model.use_diffusion:
         figure = draw_map(
             f"item-map{key}",

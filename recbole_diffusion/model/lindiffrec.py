@@ -270,6 +270,12 @@ class LinDiffRec(HistoryRecommender):
         column = self.local_weights.column(item) if is_local else self.weights[:, item]
         return rows.values * column[rows.items] * self.popularity[item]
 
+    def matrix(self) -> np.ndarray | sp.csr_matrix:
+        """M [n_items, n_items] on the CPU, without the popularity of step 7; sparse if local."""
+        if self.local_weights.is_set:
+            return self.local_weights.matrix()
+        return self.weights.cpu().numpy()
+
     def _scores(self, rows: RowBatch) -> Tensor:
         """Step 7; a row without items is ranked by popularity."""
         scaled = self._scaled(rows)

@@ -66,16 +66,17 @@ class LocalWeights(nn.Module):
 
     def product(self, rows: RowBatch) -> Tensor:
         """Rows times the matrix [B, n]; made on the CPU, for only the entries that a row meets."""
-        if self._matrix is None:
-            self._matrix = self._csr()
-        scores = (rows.matrix(len(self.values)) @ self._matrix).toarray()
+        scores = (rows.matrix(len(self.values)) @ self.matrix()).toarray()
         return torch.from_numpy(scores).to(self.values.device)
 
-    def _csr(self) -> sp.csr_matrix:
-        n, kept = self.values.shape
-        neighbours, values = self.neighbours.cpu().numpy(), self.values.cpu().numpy()
-        content = values.ravel(), neighbours.ravel(), np.arange(0, n * kept + 1, kept)
-        return sp.csc_matrix(content, shape=(n, n)).tocsr()
+    def matrix(self) -> sp.csr_matrix:
+        """The matrix on the CPU, made once."""
+        if self._matrix is None:
+            n, kept = self.values.shape
+            neighbours, values = self.neighbours.cpu().numpy(), self.values.cpu().numpy()
+            content = values.ravel(), neighbours.ravel(), np.arange(0, n * kept + 1, kept)
+            self._matrix = sp.csc_matrix(content, shape=(n, n)).tocsr()
+        return self._matrix
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         """A checkpoint brings the sizes."""
@@ -147,7 +148,7 @@ def _sparse_moment(by_column: Observations, items: np.ndarray) -> sp.csr_matrix:
     """What sparse observations give to the second moment of some items."""
     total = sp.csr_matrix((len(items), len(items)), dtype=np.float32)
     for columns in by_column:
-        if sp.issparse(columns):
+        if not isinstance(columns, np.ndarray):
             own = columns[:, items]
             total = total + own.T @ own.tocsr()
     return total
@@ -161,8 +162,11 @@ def _dense_moment(observations: Observations, items: np.ndarray) -> Any:
 
 def _diagonal(observations: Observations) -> np.ndarray:
     """Of the second moment [n]."""
-    squares = (r.multiply(r) if sp.issparse(r) else r * r for r in observations)
-    return sum(np.asarray(square.sum(axis=0)).ravel() for square in squares)
+    total = np.zeros(observations[0].shape[1])
+    for rows in observations:
+        squares = rows * rows if isinstance(rows, np.ndarray) else rows.multiply(rows)
+        total += np.asarray(squares.sum(axis=0)).ravel()
+    return total
 
 
 def _vectors(observations: Observations, scale: np.ndarray) -> np.ndarray:

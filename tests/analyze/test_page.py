@@ -247,7 +247,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         "epochs": 2,
     }
     few = {"channels": ["knowledge"], "steps": 5, "pretrain_epochs": 1}
-    own = {"InfoDCL": few, "SimDiff": few, "BPR": {}}
+    own = {"InfoDCL": few, "SimDiff": few, "LinDiffRec": {"popularity_power": 0.1}, "BPR": {}}
     return {
         model: run_recbole_diffusion(model, "planted", config_dict={**keys, **own[model]})
         for model in own
@@ -257,6 +257,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
 EXPECTED = {
     "InfoDCL": {"learning-curves", "loss-balance", "snr-steps", "item-map", "singular-vectors"},
     "SimDiff": {"learning-curves", "loss-balance", "snr-epochs", "change", "item-map"},
+    "LinDiffRec": {"learning-curves", "spectrum", "parts"},
     "BPR": {"learning-curves"},
 }
 
