@@ -130,9 +130,9 @@ TEXTS = {"item_features": {"text": {"fields": ["title"], "encoder": "tfidf"}}}
     [
         ("LinDiffRec", TEXTS, set()),
         ("LinDiffRec", {}, {"feature_weights"}),
-        ("LinDiffRec", {**TEXTS, "recency": "none"}, {"recency", "recency_decay"}),
-        ("LinDiffRec", {**TEXTS, "recency": "power"}, {"recency"}),
-        ("LinDiffRec", {**TEXTS, **UNTIMED}, {"recency", "recency_decay"}),
+        ("LinDiffRec", {**TEXTS, "recency": "none"}, {"recency_decay"}),
+        ("LinDiffRec", {**TEXTS, "recency": "power"}, set()),
+        ("LinDiffRec", {**TEXTS, **UNTIMED}, {"recency_decay"}),
         ("EASE", {}, {"recency_decay"}),
         ("EASE", {"recency": "power"}, set()),
     ],
