@@ -69,7 +69,7 @@ def solve_chain(
     M_{t-1} - (1 - r_t) P_t diag(P_t)^-1 M_{t-1}; for t = 1, r is 0.
 
     Args:
-        moment: C float32 [n, n], symmetric; overwritten on the CPU.
+        moment: C float32 [n, n], symmetric; overwritten on the CPU where it lies row by row.
         penalties: For t = 1..T, what is added to the diagonal [n]; the same object for a step whose
             penalty is that of the step before.
         ratios: r_2..r_T.
@@ -82,7 +82,8 @@ def solve_chain(
         UserError: C + diag(penalty) is not positive definite.
     """
     if device.type == "cpu":
-        return torch.from_numpy(_solve_chain_cpu(moment, penalties, ratios))
+        ordered = np.ascontiguousarray(moment)  # of another order LAPACK would overwrite a copy
+        return torch.from_numpy(_solve_chain_cpu(ordered, penalties, ratios))
     return _solve_chain_gpu(torch.from_numpy(moment).to(device), penalties, ratios)
 
 

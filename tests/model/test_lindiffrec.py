@@ -246,6 +246,15 @@ def test_blocks_change_nothing(
     np.testing.assert_allclose(scores(solved(own, **keys)[0]), expected, atol=1e-6)
 
 
+def test_the_order_in_memory_changes_nothing(rng: np.random.Generator) -> None:
+    rows = (rng.random((50, 12)) < 0.4).astype(np.float32)
+    penalties = [np.full(12, 2.0, np.float32)] * 2
+    by_row, by_column = (np.array(rows.T @ rows, order=order) for order in ("C", "F"))
+    expected = linear.solve_chain(by_row, penalties, [0.2], torch.device("cpu"))
+    found = linear.solve_chain(by_column, penalties, [0.2], torch.device("cpu"))
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("n_steps", [1, 4])
 def test_the_form_for_gpus_is_the_same(rng: np.random.Generator, n_steps: int) -> None:
     """PyTorch's functions, here on the CPU, with a penalty of two kinds."""
