@@ -35,6 +35,8 @@ def spectrum(model: Any) -> np.ndarray:
     """The greatest singular values of M, at most ``N_VALUES``, the greatest first."""
     matrix = model.matrix()
     n_values = min(N_VALUES, matrix.shape[0] - 1)
+    if not abs(matrix).max() > 0:
+        return np.zeros(n_values)
     start = np.random.default_rng(0).standard_normal(matrix.shape[0]).astype(np.float32)
     return np.sort(svds(matrix, n_values, v0=start, return_singular_vectors=False))[::-1]
 

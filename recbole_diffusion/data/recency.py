@@ -70,9 +70,17 @@ def times_of(dataset: Any, time_field: str) -> Any:
 
 
 def has_times(config: Any) -> bool:
-    """Whether a run's ``load_col`` names the time field."""
-    fields = (config["load_col"] or {}).get("inter", ())
-    return fields == "*" or config["TIME_FIELD"] in fields
+    """Whether a run loads the time field, as far as its settings say."""
+    field, load_col = config["TIME_FIELD"], config["load_col"]
+    if field in (config["unload_col"] or {}).get("inter", ()):
+        return False
+    fields = "*" if load_col is None else load_col.get("inter", ())
+    return fields == "*" or field in fields or is_ordered_by_time(config)
+
+
+def is_held_out_later(config: Any) -> bool:
+    """Whether the split follows the times, or is given, so that it may."""
+    return config["benchmark_filename"] is not None or is_ordered_by_time(config)
 
 
 def check_recency(config: Any) -> None:
@@ -98,9 +106,6 @@ def recency_of(config: Any, dataset: Any) -> Recency:
     check_recency(config)
     kind, decay = config["recency"], config["recency_decay"]
     if kind == "auto":
-        is_given = config["benchmark_filename"] is not None
-        is_later = config["TIME_FIELD"] in dataset.inter_feat and (
-            is_given or is_ordered_by_time(config)
-        )
-        kind = "power" if is_later else "none"
+        is_timed = config["TIME_FIELD"] in dataset.inter_feat
+        kind = "power" if is_timed and is_held_out_later(config) else "none"
     return Recency(kind, decay, least=1 - decay if kind == "linear" else 1.0)

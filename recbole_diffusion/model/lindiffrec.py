@@ -6,6 +6,7 @@ of one step, and nothing else.
 
 from collections.abc import Mapping, Sequence
 from logging import getLogger
+from math import ceil, log2
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,10 @@ from recbole_diffusion.model.linear import (
     solve_causal_chain,
     solve_chain,
 )
-from recbole_diffusion.model.local import BLOCK_SHARE, LocalWeights, solve_local
+from recbole_diffusion.model.local import LocalWeights, block_size, solve_local
+
+# Of lambda over all steps, beyond which float32 has nothing left of the second moment.
+MOST_GROWTH = 1e12
 
 
 class LinDiffRec(HistoryRecommender):
@@ -64,7 +68,9 @@ class LinDiffRec(HistoryRecommender):
         self.rows = InteractionRows(users, items, self.n_users, times, self.recency)
         counts = torch.from_numpy(np.bincount(items, minlength=self.n_items)).float()
         self.register_buffer("counts", counts, persistent=False)
-        popularity = counts.clamp_min(1).pow(config["popularity_power"])
+        power = config["popularity_power"]
+        popularity = counts.clamp_min(1).pow(power)
+        expect(bool(popularity.isfinite().all()), "popularity_power", power, "a smaller number")
         self.register_buffer("popularity", popularity, persistent=False)
         self.features = {
             name: (weight, load_unit_vectors(config, dataset, name))
@@ -87,13 +93,19 @@ class LinDiffRec(HistoryRecommender):
             ("target", ("history", "future")),
         ):
             expect(config[key] in allowed, key, config[key], f"one of {', '.join(allowed)}")
-        ratio, kind = config["step_ratio"], config["recency"]
+        expect(config["reg_weight"] > 0, "reg_weight", config["reg_weight"], "above 0")
+        ratio, steps, kind = config["step_ratio"], config["steps"], config["recency"]
         expect(0 <= ratio < 1, "step_ratio", ratio, "0 to below 1")
         is_causal = config["target"] == "future"
         is_geometric = config["noise_schedule"] == "geometric"
-        expect(
-            not (is_geometric and ratio == 0), "step_ratio", ratio, "above 0 with geometric noise"
-        )
+        if is_geometric:
+            least = MOST_GROWTH ** (-0.5 / max(steps - 1, 1))
+            expect(
+                ratio >= least,
+                "step_ratio",
+                ratio,
+                f"{least:.3g} or more with geometric noise and steps: {steps}",
+            )
         expect(
             not (is_causal and is_geometric),
             "noise_schedule",
@@ -144,7 +156,7 @@ class LinDiffRec(HistoryRecommender):
     def _solve_locally(self) -> None:
         """Steps 2 to 5 for blocks of items, each among those near it."""
         rows = self._matrix()
-        tau = rows.power(2).sum() / (self.n_items - 1)
+        tau = self._mean_diagonal(rows.power(2).sum(dtype=np.float64))
         observations = [rows]
         for weight, vectors in self.features.values():
             scaled = vectors.T * np.float32((weight * tau) ** 0.5)
@@ -166,25 +178,28 @@ class LinDiffRec(HistoryRecommender):
     def _work(self) -> str:
         """What is solved, and the operations that are counted for it."""
         n_solved = self.steps if self.noise_schedule == "geometric" else 1
-        n, n_blocks, where = self.n_items, 1.0, ""
+        n, n_blocks, where = self.n_items, 1, ""
         if self.n_local is not None and self.n_local < n:
-            n, n_blocks = self.n_local, self.n_items / (self.n_local * BLOCK_SHARE)
-            where = f" {n_blocks:.0f} times among"
+            n_blocks = 2 ** ceil(log2(n / block_size(self.n_local)))
+            n, where = self.n_local, f" about {n_blocks} times among"
         flops = n_blocks * n**3 * (n_solved + 2 * (self.steps - 1))
         work = f"{n_solved} of {self.steps} denoisers,{where} {n} x {n}"
         return f"solving {work}: {flops / 1e9:.0f} GFLOP"
 
     def _needed_mib(self) -> float:
         """Of the arrays [n, n] that are alive at once, or kept entries thrice, and of blocks."""
-        n_arrays = min(self.steps + (self.target == "future"), 2) + 1
-        n_bytes = 4 * self.n_items**2 * n_arrays + BLOCK_BYTES
+        n_arrays = 3 if self.target == "future" else min(self.steps, 2) + 1
+        square = 4 * self.n_items**2
+        n_bytes = square * n_arrays + min(BLOCK_BYTES, square)
         if self.n_local is not None:
-            n_bytes = 3 * 8 * self.n_items * min(self.n_kept, self.n_local) + 3 * BLOCK_BYTES
+            kept = 8 * self.n_items * min(self.n_kept, self.n_local, self.n_items)
+            n_bytes = 3 * (kept + min(BLOCK_BYTES, square))
         return n_bytes / 2**20
 
     def _check_memory(self, needed: float) -> None:
-        """Refuse before the system ends the process; a GPU says by itself what it lacks."""
-        if self.device.type == "cpu" and needed > machine_memory_mb():
+        """Refuse before the system ends the process; a GPU that solves says what it lacks."""
+        is_here = self.device.type == "cpu" or self.n_local is not None
+        if is_here and needed > machine_memory_mb():
             key = "local_items" if self.n_local is None else "kept_weights"
             raise UserError(
                 f"model LinDiffRec: {self.n_items} items need {needed / 1024:.1f} GiB, and this "
@@ -224,10 +239,15 @@ class LinDiffRec(HistoryRecommender):
 
     def _add_features(self, *moments: np.ndarray) -> float:
         """Step 4: features are further rows that tell which items go together; gives tau."""
-        tau = float(moments[0].trace(dtype=np.float64)) / (self.n_items - 1)
+        tau = self._mean_diagonal(moments[0].trace(dtype=np.float64))
         for weight, vectors in self.features.values():
             for moment in moments:
                 add_second_moment(moment, vectors.T, weight * tau)
+        return tau
+
+    def _mean_diagonal(self, trace: float) -> float:
+        tau = float(trace) / (self.n_items - 1)
+        expect(tau > 0, "history_power", self.history_power, "a smaller number: all rows are 0")
         return tau
 
     def _penalty(self, diagonal: np.ndarray, tau: float, growth: float = 1.0) -> np.ndarray:
@@ -264,6 +284,8 @@ class LinDiffRec(HistoryRecommender):
         Raises:
             UserError: An item that is not in the data, or is in the history twice.
         """
+        if not 0 < item < self.n_items:
+            raise UserError(f"explain: found item {item}, expected 1..{self.n_items - 1}")
         rows = self._scaled(history_rows([history], self.n_items, self.recency))
         rows = rows.to(self.counts.device)
         is_local = self.local_weights.is_set

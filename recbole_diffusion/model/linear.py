@@ -105,12 +105,17 @@ def _solve_chain_cpu(
             _restore(moment)
             _invert(moment, diagonal + penalties[t])
             scale = 1 / moment.diagonal()
-        scaled = chain * scale[:, None]
-        # In C order chain' is what BLAS sees: chain' - (1 - r) scaled' P.
-        chain = blas.ssymm(
-            -(1 - ratios[t - 1]), moment.T, scaled.T, 1.0, chain.T, side=1, lower=1, overwrite_c=1
-        ).T
+        chain = _next_in_chain(chain, moment, scale, 1 - ratios[t - 1])
     return chain
+
+
+def _next_in_chain(
+    chain: np.ndarray, inverse: np.ndarray, scale: np.ndarray, share: float
+) -> np.ndarray:
+    """M - share P diag(P)^-1 M, in the place of M."""
+    scaled = chain * scale[:, None]
+    # In C order chain' is what BLAS sees: chain' - share scaled' P.
+    return blas.ssymm(-share, inverse.T, scaled.T, 1.0, chain.T, side=1, lower=1, overwrite_c=1).T
 
 
 def _invert(moment: np.ndarray, diagonal: np.ndarray) -> None:
@@ -269,8 +274,9 @@ def solve_causal_chain(
     after[:] = seen @ after
     after -= seen * (after.diagonal() / seen.diagonal())
     np.fill_diagonal(after, 0)
-    del seen
-    chain = after
+    chain, free = after, seen  # three arrays at most: B, the chain before and after a step
     for ratio in ratios:
-        chain = blas.sgemm(1 - ratio, chain.T, after.T, ratio, chain.T).T  # copies the last
+        free[:] = chain
+        made = blas.sgemm(1 - ratio, chain.T, after.T, ratio, free.T, overwrite_c=1).T
+        chain, free = made, np.empty_like(made) if chain is after else chain
     return torch.from_numpy(chain)

@@ -87,6 +87,11 @@ class LocalWeights(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *others)
 
 
+def block_size(n_local: int) -> int:
+    """Items of a block at most; halves of halves of the items have half as many at least."""
+    return max(1, round(n_local * BLOCK_SHARE))
+
+
 def solve_local(
     observations: Observations,
     penalty: Callable[[np.ndarray], np.ndarray],
@@ -96,8 +101,8 @@ def solve_local(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Columns of a matrix, each solved among the items nearest to its block.
 
-    O(n / (b = ``BLOCK_SHARE`` n_local)) solutions of n_local items, and the products of the rows
-    that hold one of them.
+    As many solutions of n_local items as there are blocks (``block_size``), and the products of the
+    rows that hold one of these items.
 
     Args:
         observations: Whose sum of R' R is the second moment C of the n items.
@@ -115,7 +120,7 @@ def solve_local(
     by_column = [sp.csc_matrix(r) if sp.issparse(r) else r for r in observations]
     diagonal = _diagonal(observations)
     scale = 1 / np.sqrt(np.maximum(diagonal + penalty(diagonal), 1e-30))
-    blocks = _blocks(_vectors(observations, scale), max(1, round(n_local * BLOCK_SHARE)))
+    blocks = _blocks(_vectors(observations, scale), block_size(n_local))
     neighbours = np.zeros((n_items, n_kept), np.int32)
     values = np.zeros((n_items, n_kept), np.float32)
     # As many blocks at a time as share a second moment of BLOCK_BYTES, were it dense.
@@ -221,13 +226,18 @@ def _strengths(
 ) -> Iterator[np.ndarray]:
     """For each block, the sum over its items of squared correlations with every item [n]."""
     items = np.concatenate(blocks)
-    correlations: Any = 0
+    sparse = sp.csr_matrix((len(items), len(scale)), dtype=np.float32)
     for rows, columns in zip(observations, by_column, strict=True):
-        correlations = correlations + columns[:, items].T @ rows
-    if not sp.issparse(correlations):
-        correlations = sp.csr_matrix(correlations)
+        if sp.issparse(rows):
+            sparse = sparse + columns[:, items].T @ rows
+    dense = [rows for rows in observations if not sp.issparse(rows)]
     start = 0
     for block in blocks:
-        part = sp.diags(scale[block]) @ correlations[start : start + len(block)]
+        part = sp.diags(scale[block]) @ sparse[start : start + len(block)]
         start += len(block)
-        yield np.bincount(part.indices, part.data**2, minlength=len(scale)) * scale**2
+        if dense:
+            added = sum(rows[:, block].T @ rows for rows in dense)
+            sums = np.square(part.toarray() + scale[block, None] * added).sum(axis=0)
+        else:
+            sums = np.bincount(part.indices, part.data**2, minlength=len(scale))
+        yield sums * scale**2

@@ -12,7 +12,7 @@ from recbole.utils.argument_list import dataset_arguments
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.features import feature_names
-from recbole_diffusion.data.recency import has_times
+from recbole_diffusion.data.recency import check_recency, has_times, is_held_out_later
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.keys import check_layer, check_values
 from recbole_diffusion.property_files import (
@@ -124,11 +124,16 @@ def read_space(config: Config, file: str | None = None, pinned: Iterable[str] = 
 def _idle(config: Config, searched: Iterable[str]) -> set[str]:
     """Keys that change nothing on these data, or beside the settings that are not searched."""
     idle = set() if feature_names(config) else {"feature_weights"}
-    if not has_times(config):
-        return idle | {"recency", "recency_decay"}
-    if "recency" not in searched and config["recency"] == "none":
+    if "steps" not in searched and config["steps"] == 1:
+        idle.add("step_ratio")
+    if "recency" not in searched and not _weighs_by_age(config):
         idle.add("recency_decay")
     return idle
+
+
+def _weighs_by_age(config: Config) -> bool:
+    kind = config["recency"]
+    return has_times(config) and (kind != "none" if kind != "auto" else is_held_out_later(config))
 
 
 def _dimension(path: Path, key: str, form: Any, config: Config) -> Dimension:
@@ -164,7 +169,10 @@ def check_setting(source: str, key: str, value: Any, config: Config) -> None:
     classes = config.model_class, config.registration.trainer_class
     check_layer(source, {key: value}, defaults, *classes)
     try:
-        check_values({**defaults, **config.external_config_dict, key: value})
+        settings = {**defaults, **config.external_config_dict, key: value}
+        check_values(settings)
+        if key == "recency_decay":
+            check_recency(settings)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
 

@@ -285,11 +285,18 @@ def test_explanation_adds_up_to_the_score(own: dict[str, Any]) -> None:
     keys = {"history_power": 0.5, "steps": 2, "recency": "power", "popularity_power": 0.2}
     model, _ = solved(own, **keys)
     history = [3, 9, 4]
-    parts = torch.stack([model.explain(history, item) for item in range(model.n_items)])
-    torch.testing.assert_close(parts.sum(dim=1), model.score_histories([history])[0])
+    parts = torch.stack([model.explain(history, item) for item in range(1, model.n_items)])
+    torch.testing.assert_close(parts.sum(dim=1), model.score_histories([history])[0, 1:])
     # Alone, at the weight that it has within the history.
-    alone = model.score_histories([[4]])[0] * (1 / 3) ** 0.5
+    alone = model.score_histories([[4]])[0, 1:] * (1 / 3) ** 0.5
     torch.testing.assert_close(parts[:, 2], alone)
+
+
+@pytest.mark.parametrize("item", [-1, 0, 26, 99])
+def test_an_item_outside_the_data_is_not_explained(own: dict[str, Any], item: int) -> None:
+    model, _ = solved(own)
+    with pytest.raises(UserError, match=rf"found item {item}, expected 1\.\.25"):
+        model.explain([3, 4], item)
 
 
 def test_a_user_without_history_is_given_what_is_popular(own: dict[str, Any]) -> None:
@@ -353,12 +360,15 @@ def test_run_that_is_stopped_while_it_is_solved_goes_on(
 def test_too_many_items_for_the_memory_are_told(
     own: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lindiffrec, "machine_memory_mb", lambda: 100.0)
-    monkeypatch.setattr(lindiffrec, "BLOCK_BYTES", 2**28)
+    """26 items: two or three arrays of 2704 bytes, and a block; or what is kept of each item."""
+    monkeypatch.setattr(lindiffrec, "machine_memory_mb", lambda: 2 * 26**2 * 4 / 2**20)
     text = refusal(own)
-    assert "26 items need 0.3 GiB, and this machine has 0.1 GiB" in text
+    assert "26 items need 0.0 GiB, and this machine has 0.0 GiB" in text
     assert "`local_items`" in text
     assert "`kept_weights`" in refusal(own, local_items=5)
+    monkeypatch.setattr(lindiffrec, "machine_memory_mb", lambda: 3 * 26**2 * 4 / 2**20)
+    solved(own)
+    assert "`local_items`" in refusal(own, steps=2)
 
 
 @pytest.mark.parametrize(
@@ -371,13 +381,21 @@ def test_too_many_items_for_the_memory_are_told(
         ({"recency": "linear", "target": "future"}, ["`recency`", "'linear'", "target: future"]),
         ({"step_ratio": 1.0}, ["`step_ratio`", "1.0", "below 1"]),
         ({"step_ratio": 0.0, "noise_schedule": "geometric"}, ["`step_ratio`", "geometric"]),
+        (
+            {"steps": 300, "noise_schedule": "geometric"},
+            ["`step_ratio`", "0.2", "0.955 or more", "steps: 300"],
+        ),
+        ({"popularity_power": 1000.0}, ["`popularity_power`", "1000.0"]),
+        ({"history_power": 1000.0}, ["`history_power`", "1000.0", "all rows are 0"]),
+        ({"history_power": 1000.0, "local_items": 5}, ["`history_power`", "all rows are 0"]),
+        ({"reg_weight": 0.0}, ["`reg_weight`", "0.0", "above 0"]),
         ({"target": "future", "noise_schedule": "geometric"}, ["`noise_schedule`", "constant"]),
         ({"target": "future", "local_items": 5}, ["`local_items`", "5", "target: future"]),
         ({"local_items": 0}, ["`local_items`", "0"]),
         ({"kept_weights": 0}, ["`kept_weights`", "0"]),
         ({"feature_weights": {"sound": 1}}, ["`feature_weights`", "sound", "dense, words"]),
         ({"feature_weights": -1}, ["`feature_weights`", "-1"]),
-        ({"reg_weight": 0.0, "history_power": 0.0}, ["`reg_weight`", "positive definite"]),
+        ({"reg_weight": 1e-60}, ["`reg_weight`", "positive definite"]),
         (
             {"recency": "power", "load_col": {"inter": ["user_id", "item_id"]},
              "eval_args": {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "RO"}},

@@ -121,6 +121,8 @@ def test_shipped_spaces_fit_their_models(path: Path, monkeypatch: pytest.MonkeyP
     assert path.read_text().startswith("# ")
 
 
+BY_TIME = {"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO"}}
+AT_RANDOM = {"eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO"}}
 UNTIMED = {"load_col": {"inter": ["user_id", "item_id"]}}
 TEXTS = {"item_features": {"text": {"fields": ["title"], "encoder": "tfidf"}}}
 
@@ -128,11 +130,15 @@ TEXTS = {"item_features": {"text": {"fields": ["title"], "encoder": "tfidf"}}}
 @pytest.mark.parametrize(
     ("model", "keys", "left_out"),
     [
-        ("LinDiffRec", TEXTS, set()),
-        ("LinDiffRec", {}, {"feature_weights"}),
+        ("LinDiffRec", {**TEXTS, **BY_TIME}, set()),
+        ("LinDiffRec", BY_TIME, {"feature_weights"}),
         ("LinDiffRec", {**TEXTS, "recency": "none"}, {"recency_decay"}),
         ("LinDiffRec", {**TEXTS, "recency": "power"}, set()),
         ("LinDiffRec", {**TEXTS, **UNTIMED}, {"recency_decay"}),
+        ("LinDiffRec", {**TEXTS, "load_col": None, **BY_TIME}, set()),
+        ("LinDiffRec", {**TEXTS, **UNTIMED, **BY_TIME}, set()),
+        ("LinDiffRec", {**TEXTS, **AT_RANDOM}, {"recency_decay"}),
+        ("LinDiffRec", {**TEXTS, **BY_TIME, "steps": 1}, {"step_ratio"}),
         ("EASE", {}, {"recency_decay"}),
         ("EASE", {"recency": "power"}, set()),
     ],
@@ -144,6 +150,12 @@ def test_keys_that_change_nothing_are_not_searched(
     written = yaml.safe_load((properties_folder() / "search" / f"{model}.yaml").read_text())
     found = read_space(config_of(model, **keys), pinned=keys)
     assert written.keys() - found.keys() == left_out
+
+
+def test_a_range_that_does_not_fit_a_key_beside_it_is_refused() -> None:
+    keys = {"recency": "linear"}
+    with pytest.raises(UserError, match=r"`recency_decay`: found 1\.25, expected 0 to 1 with"):
+        read_space(config_of("LinDiffRec", **keys), pinned=keys)
 
 
 def test_each_model_of_ours_has_a_space() -> None:

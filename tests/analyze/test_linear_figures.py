@@ -36,6 +36,11 @@ def test_spectrum_is_that_of_the_matrix(keys: dict[str, Any], local: dict[str, A
     np.testing.assert_allclose(found[:30], expected[:30], rtol=1e-3)
 
 
+def test_a_matrix_of_zeros_has_a_spectrum(keys: dict[str, Any]) -> None:
+    model = saved(keys, local_items=1).network
+    assert (lindiffrec.spectrum(model) == np.zeros(lindiffrec.N_VALUES)).all()
+
+
 def test_a_part_that_is_left_out_has_the_score_of_a_run_without_it(keys: dict[str, Any]) -> None:
     run = saved(keys)
     table = lindiffrec.part_table(run).set_index("left out")["Recall@20"]
