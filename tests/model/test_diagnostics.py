@@ -1,5 +1,7 @@
 """What the diagnostic figures of InfoDCL and SimDiff are drawn from."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -71,7 +73,8 @@ def test_infodcl_snr_at_each_step_is_equation_17():
 def test_infodcl_without_psnet_has_gaussian_noise_only():
     process = infodcl.run_process(make(InfoDCL, use_psnet=False), seed=4)
     assert list(process.noises) == ["Gaussian noise"]
-    gallery = infodcl.draw(make(InfoDCL, use_psnet=False), 4, "pca", "", "")
+    run = SimpleNamespace(network=make(InfoDCL, use_psnet=False))
+    gallery = infodcl.draw(run, 4, "pca", "", "")
     assert [figure.key for figure in gallery.figures] == [
         "snr-steps",
         "item-map",
@@ -82,8 +85,8 @@ def test_infodcl_without_psnet_has_gaussian_noise_only():
 @pytest.mark.parametrize("model_class", [InfoDCL, SimDiff])
 def test_control_without_diffusion_has_no_such_figures(model_class):
     draw = {InfoDCL: infodcl.draw, SimDiff: simdiff.draw}[model_class]
-    model = make(model_class, use_diffusion=False)
-    gallery = draw(model, 4, "pca", "", "")
+    run = SimpleNamespace(network=make(model_class, use_diffusion=False))
+    gallery = draw(run, 4, "pca", "", "")
     assert (gallery.figures, gallery.missing) == ([], [])
 
 
