@@ -59,7 +59,7 @@ def _draw_spectrum(model: Any, key: str, name: str) -> Figure:
 def part_table(run: Any) -> pd.DataFrame:
     """A row for the whole model and each part that is on: what is left out, and the score.
 
-    The model is solved anew for each row; scores are of validation, by the run's metric.
+    The model is solved anew without each part; scores are of validation, by the run's metric.
     """
     network, config = run.network, run.config
     is_on = {
@@ -74,10 +74,11 @@ def part_table(run: Any) -> pd.DataFrame:
     trainer = run.make_trainer(Path(config["checkpoint_dir"]))
     scores = []
     for keys in left_out.values():
-        settings = copy(config)
-        settings.final_config_dict = {**config.final_config_dict, **keys}
-        trainer.model = type(network)(settings, run.split.train._dataset).to(network.device)
-        trainer.model.solve()
+        if keys:
+            settings = copy(config)
+            settings.final_config_dict = {**config.final_config_dict, **keys}
+            trainer.model = type(network)(settings, run.split.train._dataset).to(network.device)
+            trainer.model.solve()
         result = trainer.evaluate(run.split.valid, load_best_model=False)
         scores.append(result[metric])
     return pd.DataFrame({"left out": list(left_out), metric_name(metric): scores})
