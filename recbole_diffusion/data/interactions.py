@@ -56,6 +56,35 @@ class RowBatch(NamedTuple):
         rows = torch.arange(len(self.lengths), device=self.items.device)
         return rows.repeat_interleave(self.lengths)
 
+    @property
+    def ages(self) -> Tensor:
+        """Number of later interactions in the row of each [nnz]."""
+        place = torch.arange(len(self.items), device=self.items.device)
+        return self.offsets[1:].repeat_interleave(self.lengths) - 1 - place
+
+    def take(self, rows: Tensor) -> "RowBatch":
+        """Some of the rows.
+
+        Args:
+            rows: int64 [B]; a row may occur any number of times.
+        """
+        starts = self.offsets[rows]
+        lengths = self.offsets[rows + 1] - starts
+        offsets = functional.pad(lengths.cumsum(0), (1, 0))
+        # Place in the batch, less its row's start there, plus the row's start here.
+        shift = (starts - offsets[:-1]).repeat_interleave(lengths)
+        places = torch.arange(len(shift), device=rows.device) + shift
+        return RowBatch(self.items[places], offsets, self.values[places])
+
+    def keep(self, is_kept: Tensor) -> "RowBatch":
+        """The rows with some of their interactions.
+
+        Args:
+            is_kept: bool [nnz].
+        """
+        n_before = functional.pad(is_kept.cumsum(0), (1, 0))
+        return RowBatch(self.items[is_kept], n_before[self.offsets], self.values[is_kept])
+
     def dense(self, n_items: int) -> Tensor:
         """The rows as [B, n_items], float32; O(B * n_items)."""
         dense = self.values.new_zeros(len(self.lengths), n_items)
@@ -75,9 +104,7 @@ class RowBatch(NamedTuple):
             place: New column of each item [n_items], int64; below 0 for an item that is left out.
         """
         columns = place[self.items]
-        is_kept = columns >= 0
-        n_before = functional.pad(is_kept.cumsum(0), (1, 0))
-        return RowBatch(columns[is_kept], n_before[self.offsets], self.values[is_kept])
+        return self._replace(items=columns).keep(columns >= 0)
 
     def normalized(self, item_degrees: Tensor) -> "RowBatch":
         """The rows with 1 / sqrt(|N_u| |N_i|) for values.
@@ -116,6 +143,7 @@ class InteractionRows(nn.Module):
         n_rows: Number of rows.
         times: Order within each row [nnz]; equal times keep the order given. Default: as given.
         recency: Values by age.
+        values: Other values [nnz], in the order given.
     """
 
     items: Tensor
@@ -129,12 +157,15 @@ class InteractionRows(nn.Module):
         n_rows: int,
         times: np.ndarray | None = None,
         recency: Recency = ALIKE,
+        values: np.ndarray | None = None,
     ) -> None:
         super().__init__()
         order = np.lexsort((rows,) if times is None else (times, rows))  # stable
         lengths = np.bincount(rows, minlength=n_rows)
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         batch = weighted_rows(torch.from_numpy(items[order]), torch.from_numpy(offsets), recency)
+        if values is not None:
+            batch = batch._replace(values=torch.from_numpy(values[order]))
         for name, tensor in batch._asdict().items():
             self.register_buffer(name, tensor, persistent=False)
 
@@ -148,13 +179,7 @@ class InteractionRows(nn.Module):
         Args:
             rows: int64 [B]; a row may occur any number of times.
         """
-        starts = self.offsets[rows]
-        lengths = self.offsets[rows + 1] - starts
-        offsets = functional.pad(lengths.cumsum(0), (1, 0))
-        # Place in the batch, less its row's start there, plus the row's start here.
-        shift = (starts - offsets[:-1]).repeat_interleave(lengths)
-        places = torch.arange(len(shift), device=rows.device) + shift
-        return RowBatch(self.items[places], offsets, self.values[places])
+        return RowBatch(self.items, self.offsets, self.values).take(rows)
 
 
 def weighted_rows(items: Tensor, offsets: Tensor, recency: Recency = ALIKE) -> RowBatch:
@@ -165,9 +190,17 @@ def weighted_rows(items: Tensor, offsets: Tensor, recency: Recency = ALIKE) -> R
         offsets: int64 [B + 1].
         recency: Values by age.
     """
-    lengths = offsets.diff()
-    age = offsets[1:].repeat_interleave(lengths) - 1 - torch.arange(len(items), device=items.device)
-    return RowBatch(items, offsets, recency.weights(age, lengths.repeat_interleave(lengths)))
+    rows = RowBatch(items, offsets, items)
+    lengths = rows.lengths.repeat_interleave(rows.lengths)
+    return rows._replace(values=recency.weights(rows.ages, lengths))
+
+
+def unit_length(rows: RowBatch, weights: Tensor, length: float = 1.0) -> RowBatch:
+    """Rows whose values times weights [nnz] have one Euclidean length; a row of 0 stays."""
+    values = rows.values * weights
+    square = values.new_zeros(len(rows.lengths)).index_add_(0, rows.rows, values.square())
+    scale = length * square.clamp_min(torch.finfo(square.dtype).tiny).rsqrt()
+    return rows._replace(values=values * scale.repeat_interleave(rows.lengths))
 
 
 def history_rows(

@@ -16,7 +16,7 @@ from recbole.utils import ModelType
 from torch import Tensor, nn
 
 from recbole_diffusion.data.features import feature_names, load_unit_vectors
-from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows
+from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows, unit_length
 from recbole_diffusion.data.recency import recency_of, times_of
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.memory import machine_memory_mb
@@ -300,12 +300,30 @@ class LinDiffRec(HistoryRecommender):
 
     def _scores(self, rows: RowBatch) -> Tensor:
         """Step 7; a row without items is ranked by popularity."""
-        scaled = self._scaled(rows)
-        is_local = self.local_weights.is_set
-        scores = self.local_weights.product(scaled) if is_local else scaled.product(self.weights)
-        scores = scores * self.popularity
+        scores = self._product(self._scaled(rows))
         scores[rows.lengths == 0] = self.counts
         return scores
+
+    def _product(self, scaled: RowBatch, items: Tensor | None = None) -> Tensor:
+        """Scaled rows times M, of all items or of some [n]."""
+        popularity = self.popularity if items is None else self.popularity[items]
+        if self.local_weights.is_set:
+            return self.local_weights.product(scaled, items) * popularity
+        weights = self.weights if items is None else self.weights[:, items]
+        return scaled.product(weights) * popularity
+
+    def unit_scores(self, rows: RowBatch, items: Tensor | None = None) -> Tensor:
+        """Scores of rows that step 1 scales to Euclidean length 1, for another model to learn on.
+
+        Args:
+            rows: Items in the order of time; values 1, or 0 for an item that counts for nothing.
+            items: Internal ids, int64 [n]; None for all.
+
+        Returns:
+            [B, n_items], or [B, n]; zeros for a row without items.
+        """
+        length = rows.lengths.repeat_interleave(rows.lengths)
+        return self._product(unit_length(rows, self.recency.weights(rows.ages, length)), items)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         """A checkpoint of a solved model brings the matrix."""

@@ -64,10 +64,15 @@ class LocalWeights(nn.Module):
         column[self.neighbours[item].long()] = self.values[item]
         return column
 
-    def product(self, rows: RowBatch) -> Tensor:
-        """Rows times the matrix [B, n]; made on the CPU, for only the entries that a row meets."""
-        scores = (rows.matrix(len(self.values)) @ self.matrix()).toarray()
-        return torch.from_numpy(scores).to(self.values.device)
+    def product(self, rows: RowBatch, items: Tensor | None = None) -> Tensor:
+        """Rows times the matrix, or times some of its columns: [B, n], or [B, len(items)].
+
+        Made on the CPU, for only the entries that a row meets.
+        """
+        scores = rows.matrix(len(self.values)) @ self.matrix()
+        if items is not None:
+            scores = scores[:, items.cpu().numpy()]
+        return torch.from_numpy(scores.toarray()).to(self.values.device)
 
     def matrix(self) -> sp.csr_matrix:
         """The matrix on the CPU, made once."""
