@@ -22,6 +22,7 @@ from recbole_diffusion.model.infodcl import InfoDCL
 from recbole_diffusion.model.ld4mrec import LD4MRec
 from recbole_diffusion.model.ldiffrec import LDiffRec, LTDiffRec
 from recbole_diffusion.model.lindiffrec import LinDiffRec
+from recbole_diffusion.model.sequential import GRU4Rec, SASRec
 from recbole_diffusion.model.simdiff import SimDiff
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
 from recbole_diffusion.trainer.channels import ChannelTrainer
@@ -176,6 +177,8 @@ register(TDiffRec, RowTrainer)
 register(LDiffRec, LDiffRecTrainer)
 register(LTDiffRec, LDiffRecTrainer)
 register(LinDiffRec, LinDiffRecTrainer)
+register(SASRec, RowTrainer)
+register(GRU4Rec, RowTrainer)
 register(SimDiff, SimDiffTrainer)
 register(LD4MRec, RowTrainer)
 register(DiffMM, DiffMMTrainer)

@@ -133,7 +133,7 @@ def test_list_models(called: list[tuple[Any, ...]], capsys: pytest.CaptureFixtur
     ours, host = lines[1 : lines.index("recbole")], lines[lines.index("recbole") + 1 :]
     assert {"  DiffMM", "  InfoDCL", "  LD4MRec", "  SimDiff"} <= set(ours)
     assert {"  BPR", "  LightGCN"} <= set(host)
-    assert "  SASRec" not in lines
+    assert "  Caser" not in lines
     assert called == []
 
 
@@ -189,7 +189,7 @@ def test_success_writes_one_run_folder(
 BAD = [
     (["--model=Pop", "--learning_rat=1"], "learning_rat"),
     (["--model=Popp"], "Popp"),
-    (["--model=SASRec"], "SASRec"),
+    (["--model=Caser"], "Caser"),
     (["--model=Pop", "--dataset=nosuch"], "nosuch"),
     (["--model=Pop", "--config_files=none.yaml"], "none.yaml"),
     (["--model=Pop", "--epochs=many"], "epochs"),

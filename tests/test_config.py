@@ -375,8 +375,8 @@ def test_unknown_model_offers_the_nearest_name(
 @pytest.mark.parametrize(
     ("model", "kind"),
     [
-        ("SASRec", "sequential"),
-        ("recbole.GRU4Rec", "sequential"),
+        ("Caser", "sequential"),
+        ("recbole.NARM", "sequential"),
         ("KGAT", "knowledge-based"),
         ("FM", "context-aware"),
         ("deepfm", "context-aware"),

@@ -119,4 +119,4 @@ def test_arguments_of_recboles_quick_start_name_ours(argument: str, serves: str)
 
 def test_a_sequential_model_says_its_kind() -> None:
     with pytest.raises(UserError, match="RecBole's sequential model"):
-        run_recbole_diffusion("SASRec", "ml-100k")
+        run_recbole_diffusion("Caser", "ml-100k")
