@@ -22,6 +22,7 @@ from recbole_diffusion.model.infodcl import InfoDCL
 from recbole_diffusion.model.ld4mrec import LD4MRec
 from recbole_diffusion.model.ldiffrec import LDiffRec, LTDiffRec
 from recbole_diffusion.model.lindiffrec import LinDiffRec
+from recbole_diffusion.model.prefixdiff import PrefixDiff
 from recbole_diffusion.model.sequential import GRU4Rec, SASRec
 from recbole_diffusion.model.simdiff import SimDiff
 from recbole_diffusion.trainer.base import DiffusionTrainer, trainer_on
@@ -29,6 +30,7 @@ from recbole_diffusion.trainer.channels import ChannelTrainer
 from recbole_diffusion.trainer.diffmm import DiffMMTrainer
 from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
 from recbole_diffusion.trainer.lindiffrec import LinDiffRecTrainer
+from recbole_diffusion.trainer.prefixdiff import PrefixDiffTrainer
 from recbole_diffusion.trainer.rows import RowTrainer
 from recbole_diffusion.trainer.simdiff import SimDiffTrainer
 
@@ -177,6 +179,7 @@ register(TDiffRec, RowTrainer)
 register(LDiffRec, LDiffRecTrainer)
 register(LTDiffRec, LDiffRecTrainer)
 register(LinDiffRec, LinDiffRecTrainer)
+register(PrefixDiff, PrefixDiffTrainer)
 register(SASRec, RowTrainer)
 register(GRU4Rec, RowTrainer)
 register(SimDiff, SimDiffTrainer)

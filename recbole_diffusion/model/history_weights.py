@@ -14,7 +14,7 @@ from recbole_diffusion.data.recency import check_recency, recency_of, times_of
 from recbole_diffusion.errors import expect
 
 HOST_MODELS = ("EASE", "ItemKNN", "SLIMElastic")
-OUR_MODELS = ("LinDiffRec", "TDiffRec", "LTDiffRec")
+OUR_MODELS = ("LinDiffRec", "PrefixDiff", "TDiffRec", "LTDiffRec")
 
 
 def check_history_weights(config: Mapping[str, Any], model_class: type, is_host: bool) -> None:

@@ -70,6 +70,7 @@ class RunTrainer:
     start_epoch: int
     cur_step: int
     stopping_step: int
+    valid_metric: str
     best_valid_score: float
     best_valid_result: dict[str, float] | None
     test_batch_size: int

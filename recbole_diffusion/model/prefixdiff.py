@@ -1,0 +1,410 @@
+"""PrefixDiff: absorbing diffusion along a history, whose latest items vanish first.
+
+The numbered steps are those of ``docs/models/prefixdiff.md``, which derives them.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recbole_diffusion.data.interactions import InteractionRows, RowBatch, history_rows
+from recbole_diffusion.data.recency import ALIKE, is_held_out_later, times_of
+from recbole_diffusion.diffusion.absorbing import RULES, Absorbed, AbsorbingDiffusion
+from recbole_diffusion.errors import UserError, expect
+from recbole_diffusion.model.base import HistoryRecommender
+from recbole_diffusion.model.diffrec import check_sizes
+from recbole_diffusion.model.lindiffrec import LinDiffRec
+from recbole_diffusion.model.prefixes import (
+    AttentionDenoiser,
+    Prefixes,
+    Targets,
+    ViewDenoiser,
+    extended,
+    history_times,
+    masked,
+    relative_times,
+    usual_gap,
+    views_of,
+)
+
+# Prefixes that the gain of the skip is fitted on, and steps of Newton's method.
+GAIN_PREFIXES, GAIN_STEPS = 2000, 20
+# Most numbers that the scores of these prefixes may be.
+GAIN_SCORES = 2**27
+# Of an item's number of interactions, by which items are drawn for a sampled softmax.
+POPULARITY_POWER = 0.75
+
+
+class Network(nn.Module):
+    """A denoiser, and logits over items from its output; step 3.
+
+    Args:
+        denoiser: Gives [P, ``width``].
+        n_items: Number of internal ids.
+    """
+
+    gain: Tensor
+
+    def __init__(self, denoiser: Any, n_items: int) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.weight = nn.Parameter(torch.zeros(n_items, denoiser.width))
+        self.bias = nn.Parameter(torch.zeros(n_items))
+        self.register_buffer("gain", torch.zeros(()))
+
+    def forward(
+        self, prefixes: Prefixes, skip: Tensor | None, items: Tensor | None = None
+    ) -> Tensor:
+        """Logits [P, n] of all items, or of some [n]; ``skip`` [P, n] is added by its gain."""
+        chosen = slice(None) if items is None else items
+        logits = functional.linear(self.denoiser(prefixes), self.weight[chosen], self.bias[chosen])
+        return logits if skip is None else torch.add(logits, skip * self.gain)
+
+
+class PrefixDiff(HistoryRecommender):
+    """A denoiser that gives back the latest items of a history, trained at random levels.
+
+    Attributes:
+        network: What is trained.
+        averaged: The average of its weights over the last steps, which scores.
+    """
+
+    takes_recency = True
+    item_shares: Tensor
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.process = AbsorbingDiffusion(config["absorption"], config["absorbed_share"])
+        self.levels = config["levels"]
+        self.n_prefixes = config["prefixes"]
+        self.horizon = config["horizon"]
+        self.horizon_decay = config["horizon_decay"]
+        self.reverse_steps = config["reverse_steps"]
+        self.n_given_back = config["given_back"]
+        self.weight_average = config["weight_average"]
+        self.n_updates = 0
+        self.softmax_items = config["softmax_items"]
+        self.sampled_items = config["sampled_items"]
+        self.is_timed = config["TIME_FIELD"] in dataset.inter_feat and is_held_out_later(config)
+        self.clock_unit: float | None = None
+        self.rows = self._make_rows(config, dataset)
+        counts = self.rows.items.bincount(minlength=self.n_items).double()
+        shares = (counts + 1).pow(POPULARITY_POWER)
+        shares[0] = 0  # padding
+        self.register_buffer("item_shares", (shares / shares.sum()).float(), persistent=False)
+        self.skip = LinDiffRec(config, dataset) if config["skip"] else None
+        if self.skip is not None and not self.is_timed:
+            kind = config["recency"]
+            is_even = kind in ("auto", "none")
+            expect(is_even, "recency", kind, "auto or none where histories have no order")
+        self.skip_gain = config["skip_gain"]
+        is_attention = config["denoiser"] == "attention"
+        self.max_length = config["max_length"] if is_attention else None
+        denoiser = self._attention(config) if is_attention else self._views(config)
+        self.network = Network(denoiser, self.n_items)
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+
+    @staticmethod
+    def check_config(config: Mapping[str, Any]) -> None:
+        """Refuse choices that do not exist or do not go together.
+
+        Raises:
+            UserError: One of them.
+        """
+        for key, allowed in (
+            ("absorption", RULES),
+            ("denoiser", ("views", "attention")),
+            ("age", ("rank", "time")),
+        ):
+            expect(config[key] in allowed, key, config[key], f"one of {', '.join(allowed)}")
+        levels = config["levels"]
+        is_range = len(levels) == 2 and 0 <= levels[0] < levels[1] <= 1
+        expect(is_range, "levels", levels, "two numbers from 0 to 1, the lower first")
+        share = config["absorbed_share"]
+        expect(0 <= share < 1, "absorbed_share", share, "0 to below 1")
+        expect(0 <= config["dropout"] < 1, "dropout", config["dropout"], "0 to below 1")
+        average = config["weight_average"]
+        expect(0 <= average < 1, "weight_average", average, "0 to below 1")
+        size = config["level_embedding_size"]
+        expect(size == 0 or size >= 2, "level_embedding_size", size, "0, or 2 or more")
+        check_sizes("hidden_sizes", config["hidden_sizes"])
+        views_of(config["views"])
+        if config["denoiser"] == "attention":
+            width, n_heads = config["embedding_size"], config["n_heads"]
+            is_whole = width % n_heads == 0
+            expect(is_whole, "embedding_size", width, f"a multiple of {n_heads} (`n_heads`)")
+            is_prefix = config["absorption"] != "random"
+            expect(is_prefix, "absorption", "random", "age or both with denoiser: attention")
+        LinDiffRec.check_config(config)
+
+    def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
+        """Histories in their order, values the time since the first in units of the usual gap."""
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        if config["age"] == "rank" and not self.is_timed:
+            return InteractionRows(users, items, self.n_users)
+        times = times_of(dataset, config["TIME_FIELD"])
+        if config["age"] == "rank":
+            return InteractionRows(users, items, self.n_users, times)
+        expect(self.is_timed, "age", "time", "rank where the split does not follow the times")
+        rows = InteractionRows(users, items, self.n_users, times, values=times)
+        self.clock_unit = usual_gap(rows)
+        rows.values = relative_times(rows, self.clock_unit)
+        return rows
+
+    def _views(self, config: Any) -> ViewDenoiser:
+        return ViewDenoiser(
+            self.n_items,
+            views_of(config["views"]) if self.is_timed else [ALIKE],
+            config["view_length"],
+            config["hidden_sizes"],
+            config["dropout"],
+            config["level_embedding_size"],
+        )
+
+    def _attention(self, config: Any) -> AttentionDenoiser:
+        expect(self.is_timed, "denoiser", "attention", "views where histories have no order")
+        return AttentionDenoiser(
+            self.n_items,
+            config["max_length"],
+            width=config["embedding_size"],
+            n_layers=config["n_layers"],
+            n_heads=config["n_heads"],
+            inner_size=config["inner_size"],
+            dropout=config["dropout"],
+        )
+
+    # Training
+
+    def prepare(self) -> None:
+        """Solve the skip, and fit its gain; the trainer calls it once."""
+        if self.skip is not None:
+            self.skip.solve()
+            self._fit_gain()
+
+    @torch.no_grad()
+    def _fit_gain(self) -> None:
+        """The gain with which the skip alone has the greatest likelihood, by Newton's method."""
+        users = self._trainable(torch.randperm(self.n_users, device=self.device))
+        n_prefixes = min(GAIN_PREFIXES, GAIN_SCORES // self.n_items)
+        prefixes, targets = self._absorb(users[: max(1, n_prefixes // self.n_prefixes)])
+        scores = self._skip_scores(prefixes.rows)
+        assert scores is not None
+        known = masked(torch.zeros_like(scores), prefixes.rows)
+        wanted = scores[targets.prefixes, targets.items] @ targets.weights
+        gain = torch.zeros((), device=scores.device)
+        for _ in range(GAIN_STEPS):
+            shares = torch.softmax(known + gain * scores, dim=1)
+            mean = (shares * scores).sum(dim=1)
+            variance = (shares * scores.square()).sum(dim=1) - mean.square()
+            step = (wanted - mean.sum()) / variance.sum().clamp_min(torch.finfo(mean.dtype).tiny)
+            # Convex, but flat far from the optimum: no step may more than double what is there.
+            gain = (gain + step).clamp(torch.zeros_like(gain), 2 * gain + 1)
+        gain *= self.skip_gain
+        for network in (self.network, self.averaged):
+            network.gain.fill_(gain)
+        getLogger().info(f"gain of the closed-form score: {gain:.3g}")
+
+    def _trainable(self, users: Tensor) -> Tensor:
+        """Users of whose items one can vanish and one remain."""
+        return users[self.rows.offsets[users + 1] - self.rows.offsets[users] > 1]
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """Step 4: mean negative log-likelihood of what vanished."""
+        users = self._trainable(interaction[self.USER_ID])
+        if not len(users):
+            return self._no_loss()
+        prefixes, targets = self._absorb(users)
+        if self.n_items > self.softmax_items:
+            items, counts = self._draw_items(targets.items)
+            found = self._sampled_likelihood(prefixes, targets, items, counts)
+        else:
+            logits = self.network(prefixes, self._skip_scores(prefixes.rows))
+            likelihood = functional.log_softmax(masked(logits, prefixes.rows), dim=1)
+            found = likelihood[targets.prefixes, targets.items]
+        return -(found @ targets.weights) / len(prefixes.of)
+
+    def _draw_items(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Items whose logits stand for all: drawn by popularity, and the targets.
+
+        Returns:
+            Ids int64 [n], and for how many items each stands, float32 [n]; 0 for one not drawn.
+        """
+        drawn = self.item_shares.multinomial(self.sampled_items, replacement=True)
+        items, place, counts = torch.cat([drawn, targets]).unique(
+            return_inverse=True, return_counts=True
+        )
+        n_drawn = counts - place[len(drawn) :].bincount(minlength=len(items))
+        return items, n_drawn / (self.sampled_items * self.item_shares[items])
+
+    def _sampled_likelihood(
+        self, prefixes: Prefixes, targets: Targets, items: Tensor, counts: Tensor
+    ) -> Tensor:
+        """Logarithms [m] of the targets' probabilities, of which the normaliser is estimated.
+
+        Its mean over draws is the sum over all items: a prefix's own targets count as they are,
+        the others for as many as they stand for (Jean et al. 2015).
+        """
+        logits = self.network(prefixes, self._skip_scores(prefixes.rows, items), items)
+        place = self.item_shares.new_full((self.n_items,), -1, dtype=torch.int64)
+        place[items] = torch.arange(len(items), device=items.device)
+        share = counts.log().repeat(len(logits), 1)
+        at = targets.prefixes, place[targets.items]
+        share[at] = 0.0
+        known = prefixes.rows.columns(place)
+        share[known.rows, known.items] = -torch.inf
+        return logits[at] - (logits + share).logsumexp(dim=1)[targets.prefixes]
+
+    def _absorb(self, users: Tensor) -> tuple[Prefixes, Targets]:
+        """Step 2: what is left of users' histories at random levels, and what is to come back."""
+        histories = self._histories(users)
+        noise = torch.rand_like(histories.values)
+        of = torch.arange(len(users), device=users.device).repeat_interleave(self.n_prefixes)
+        rows, drawn = histories.take(of), histories._replace(values=noise).take(of).values
+        level = self._draw_levels(rows.lengths)
+        length = rows.lengths.repeat_interleave(rows.lengths)
+        absorbed = self.process.q_sample(level[rows.rows], rows.ages, length, drawn)
+        is_known = ~absorbed.is_target
+        is_present = absorbed.is_present.float()
+        prefixes = Prefixes(
+            rows._replace(values=is_present).keep(is_known),
+            self._clock(rows)[is_known],
+            level,
+            histories._replace(values=(noise >= self.process.hidden_share).float()),
+            of,
+        )
+        return prefixes, self._targets(rows, absorbed)
+
+    def _histories(self, users: Tensor) -> RowBatch:
+        """Step 1: histories in their order; without times a new one each time."""
+        histories = self.rows.batch(users)
+        if self.is_timed:
+            return histories
+        keys = histories.rows + torch.rand_like(histories.values, dtype=torch.float64)
+        return histories._replace(items=histories.items[keys.argsort()])
+
+    def _clock(self, rows: RowBatch) -> Tensor:
+        """When each item of whole histories was, up to a constant for each history [nnz]."""
+        return -rows.ages.float() if self.clock_unit is None else rows.values
+
+    def _draw_levels(self, lengths: Tensor) -> Tensor:
+        """A level for each prefix, at which one item remains within what a denoiser reads."""
+        low, high = self.levels
+        read = lengths if self.max_length is None else lengths.clamp_max(self.max_length)
+        most = ((read - 1) / lengths).clamp_max(high)
+        return torch.minimum(low + (most - low).clamp_min(0) * torch.rand_like(most), most)
+
+    def _targets(self, rows: RowBatch, absorbed: Absorbed) -> Targets:
+        """The ``horizon`` items that a reverse step gives back first."""
+        gone = rows._replace(values=absorbed.time).keep(absorbed.is_target)
+        order = (gone.rows.double() + (1 - gone.values.double()) / 2).argsort()
+        prefixes, items = gone.rows, gone.items[order]
+        place = gone.lengths.repeat_interleave(gone.lengths) - 1 - gone.ages
+        is_near = place < self.horizon
+        prefixes, items, place = prefixes[is_near], items[is_near], place[is_near]
+        weights = (1.0 + place).pow(-self.horizon_decay)
+        total = weights.new_zeros(len(rows.lengths)).index_add_(0, prefixes, weights)
+        return Targets(prefixes, items, weights / total[prefixes])
+
+    def _skip_scores(self, rows: RowBatch, items: Tensor | None = None) -> Tensor | None:
+        if self.skip is None:
+            return None
+        with torch.no_grad():
+            return self.skip.unit_scores(rows, items)
+
+    def update_average(self) -> None:
+        """Move the averaged weights towards those of the last step; the trainer calls it."""
+        self.n_updates += 1
+        share = min(self.weight_average, self.n_updates / (10 + self.n_updates))
+        pairs = zip(self.averaged.parameters(), self.network.parameters(), strict=True)
+        with torch.no_grad():
+            for average, weight in pairs:
+                average.lerp_(weight, 1 - share)
+
+    # Scoring
+
+    def _scores(self, rows: RowBatch) -> Tensor:
+        """Step 5: a history is the prefix of a longer one, whose rest is given back in steps.
+
+        Each step but the last takes the likeliest items for what comes next. The score is the
+        logarithm of the sum of probabilities over the steps.
+        """
+        total = likelihood = self._likelihood(rows, self._clock(rows))
+        longer, clock = rows, self._clock(rows)
+        for _ in range(self.reverse_steps - 1):
+            likeliest = likelihood.topk(min(self.n_given_back, self.n_items)).indices
+            longer, clock = extended(longer, clock, likeliest)
+            likelihood = self._likelihood(longer, clock)
+            total = torch.logaddexp(total, likelihood)
+        return total
+
+    def _likelihood(self, rows: RowBatch, clock: Tensor) -> Tensor:
+        """Logarithms [B, n_items] of what follows; -inf for the items of a history."""
+        shown = rows._replace(values=torch.ones_like(rows.values))
+        level = shown.values.new_zeros(len(rows.lengths))
+        of = torch.arange(len(level), device=level.device)
+        network = self.network if self.training else self.averaged
+        logits = network(Prefixes(shown, clock, level, shown, of), self._skip_scores(shown))
+        return functional.log_softmax(masked(logits, rows), dim=1)
+
+    @torch.no_grad()
+    def score_histories(
+        self,
+        histories: Sequence[Sequence[int] | Tensor],
+        times: Sequence[Sequence[float] | Tensor] | None = None,
+    ) -> Tensor:
+        """Scores of users outside the data, without training on them.
+
+        Args:
+            histories: Internal item ids of each user, in the order of time.
+            times: Of each item, as in the data; read with ``age: time`` only.
+
+        Returns:
+            [len(histories), n_items]; -inf for items of the history.
+
+        Raises:
+            UserError: An item that is not in the data, or is in a history twice; times that are
+                missing, not in order, or not as many as items.
+        """
+        rows = history_rows(histories, self.n_items)
+        if self.clock_unit is not None:
+            rows = rows._replace(values=history_times(rows, times))
+            rows = rows._replace(values=relative_times(rows, self.clock_unit))
+        return self._scores(rows.to(self.rows.items.device))
+
+    @torch.no_grad()
+    def explain(
+        self,
+        history: Sequence[int] | Tensor,
+        item: int,
+        times: Sequence[float] | Tensor | None = None,
+    ) -> Tensor:
+        """What the score of an item loses without each item of a history.
+
+        Args:
+            history: Internal item ids in the order of time; not empty.
+            item: Internal id; not in the history.
+            times: As ``score_histories`` takes them.
+
+        Returns:
+            [len(history)].
+
+        Raises:
+            UserError: As ``score_histories``, or an item that is in the history.
+        """
+        whole = torch.as_tensor(history)
+        if not 0 < item < self.n_items or item in whole.tolist():
+            expected = f"one of 1..{self.n_items - 1} that is not in the history"
+            raise UserError(f"explain: found item {item}, expected {expected}")
+        places = range(len(whole))
+        kept = [whole, *(torch.cat([whole[:i], whole[i + 1 :]]) for i in places)]
+        kept_times = None
+        if times is not None:
+            at = torch.as_tensor(times)
+            kept_times = [at, *(torch.cat([at[:i], at[i + 1 :]]) for i in places)]
+        scores = self.score_histories(kept, kept_times)[:, item]
+        return scores[0] - scores[1:]
