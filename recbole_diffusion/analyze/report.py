@@ -7,7 +7,7 @@ from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.analyze import infodcl, lindiffrec, simdiff
+from recbole_diffusion.analyze import infodcl, lindiffrec, prefixdiff, simdiff
 from recbole_diffusion.analyze.comparison import (
     GROUP_FIGURES,
     draw_efficiency,
@@ -35,6 +35,7 @@ RESULTS, REPORT = "results.json", "report.html"
 DRAWN: dict[str, Callable[..., Gallery]] = {
     "InfoDCL": infodcl.draw,
     "LinDiffRec": lindiffrec.draw,
+    "PrefixDiff": prefixdiff.draw,
     "SimDiff": simdiff.draw,
 }
 

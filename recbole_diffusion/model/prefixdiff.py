@@ -103,6 +103,7 @@ class PrefixDiff(HistoryRecommender):
             is_even = kind in ("auto", "none")
             expect(is_even, "recency", kind, "auto or none where histories have no order")
         self.skip_gain = config["skip_gain"]
+        self.likeliest_gain = 0.0
         is_attention = config["denoiser"] == "attention"
         self.max_length = config["max_length"] if is_attention else None
         denoiser = self._attention(config) if is_attention else self._views(config)
@@ -192,7 +193,7 @@ class PrefixDiff(HistoryRecommender):
         users = self._trainable(torch.randperm(self.n_users, device=self.device))
         n_prefixes = min(GAIN_PREFIXES, GAIN_SCORES // self.n_items)
         prefixes, targets = self._absorb(users[: max(1, n_prefixes // self.n_prefixes)])
-        scores = self._skip_scores(prefixes.rows)
+        scores = self.skip_scores(prefixes.rows)
         assert scores is not None
         known = masked(torch.zeros_like(scores), prefixes.rows)
         wanted = scores[targets.prefixes, targets.items] @ targets.weights
@@ -204,6 +205,7 @@ class PrefixDiff(HistoryRecommender):
             step = (wanted - mean.sum()) / variance.sum().clamp_min(torch.finfo(mean.dtype).tiny)
             # Convex, but flat far from the optimum: no step may more than double what is there.
             gain = (gain + step).clamp(torch.zeros_like(gain), 2 * gain + 1)
+        self.likeliest_gain = gain.item()
         gain *= self.skip_gain
         for network in (self.network, self.averaged):
             network.gain.fill_(gain)
@@ -223,7 +225,7 @@ class PrefixDiff(HistoryRecommender):
             items, counts = self._draw_items(targets.items)
             found = self._sampled_likelihood(prefixes, targets, items, counts)
         else:
-            logits = self.network(prefixes, self._skip_scores(prefixes.rows))
+            logits = self.network(prefixes, self.skip_scores(prefixes.rows))
             likelihood = functional.log_softmax(masked(logits, prefixes.rows), dim=1)
             found = likelihood[targets.prefixes, targets.items]
         return -(found @ targets.weights) / len(prefixes.of)
@@ -249,7 +251,7 @@ class PrefixDiff(HistoryRecommender):
         Its mean over draws is the sum over all items: a prefix's own targets count as they are,
         the others for as many as they stand for (Jean et al. 2015).
         """
-        logits = self.network(prefixes, self._skip_scores(prefixes.rows, items), items)
+        logits = self.network(prefixes, self.skip_scores(prefixes.rows, items), items)
         place = self.item_shares.new_full((self.n_items,), -1, dtype=torch.int64)
         place[items] = torch.arange(len(items), device=items.device)
         share = counts.log().repeat(len(logits), 1)
@@ -291,6 +293,14 @@ class PrefixDiff(HistoryRecommender):
         """When each item of whole histories was, up to a constant for each history [nnz]."""
         return -rows.ages.float() if self.clock_unit is None else rows.values
 
+    def absorb_at(self, users: Tensor, level: float) -> tuple[Prefixes, Targets]:
+        """Step 2 at one level, for the users of whose items one can vanish and one remain."""
+        drawn, self.levels = self.levels, [level, level]
+        try:
+            return self._absorb(self._trainable(users))
+        finally:
+            self.levels = drawn
+
     def _draw_levels(self, lengths: Tensor) -> Tensor:
         """A level for each prefix, at which one item remains within what a denoiser reads."""
         low, high = self.levels
@@ -310,7 +320,8 @@ class PrefixDiff(HistoryRecommender):
         total = weights.new_zeros(len(rows.lengths)).index_add_(0, prefixes, weights)
         return Targets(prefixes, items, weights / total[prefixes])
 
-    def _skip_scores(self, rows: RowBatch, items: Tensor | None = None) -> Tensor | None:
+    def skip_scores(self, rows: RowBatch, items: Tensor | None = None) -> Tensor | None:
+        """The closed-form scores z of prefixes, of all items or some; None without a skip."""
         if self.skip is None:
             return None
         with torch.no_grad():
@@ -348,7 +359,7 @@ class PrefixDiff(HistoryRecommender):
         level = shown.values.new_zeros(len(rows.lengths))
         of = torch.arange(len(level), device=level.device)
         network = self.network if self.training else self.averaged
-        logits = network(Prefixes(shown, clock, level, shown, of), self._skip_scores(shown))
+        logits = network(Prefixes(shown, clock, level, shown, of), self.skip_scores(shown))
         return functional.log_softmax(masked(logits, rows), dim=1)
 
     @torch.no_grad()
@@ -375,6 +386,12 @@ class PrefixDiff(HistoryRecommender):
             rows = rows._replace(values=history_times(rows, times))
             rows = rows._replace(values=relative_times(rows, self.clock_unit))
         return self._scores(rows.to(self.rows.items.device))
+
+    @torch.no_grad()
+    def score_prefix(self, user: int, n_items: int) -> Tensor:
+        """Scores [n_items of the data] of a user of the data by the first items of the history."""
+        row = self.rows.batch(torch.tensor([user], device=self.rows.items.device))
+        return self._scores(row.keep(row.lengths - row.ages <= n_items))[0]
 
     @torch.no_grad()
     def explain(

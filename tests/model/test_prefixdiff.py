@@ -199,7 +199,7 @@ def test_sampled_softmax_estimates_the_whole(own: dict[str, Any], local_items: i
     model, _ = made(own, sampled_items=6, local_items=local_items, kept_weights=8)
     torch.manual_seed(7)
     prefixes, targets = model._absorb(torch.arange(1, 6))
-    logits = model.network(prefixes, model._skip_scores(prefixes.rows))
+    logits = model.network(prefixes, model.skip_scores(prefixes.rows))
     whole = logits.clone()
     whole[:, 0] = -torch.inf
     whole[prefixes.rows.rows, prefixes.rows.items] = -torch.inf
