@@ -34,8 +34,7 @@ def mean_weight(weights: torch.Tensor, before: InteractionRows, after: Interacti
     for users in torch.arange(len(before.offsets) - 1).split(USERS_AT_A_TIME):
         last, first = before.batch(users), after.batch(users)
         last = last.keep(last.ages < N_ENDS)
-        lengths = first.lengths.repeat_interleave(first.lengths)
-        first = first.keep(lengths - 1 - first.ages < N_ENDS)
+        first = first.keep(first.places < N_ENDS)
         pairs = last.lengths * first.lengths
         sums = last.product(weights)[first.rows, first.items].double()
         each = torch.zeros(len(users), dtype=torch.float64).index_add_(0, first.rows, sums)

@@ -9,7 +9,7 @@ import torch
 
 from recbole_diffusion.analyze.figure import Figure, Gallery, Missing, Panel, Series
 from recbole_diffusion.compare.tables import metric_name
-from recbole_diffusion.model.prefixes import ViewDenoiser, masked
+from recbole_diffusion.model.prefixes import ViewDenoiser, likelihood, mean_loss
 from recbole_diffusion.randomness import own_randomness
 
 LEVELS = np.arange(1, 10) / 10
@@ -36,14 +36,14 @@ def loss_table(model: Any, seed: int) -> pd.DataFrame:
         with own_randomness(seed, model.device):
             users = torch.randperm(model.n_users - 1)[:N_USERS].to(model.device) + 1
             prefixes, targets = model.absorb_at(users, float(level))
-        scores = {"PrefixDiff": model.averaged(prefixes, model.skip_scores(prefixes.rows))}
-        if model.skip is not None:
-            scores["closed form alone"] = model.skip_scores(prefixes.rows) * model.likeliest_gain
+        skip = model.skip_scores(prefixes.rows)
+        scores = {"PrefixDiff": model.averaged(prefixes, skip)}
+        if skip is not None:
+            scores["closed form alone"] = skip * model.likeliest_gain
         row = {"level": level}
         for kind, logits in scores.items():
-            likelihood = masked(logits, prefixes.rows).log_softmax(dim=1)
-            found = likelihood[targets.prefixes, targets.items]
-            row[kind] = -(found @ targets.weights).item() / max(len(prefixes.of), 1)
+            found = likelihood(logits, prefixes, targets)
+            row[kind] = mean_loss(found, prefixes, targets).item()
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -78,7 +78,6 @@ def view_table(run: Any) -> pd.DataFrame:
     config, denoiser = run.config, run.network.averaged.denoiser
     metric = config["valid_metric"].lower()
     trainer = run.make_trainer(Path(config["checkpoint_dir"]))
-    trainer.model = run.network
     found = {"nothing": trainer.evaluate(run.split.valid, load_best_model=False)[metric]}
     for view, table in zip(denoiser.views, denoiser.tables, strict=True):
         kept = table.detach().clone()

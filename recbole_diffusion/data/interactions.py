@@ -57,10 +57,20 @@ class RowBatch(NamedTuple):
         return rows.repeat_interleave(self.lengths)
 
     @property
+    def row_lengths(self) -> Tensor:
+        """Interactions in the row of each [nnz]."""
+        return self.lengths.repeat_interleave(self.lengths)
+
+    @property
+    def places(self) -> Tensor:
+        """Number of earlier interactions in the row of each [nnz]."""
+        place = torch.arange(len(self.items), device=self.items.device)
+        return place - self.offsets[:-1].repeat_interleave(self.lengths)
+
+    @property
     def ages(self) -> Tensor:
         """Number of later interactions in the row of each [nnz]."""
-        place = torch.arange(len(self.items), device=self.items.device)
-        return self.offsets[1:].repeat_interleave(self.lengths) - 1 - place
+        return self.row_lengths - 1 - self.places
 
     def take(self, rows: Tensor) -> "RowBatch":
         """Some of the rows.
@@ -191,8 +201,7 @@ def weighted_rows(items: Tensor, offsets: Tensor, recency: Recency = ALIKE) -> R
         recency: Values by age.
     """
     rows = RowBatch(items, offsets, items)
-    lengths = rows.lengths.repeat_interleave(rows.lengths)
-    return rows._replace(values=recency.weights(rows.ages, lengths))
+    return rows._replace(values=recency.weights(rows.ages, rows.row_lengths))
 
 
 def unit_length(rows: RowBatch, weights: Tensor, length: float = 1.0) -> RowBatch:

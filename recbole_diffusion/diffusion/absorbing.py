@@ -68,10 +68,8 @@ class AbsorbingDiffusion:
         """
         time = noise if self.rule == "random" else age / length
         is_target = time < level
-        is_present = ~is_target
-        if self.rule == "both":
-            is_present &= (noise >= self.share) | (level == 0)
-        return Absorbed(is_present, is_target, time)
+        is_shown = (noise >= self.hidden_share) | (level == 0)
+        return Absorbed(~is_target & is_shown, is_target, time)
 
     @property
     def hidden_share(self) -> float:
@@ -83,9 +81,7 @@ class AbsorbingDiffusion:
         if self.rule == "random":
             return 1 - level
         is_left = (age / length >= level).to(level.dtype)
-        if self.rule == "both":
-            is_left = torch.where(level > 0, (1 - self.share) * is_left, is_left)
-        return is_left
+        return torch.where(level > 0, (1 - self.hidden_share) * is_left, is_left)
 
     def q_posterior(self, earlier: Tensor, level: Tensor, age: Tensor, length: Tensor) -> Tensor:
         """Probability that an item which is gone at a level is there at an earlier one.

@@ -1,6 +1,7 @@
 """Causal encoders of histories: an output at each place, which reads no later one."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,7 @@ def padded_parts(rows: RowBatch) -> Iterator[tuple[Tensor, Tensor]]:
         taken = rows.take(part)
         longest = max(int(taken.lengths.max()), 1)
         items = taken.items.new_zeros(len(part), longest)
-        lengths = taken.lengths.repeat_interleave(taken.lengths)
-        items[taken.rows, lengths - 1 - taken.ages] = taken.items
+        items[taken.rows, taken.places] = taken.items
         yield part, items
 
 
@@ -106,6 +106,20 @@ class AttentionEncoder(CausalEncoder):
         nn.init.normal_(self.places.weight, std=EMBEDDING_STD)
         blocks = (Block(width, n_heads, inner_size, dropout) for _ in range(n_layers))
         self.blocks, self.norm = nn.Sequential(*blocks), nn.LayerNorm(width)
+        self.max_length = max_length
+
+    @classmethod
+    def of(cls, config: Any, n_ids: int) -> "AttentionEncoder":
+        """The encoder that a model's keys describe."""
+        return cls(
+            n_ids,
+            width=config["embedding_size"],
+            n_layers=config["n_layers"],
+            n_heads=config["n_heads"],
+            inner_size=config["inner_size"],
+            max_length=config["max_length"],
+            dropout=config["dropout"],
+        )
 
     def encode(self, embedded: Tensor) -> Tensor:
         """Outputs [b, L, width] from embeddings [b, L, width]."""

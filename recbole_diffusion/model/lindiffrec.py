@@ -322,8 +322,8 @@ class LinDiffRec(HistoryRecommender):
         Returns:
             [B, n_items], or [B, n]; zeros for a row without items.
         """
-        length = rows.lengths.repeat_interleave(rows.lengths)
-        return self._product(unit_length(rows, self.recency.weights(rows.ages, length)), items)
+        weights = self.recency.weights(rows.ages, rows.row_lengths)
+        return self._product(unit_length(rows, weights), items)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         """A checkpoint of a solved model brings the matrix."""

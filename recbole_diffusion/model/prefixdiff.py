@@ -18,6 +18,7 @@ from recbole_diffusion.diffusion.absorbing import RULES, Absorbed, AbsorbingDiff
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.model.base import HistoryRecommender
 from recbole_diffusion.model.diffrec import check_sizes
+from recbole_diffusion.model.encoders import AttentionEncoder
 from recbole_diffusion.model.lindiffrec import LinDiffRec
 from recbole_diffusion.model.prefixes import (
     AttentionDenoiser,
@@ -26,7 +27,9 @@ from recbole_diffusion.model.prefixes import (
     ViewDenoiser,
     extended,
     history_times,
+    likelihood,
     masked,
+    mean_loss,
     relative_times,
     usual_gap,
     views_of,
@@ -146,9 +149,7 @@ class PrefixDiff(HistoryRecommender):
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
         """Histories in their order, values the time since the first in units of the usual gap."""
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
-        if config["age"] == "rank" and not self.is_timed:
-            return InteractionRows(users, items, self.n_users)
-        times = times_of(dataset, config["TIME_FIELD"])
+        times = times_of(dataset, config["TIME_FIELD"]) if self.is_timed else None
         if config["age"] == "rank":
             return InteractionRows(users, items, self.n_users, times)
         expect(self.is_timed, "age", "time", "rank where the split does not follow the times")
@@ -169,15 +170,7 @@ class PrefixDiff(HistoryRecommender):
 
     def _attention(self, config: Any) -> AttentionDenoiser:
         expect(self.is_timed, "denoiser", "attention", "views where histories have no order")
-        return AttentionDenoiser(
-            self.n_items,
-            config["max_length"],
-            width=config["embedding_size"],
-            n_layers=config["n_layers"],
-            n_heads=config["n_heads"],
-            inner_size=config["inner_size"],
-            dropout=config["dropout"],
-        )
+        return AttentionDenoiser(self.n_items, AttentionEncoder.of(config, self.n_items + 1))
 
     # Training
 
@@ -226,9 +219,8 @@ class PrefixDiff(HistoryRecommender):
             found = self._sampled_likelihood(prefixes, targets, items, counts)
         else:
             logits = self.network(prefixes, self.skip_scores(prefixes.rows))
-            likelihood = functional.log_softmax(masked(logits, prefixes.rows), dim=1)
-            found = likelihood[targets.prefixes, targets.items]
-        return -(found @ targets.weights) / len(prefixes.of)
+            found = likelihood(logits, prefixes, targets)
+        return mean_loss(found, prefixes, targets)
 
     def _draw_items(self, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Items whose logits stand for all: drawn by popularity, and the targets.
@@ -268,8 +260,7 @@ class PrefixDiff(HistoryRecommender):
         of = torch.arange(len(users), device=users.device).repeat_interleave(self.n_prefixes)
         rows, drawn = histories.take(of), histories._replace(values=noise).take(of).values
         level = self._draw_levels(rows.lengths)
-        length = rows.lengths.repeat_interleave(rows.lengths)
-        absorbed = self.process.q_sample(level[rows.rows], rows.ages, length, drawn)
+        absorbed = self.process.q_sample(level[rows.rows], rows.ages, rows.row_lengths, drawn)
         is_known = ~absorbed.is_target
         is_present = absorbed.is_present.float()
         prefixes = Prefixes(
@@ -313,7 +304,7 @@ class PrefixDiff(HistoryRecommender):
         gone = rows._replace(values=absorbed.time).keep(absorbed.is_target)
         order = (gone.rows.double() + (1 - gone.values.double()) / 2).argsort()
         prefixes, items = gone.rows, gone.items[order]
-        place = gone.lengths.repeat_interleave(gone.lengths) - 1 - gone.ages
+        place = gone.places
         is_near = place < self.horizon
         prefixes, items, place = prefixes[is_near], items[is_near], place[is_near]
         weights = (1.0 + place).pow(-self.horizon_decay)
@@ -344,13 +335,13 @@ class PrefixDiff(HistoryRecommender):
         Each step but the last takes the likeliest items for what comes next. The score is the
         logarithm of the sum of probabilities over the steps.
         """
-        total = likelihood = self._likelihood(rows, self._clock(rows))
+        total = each = self._likelihood(rows, self._clock(rows))
         longer, clock = rows, self._clock(rows)
         for _ in range(self.reverse_steps - 1):
-            likeliest = likelihood.topk(min(self.n_given_back, self.n_items)).indices
+            likeliest = each.topk(min(self.n_given_back, self.n_items)).indices
             longer, clock = extended(longer, clock, likeliest)
-            likelihood = self._likelihood(longer, clock)
-            total = torch.logaddexp(total, likelihood)
+            each = self._likelihood(longer, clock)
+            total = torch.logaddexp(total, each)
         return total
 
     def _likelihood(self, rows: RowBatch, clock: Tensor) -> Tensor:
@@ -391,7 +382,7 @@ class PrefixDiff(HistoryRecommender):
     def score_prefix(self, user: int, n_items: int) -> Tensor:
         """Scores [n_items of the data] of a user of the data by the first items of the history."""
         row = self.rows.batch(torch.tensor([user], device=self.rows.items.device))
-        return self._scores(row.keep(row.lengths - row.ages <= n_items))[0]
+        return self._scores(row.keep(row.places < n_items))[0]
 
     @torch.no_grad()
     def explain(

@@ -89,8 +89,10 @@ class ViewDenoiser(nn.Module):
     def forward(self, prefixes: Prefixes) -> Tensor:
         """Last hidden layer [P, width]."""
         hidden: Tensor = self.bias
+        rows, age = prefixes.rows, ages_of(prefixes)
         for view, table in zip(self.views, self.tables, strict=True):
-            hidden = hidden + self.view(prefixes, view).product(table)
+            weights = view.weights(age, rows.row_lengths)
+            hidden = hidden + unit_length(rows, weights, self.view_length).product(table)
         if self.level_layer is not None:
             level = sinusoidal_embedding(prefixes.level * LEVEL_SCALE, self.level_size)
             hidden = hidden + self.level_layer(level)
@@ -99,20 +101,11 @@ class ViewDenoiser(nn.Module):
             hidden = torch.tanh(layer(self.dropout(hidden)))
         return self.dropout(hidden)
 
-    def view(self, prefixes: Prefixes, view: Recency) -> RowBatch:
-        """The prefixes with a view's weights, scaled to one length; hidden items weigh 0."""
-        rows = prefixes.rows
-        return unit_length(rows, view.weights(ages_of(prefixes), _lengths(rows)), self.view_length)
-
 
 def ages_of(prefixes: Prefixes) -> Tensor:
     """How long before the last item of its prefix each item was [nnz]."""
     last = prefixes.clock[(prefixes.rows.offsets[1:] - 1).clamp_min(0)]
     return last.repeat_interleave(prefixes.rows.lengths) - prefixes.clock
-
-
-def _lengths(rows: RowBatch) -> Tensor:
-    return rows.lengths.repeat_interleave(rows.lengths)
 
 
 class AttentionDenoiser(nn.Module):
@@ -123,21 +116,19 @@ class AttentionDenoiser(nn.Module):
 
     Args:
         n_items: Number of internal ids.
-        max_length: Latest items of a history that are read.
-        **sizes: As ``AttentionEncoder`` takes them.
+        encoder: Of ``n_items`` ids and the absorbing state, which is the last.
     """
 
-    def __init__(self, n_items: int, max_length: int, **sizes: Any) -> None:
+    def __init__(self, n_items: int, encoder: AttentionEncoder) -> None:
         super().__init__()
-        self.encoder = AttentionEncoder(n_items + 1, max_length=max_length, **sizes)
-        self.absorbed, self.max_length = n_items, max_length
-        self.width = self.encoder.width
+        self.encoder, self.absorbed = encoder, n_items
+        self.width = encoder.width
 
     def forward(self, prefixes: Prefixes) -> Tensor:
         """Output at the last item of each prefix [P, width]; 0 for one without items."""
         histories = prefixes.histories
         items = torch.where(histories.values > 0, histories.items, self.absorbed)
-        window = histories._replace(items=items).keep(histories.ages < self.max_length)
+        window = histories._replace(items=items).keep(histories.ages < self.encoder.max_length)
         n_cut = histories.lengths - window.lengths
         place = prefixes.rows.lengths - 1 - n_cut[prefixes.of]
         outputs: Tensor = self.encoder(window, prefixes.of, place)
@@ -165,6 +156,17 @@ def masked(logits: Tensor, rows: RowBatch) -> Tensor:
     logits[:, 0] = -torch.inf
     logits[rows.rows, rows.items] = -torch.inf
     return logits
+
+
+def likelihood(logits: Tensor, prefixes: Prefixes, targets: Targets) -> Tensor:
+    """Logarithms [m] of the targets' probabilities by the softmax over all items."""
+    found = functional.log_softmax(masked(logits, prefixes.rows), dim=1)
+    return found[targets.prefixes, targets.items]
+
+
+def mean_loss(found: Tensor, prefixes: Prefixes, targets: Targets) -> Tensor:
+    """Step 4: mean over prefixes of the weighted negative log-likelihood [m] of their targets."""
+    return -(found @ targets.weights) / len(prefixes.of)
 
 
 def extended(rows: RowBatch, clock: Tensor, items: Tensor) -> tuple[RowBatch, Tensor]:

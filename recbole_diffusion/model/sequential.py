@@ -42,7 +42,7 @@ class NextItemRecommender(HistoryRecommender):
             return self._no_loss()
         following = histories.items[1:][is_read[:-1]]
         read = histories.keep(is_read)
-        logits = self._logits(read, read.rows, read.lengths[read.rows] - 1 - read.ages)
+        logits = self._logits(read, read.rows, read.places)
         return functional.cross_entropy(logits, following)
 
     def _logits(self, rows: RowBatch, row: Tensor, place: Tensor) -> Tensor:
@@ -62,15 +62,7 @@ class SASRec(NextItemRecommender):
     """
 
     def _make_encoder(self, config: Any) -> CausalEncoder:
-        return AttentionEncoder(
-            self.n_items,
-            width=config["embedding_size"],
-            n_layers=config["n_layers"],
-            n_heads=config["n_heads"],
-            inner_size=config["inner_size"],
-            max_length=self.max_length,
-            dropout=config["dropout"],
-        )
+        return AttentionEncoder.of(config, self.n_items)
 
 
 class GRU4Rec(NextItemRecommender):

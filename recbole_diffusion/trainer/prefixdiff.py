@@ -25,7 +25,8 @@ class PrefixDiffTrainer(RowTrainer):
             result = self.evaluate(valid_data, load_best_model=False)
             self.start_score = calculate_valid_score(result, self.valid_metric)
             metric = self.config["valid_metric"]
-            self._log_epoch(*[f"before training: {metric} {self.start_score:.4f}"] * 2)
+            line = f"before training: {metric} {self.start_score:.4f}"
+            self._log_epoch(line, line)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """Train as the base does; then tell where training was in vain."""
