@@ -1,6 +1,6 @@
 """Causal encoders of histories: an output at each place, which reads no later one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_diffusion.data.interactions import RowBatch
+from recbole_diffusion.errors import expect
 from recbole_diffusion.model.layers import RowDropout
 
 # Parts of a batch by length: short histories are not padded to the longest.
@@ -107,6 +108,17 @@ class AttentionEncoder(CausalEncoder):
         blocks = (Block(width, n_heads, inner_size, dropout) for _ in range(n_layers))
         self.blocks, self.norm = nn.Sequential(*blocks), nn.LayerNorm(width)
         self.max_length = max_length
+
+    @staticmethod
+    def check_config(config: Mapping[str, Any]) -> None:
+        """Refuse heads that do not divide the width.
+
+        Raises:
+            UserError: They do not.
+        """
+        width, n_heads = config["embedding_size"], config["n_heads"]
+        is_whole = width % n_heads == 0
+        expect(is_whole, "embedding_size", width, f"a multiple of {n_heads} (`n_heads`)")
 
     @classmethod
     def of(cls, config: Any, n_ids: int) -> "AttentionEncoder":

@@ -4,6 +4,7 @@ General recommenders like all models here, so that they rank the same items for 
 those of the test part by the history of the train part.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -60,6 +61,11 @@ class SASRec(NextItemRecommender):
 
     Source: Kang and McAuley 2018; with the softmax over all items in place of one drawn negative.
     """
+
+    @staticmethod
+    def check_config(config: Mapping[str, Any]) -> None:
+        """Refuse heads that do not divide the width, a ``UserError``."""
+        AttentionEncoder.check_config(config)
 
     def _make_encoder(self, config: Any) -> CausalEncoder:
         return AttentionEncoder.of(config, self.n_items)

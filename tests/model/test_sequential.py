@@ -1,0 +1,85 @@
+"""SASRec and GRU4Rec: loss and scores against one history and one place at a time."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_diffusion.config import Config
+from recbole_diffusion.data.interactions import RowBatch
+from recbole_diffusion.errors import UserError
+from recbole_diffusion.quick_start import _Run
+
+N_USERS, N_ITEMS = 12, 15
+HEAD = ("user_id:token", "item_id:token", "timestamp:float")
+MODELS = pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
+
+
+@pytest.fixture
+def own(write_dataset: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
+    """Settings of a run on made histories of 4 to 12 items, in a file of no order."""
+    draw = np.random.default_rng(2)
+    rows = []
+    for user in range(N_USERS):
+        items = draw.choice(N_ITEMS, draw.integers(4, 13), replace=False)
+        rows += [(f"u{user}", f"i{i}", str(t)) for t, i in enumerate(items)]
+    path = write_dataset("made", inter=[HEAD, *(rows[i] for i in draw.permutation(len(rows)))])
+    return {
+        "topk": [5], "valid_metric": "Recall@5", "show_progress": False, "state": "WARNING",
+        "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "data_path": str(path),
+        "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
+        "embedding_size": 8, "inner_size": 8, "hidden_size": 8, "max_length": 5,
+        "output_dir": str(tmp_path / "runs"),
+    }  # fmt: skip
+
+
+def made(name: str, keys: dict[str, Any]) -> tuple[Any, list[np.ndarray]]:
+    """A model with random weights, and the items of each user in the order of time."""
+    run = _Run(Config(name, "made", (), keys))
+    model = run.network.eval()
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    feat = run.split.train._dataset.inter_feat
+    users, items, times = (feat[f].numpy() for f in ("user_id", "item_id", "timestamp"))
+    order = np.lexsort((times, users))
+    return model, [items[order][users[order] == user] for user in range(model.n_users)]
+
+
+def logits_after(model: Any, items: np.ndarray) -> np.ndarray:
+    """Of all items, by the output at the last of a few items, read alone."""
+    rows = RowBatch(torch.tensor(items), torch.tensor([0, len(items)]), torch.ones(len(items)))
+    output = model.encoder(rows, torch.tensor([0]), torch.tensor([len(items) - 1]))[0]
+    return (output @ model.encoder.items.weight.T).detach().double().numpy()
+
+
+@MODELS
+def test_loss_is_that_of_each_next_item(own: dict[str, Any], name: str) -> None:
+    model, histories = made(name, own)
+    total, count = 0.0, 0
+    for items in histories[1:]:
+        latest = items[-6:]  # five that are read, and what follows the last of them
+        for n_read in range(1, len(latest)):
+            logits = logits_after(model, latest[:n_read])
+            total += np.log(np.exp(logits).sum()) - logits[latest[n_read]]
+            count += 1
+    loss = model.calculate_loss({"user_id": torch.arange(1, model.n_users)})
+    assert loss.item() == pytest.approx(total / count, rel=1e-5)
+
+
+@MODELS
+def test_scores_follow_the_latest_items(own: dict[str, Any], name: str) -> None:
+    model, histories = made(name, own)
+    found = model.full_sort_predict({"user_id": torch.arange(model.n_users)}).detach().numpy()
+    for user, items in enumerate(histories):
+        expected = logits_after(model, items[-5:]) if len(items) else np.zeros(model.n_items)
+        np.testing.assert_allclose(found[user], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_heads_that_do_not_divide_the_width_are_refused(own: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="`embedding_size`: found 8, expected a multiple of 3"):
+        made("SASRec", {**own, "n_heads": 3})
