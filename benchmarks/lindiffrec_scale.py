@@ -96,9 +96,12 @@ def made(n_items: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return pairs // (n_items + 1), pairs % (n_items + 1), held_out
 
 
-def dataset_of(users: np.ndarray, items: np.ndarray, n_users: int, n_items: int) -> Any:
-    """What the model reads of RecBole's dataset."""
-    feat = {"user_id": torch.from_numpy(users), "item_id": torch.from_numpy(items)}
+def dataset_of(
+    users: np.ndarray, items: np.ndarray, n_users: int, n_items: int, **fields: np.ndarray
+) -> Any:
+    """What a model reads of RecBole's dataset; further fields of interactions by name."""
+    columns = {"user_id": users, "item_id": items, **fields}
+    feat = {name: torch.from_numpy(column) for name, column in columns.items()}
     sizes = {"user_id": n_users, "item_id": n_items}
     return SimpleNamespace(inter_feat=feat, num=sizes.get, dataset_name="made")
 

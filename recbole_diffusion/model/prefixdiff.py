@@ -39,6 +39,8 @@ from recbole_diffusion.model.prefixes import (
 GAIN_PREFIXES, GAIN_STEPS = 2000, 20
 # Most numbers that the scores of these prefixes may be.
 GAIN_SCORES = 2**27
+# Items of a history that its number of prefixes follows, where all of it is read.
+MOST_COUNTED = 500
 # Of an item's number of interactions, by which items are drawn for a sampled softmax.
 POPULARITY_POWER = 0.75
 
@@ -47,7 +49,7 @@ class Network(nn.Module):
     """A denoiser, and logits over items from its output; step 3.
 
     Args:
-        denoiser: Gives [P, ``width``].
+        denoiser: Gives [P, width], and ``outputs`` [n_items, width], which makes logits of it.
         n_items: Number of internal ids.
     """
 
@@ -56,7 +58,6 @@ class Network(nn.Module):
     def __init__(self, denoiser: Any, n_items: int) -> None:
         super().__init__()
         self.denoiser = denoiser
-        self.weight = nn.Parameter(torch.zeros(n_items, denoiser.width))
         self.bias = nn.Parameter(torch.zeros(n_items))
         self.register_buffer("gain", torch.zeros(()))
 
@@ -65,7 +66,8 @@ class Network(nn.Module):
     ) -> Tensor:
         """Logits [P, n] of all items, or of some [n]; ``skip`` [P, n] is added by its gain."""
         chosen = slice(None) if items is None else items
-        logits = functional.linear(self.denoiser(prefixes), self.weight[chosen], self.bias[chosen])
+        outputs = self.denoiser.outputs[chosen]
+        logits = functional.linear(self.denoiser(prefixes), outputs, self.bias[chosen])
         return logits if skip is None else torch.add(logits, skip * self.gain)
 
 
@@ -84,7 +86,7 @@ class PrefixDiff(HistoryRecommender):
         super().__init__(config, dataset)
         self.process = AbsorbingDiffusion(config["absorption"], config["absorbed_share"])
         self.levels = config["levels"]
-        self.n_prefixes = config["prefixes"]
+        self.prefix_share = config["prefix_share"]
         self.horizon = config["horizon"]
         self.horizon_decay = config["horizon_decay"]
         self.reverse_steps = config["reverse_steps"]
@@ -132,6 +134,8 @@ class PrefixDiff(HistoryRecommender):
         share = config["absorbed_share"]
         expect(0 <= share < 1, "absorbed_share", share, "0 to below 1")
         expect(0 <= config["dropout"] < 1, "dropout", config["dropout"], "0 to below 1")
+        share = config["prefix_share"]
+        expect(0 < share <= 1, "prefix_share", share, "above 0, to 1")
         average = config["weight_average"]
         expect(0 <= average < 1, "weight_average", average, "0 to below 1")
         size = config["level_embedding_size"]
@@ -139,9 +143,7 @@ class PrefixDiff(HistoryRecommender):
         check_sizes("hidden_sizes", config["hidden_sizes"])
         views_of(config["views"])
         if config["denoiser"] == "attention":
-            width, n_heads = config["embedding_size"], config["n_heads"]
-            is_whole = width % n_heads == 0
-            expect(is_whole, "embedding_size", width, f"a multiple of {n_heads} (`n_heads`)")
+            AttentionEncoder.check_config(config)
             is_prefix = config["absorption"] != "random"
             expect(is_prefix, "absorption", "random", "age or both with denoiser: attention")
         LinDiffRec.check_config(config)
@@ -185,7 +187,8 @@ class PrefixDiff(HistoryRecommender):
         """The gain with which the skip alone has the greatest likelihood, by Newton's method."""
         users = self._trainable(torch.randperm(self.n_users, device=self.device))
         n_prefixes = min(GAIN_PREFIXES, GAIN_SCORES // self.n_items)
-        prefixes, targets = self._absorb(users[: max(1, n_prefixes // self.n_prefixes)])
+        n_before = self._n_prefixes(self.rows.offsets.diff()[users]).cumsum(0)
+        prefixes, targets = self._absorb(users[: max(1, int((n_before <= n_prefixes).sum()))])
         scores = self.skip_scores(prefixes.rows)
         assert scores is not None
         known = masked(torch.zeros_like(scores), prefixes.rows)
@@ -257,7 +260,8 @@ class PrefixDiff(HistoryRecommender):
         """Step 2: what is left of users' histories at random levels, and what is to come back."""
         histories = self._histories(users)
         noise = torch.rand_like(histories.values)
-        of = torch.arange(len(users), device=users.device).repeat_interleave(self.n_prefixes)
+        of = torch.arange(len(users), device=users.device)
+        of = of.repeat_interleave(self._n_prefixes(histories.lengths))
         rows, drawn = histories.take(of), histories._replace(values=noise).take(of).values
         level = self._draw_levels(rows.lengths)
         absorbed = self.process.q_sample(level[rows.rows], rows.ages, rows.row_lengths, drawn)
@@ -271,6 +275,11 @@ class PrefixDiff(HistoryRecommender):
             of,
         )
         return prefixes, self._targets(rows, absorbed)
+
+    def _n_prefixes(self, lengths: Tensor) -> Tensor:
+        """Prefixes of histories in a step: a share of their items, of those that are counted."""
+        counted = lengths.clamp_max(self.max_length or MOST_COUNTED)
+        return (self.prefix_share * counted).ceil().long()
 
     def _histories(self, users: Tensor) -> RowBatch:
         """Step 1: histories in their order; without times a new one each time."""
@@ -349,8 +358,11 @@ class PrefixDiff(HistoryRecommender):
         shown = rows._replace(values=torch.ones_like(rows.values))
         level = shown.values.new_zeros(len(rows.lengths))
         of = torch.arange(len(level), device=level.device)
-        network = self.network if self.training else self.averaged
-        logits = network(Prefixes(shown, clock, level, shown, of), self.skip_scores(shown))
+        network, skip = self.network if self.training else self.averaged, self.skip_scores(shown)
+        if skip is not None and self.n_updates == 0:
+            logits = skip * network.gain
+        else:
+            logits = network(Prefixes(shown, clock, level, shown, of), skip)
         return functional.log_softmax(masked(logits, rows), dim=1)
 
     @torch.no_grad()

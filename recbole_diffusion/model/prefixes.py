@@ -84,7 +84,7 @@ class ViewDenoiser(nn.Module):
         pairs = zip(hidden_sizes, hidden_sizes[1:], strict=False)
         self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairs)
         self.dropout = RowDropout(dropout)
-        self.width = hidden_sizes[-1]
+        self.outputs = nn.Parameter(torch.zeros(n_items, hidden_sizes[-1]))
 
     def forward(self, prefixes: Prefixes) -> Tensor:
         """Last hidden layer [P, width]."""
@@ -122,7 +122,11 @@ class AttentionDenoiser(nn.Module):
     def __init__(self, n_items: int, encoder: AttentionEncoder) -> None:
         super().__init__()
         self.encoder, self.absorbed = encoder, n_items
-        self.width = encoder.width
+
+    @property
+    def outputs(self) -> Tensor:
+        """The items' own embeddings, as in SASRec [n_items, width]."""
+        return self.encoder.items.weight[: self.absorbed]
 
     def forward(self, prefixes: Prefixes) -> Tensor:
         """Output at the last item of each prefix [P, width]; 0 for one without items."""

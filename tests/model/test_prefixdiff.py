@@ -54,6 +54,7 @@ def made(keys: dict[str, Any], **changes: Any) -> tuple[Any, Any]:
         for parameter in model.network.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     model.averaged.load_state_dict(model.network.state_dict())
+    model.n_updates = 1  # as after training
     return model.eval(), run.split.train._dataset
 
 
@@ -94,7 +95,7 @@ def reference_logits(model: PrefixDiff, items: np.ndarray, age: np.ndarray) -> n
         w = weights(kind, decay, age)
         view = 4.0 * w / np.linalg.norm(w)
         hidden += view @ arrays[f"denoiser.tables.{number}"][items]
-    logits = arrays["weight"] @ np.tanh(hidden) + arrays["bias"]
+    logits = arrays["denoiser.outputs"] @ np.tanh(hidden) + arrays["bias"]
     w = weights("power", 0.75, np.arange(len(items))[::-1])
     skip = (w / np.linalg.norm(w)) @ model.skip.matrix().astype(np.float64)[items]
     return logits + network.gain.item() * skip
@@ -144,16 +145,17 @@ def test_longer_histories_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize("absorption", ["age", "both", "random"])
-@pytest.mark.parametrize("n_prefixes", [1, 3])
+@pytest.mark.parametrize("share", [0.01, 0.6])
 def test_prefixes_and_targets_are_parts_of_a_history(
-    own: dict[str, Any], absorption: str, n_prefixes: int
+    own: dict[str, Any], absorption: str, share: float
 ) -> None:
-    model, dataset = made(own, absorption=absorption, prefixes=n_prefixes, horizon=2)
+    model, dataset = made(own, absorption=absorption, prefix_share=share, horizon=2)
     users = torch.arange(1, model.n_users)
     prefixes, targets = model._absorb(users)
     own_histories = histories(dataset)
     rows = prefixes.rows
-    assert prefixes.of.tolist() == np.repeat(np.arange(len(users)), n_prefixes).tolist()
+    counts = [int(np.ceil(share * len(items))) for items, _ in own_histories[1:]]
+    assert prefixes.of.tolist() == np.repeat(np.arange(len(users)), counts).tolist()
     for number, of in enumerate(prefixes.of.tolist()):
         items = own_histories[of + 1][0].tolist()
         left = rows.items[rows.offsets[number] : rows.offsets[number + 1]].tolist()
@@ -176,7 +178,7 @@ def test_prefixes_and_targets_are_parts_of_a_history(
 
 
 def test_loss_is_the_likelihood_of_the_targets(own: dict[str, Any]) -> None:
-    model, _ = made(own, absorbed_share=0.0, prefixes=1)
+    model, _ = made(own, absorbed_share=0.0, prefix_share=0.01)
     users = torch.arange(1, model.n_users)
     torch.manual_seed(7)
     loss = model.calculate_loss({"user_id": users})
@@ -233,8 +235,9 @@ def test_training_by_a_sampled_softmax_learns(own: dict[str, Any]) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
 
 
-def test_training_starts_at_the_closed_form(own: dict[str, Any]) -> None:
-    run = _Run(Config("PrefixDiff", "made", (), {**own, "reverse_steps": 1}))
+@BOTH
+def test_training_starts_at_the_closed_form(own: dict[str, Any], denoiser: str) -> None:
+    run = _Run(Config("PrefixDiff", "made", (), {**own, "denoiser": denoiser}))
     model = run.network
     model.prepare()
     everyone = {"user_id": torch.arange(1, model.n_users)}
@@ -283,11 +286,19 @@ def test_hidden_items_are_not_read(own: dict[str, Any], denoiser: str) -> None:
 
 def test_attention_reads_no_later_item(own: dict[str, Any]) -> None:
     """All prefixes in one pass have the outputs that each has alone."""
-    model, dataset = made(own, denoiser="attention", absorbed_share=0.0, prefixes=3, skip=False)
+    model, dataset = made(
+        own, denoiser="attention", absorbed_share=0.0, prefix_share=0.5, skip=False
+    )
     prefixes, _ = model._absorb(torch.arange(1, model.n_users))
     together = model.network.denoiser(prefixes)
     alone = prefixes._replace(histories=prefixes.rows, of=torch.arange(len(prefixes.of)))
     torch.testing.assert_close(together, model.network.denoiser(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_no_more_prefixes_than_items_are_read(own: dict[str, Any]) -> None:
+    model, _ = made(own, denoiser="attention", max_length=3, prefix_share=1.0)
+    prefixes, _ = model._absorb(torch.arange(1, model.n_users))
+    assert prefixes.of.bincount().max() == 3
 
 
 def test_attention_reads_the_latest_items_of_long_histories(own: dict[str, Any]) -> None:
@@ -374,6 +385,7 @@ def test_names_of_items_do_not_matter(own: dict[str, Any], tmp_path: Path) -> No
         ({"embedding_size": 9, "denoiser": "attention"}, "`embedding_size`: found 9, expected a"),
         ({"absorption": "random", "denoiser": "attention"}, "`absorption`: found 'random'"),
         ({"denoiser": "rnn"}, "`denoiser`: found 'rnn', expected one of views, attention"),
+        ({"prefix_share": 0}, "`prefix_share`: found 0, expected above 0, to 1"),
         ({"weight_average": 1.0}, "`weight_average`: found 1.0, expected 0 to below 1"),
         ({"reg_weight": 0}, "`reg_weight`: found 0, expected above 0"),
         (
