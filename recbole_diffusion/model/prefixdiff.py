@@ -259,11 +259,23 @@ class PrefixDiff(HistoryRecommender):
     def _absorb(self, users: Tensor) -> tuple[Prefixes, Targets]:
         """Step 2: what is left of users' histories at random levels, and what is to come back."""
         histories = self._histories(users)
-        noise = torch.rand_like(histories.values)
         of = torch.arange(len(users), device=users.device)
         of = of.repeat_interleave(self._n_prefixes(histories.lengths))
+        return self._absorb_within(histories, of, *self.levels)
+
+    def absorb_at(self, users: Tensor, level: float) -> tuple[Prefixes, Targets]:
+        """Step 2 at one level, once for each user of whose items one can vanish and one remain."""
+        histories = self._histories(self._trainable(users))
+        of = torch.arange(len(histories.lengths), device=users.device)
+        return self._absorb_within(histories, of, level, level)
+
+    def _absorb_within(
+        self, histories: RowBatch, of: Tensor, low: float, high: float
+    ) -> tuple[Prefixes, Targets]:
+        """A prefix of each history ``of``, at a level between two."""
+        noise = torch.rand_like(histories.values)
         rows, drawn = histories.take(of), histories._replace(values=noise).take(of).values
-        level = self._draw_levels(rows.lengths)
+        level = self._draw_levels(rows.lengths, low, high)
         absorbed = self.process.q_sample(level[rows.rows], rows.ages, rows.row_lengths, drawn)
         is_known = ~absorbed.is_target
         is_present = absorbed.is_present.float()
@@ -293,17 +305,8 @@ class PrefixDiff(HistoryRecommender):
         """When each item of whole histories was, up to a constant for each history [nnz]."""
         return -rows.ages.float() if self.clock_unit is None else rows.values
 
-    def absorb_at(self, users: Tensor, level: float) -> tuple[Prefixes, Targets]:
-        """Step 2 at one level, for the users of whose items one can vanish and one remain."""
-        drawn, self.levels = self.levels, [level, level]
-        try:
-            return self._absorb(self._trainable(users))
-        finally:
-            self.levels = drawn
-
-    def _draw_levels(self, lengths: Tensor) -> Tensor:
+    def _draw_levels(self, lengths: Tensor, low: float, high: float) -> Tensor:
         """A level for each prefix, at which one item remains within what a denoiser reads."""
-        low, high = self.levels
         read = lengths if self.max_length is None else lengths.clamp_max(self.max_length)
         most = ((read - 1) / lengths).clamp_max(high)
         return torch.minimum(low + (most - low).clamp_min(0) * torch.rand_like(most), most)

@@ -30,7 +30,8 @@ def saved(keys: dict[str, Any], **changes: Any) -> Any:
 
 
 def test_loss_by_level_is_that_of_what_vanished(keys: dict[str, Any]) -> None:
-    model = saved(keys, absorbed_share=0.0, horizon=100, horizon_decay=0.0).network
+    changes = {"absorbed_share": 0.0, "horizon": 100, "horizon_decay": 0.0, "prefix_share": 0.5}
+    model = saved(keys, **changes).network
     table = prefixdiff.loss_table(model, 1).set_index("level")
     for level in (0.3, 0.7):
         losses = []
