@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from history_tools import histories, made_histories
 
 from recbole_diffusion import evaluate_run, load_run, resume_run, run_recbole_diffusion
 from recbole_diffusion.config import Config
@@ -17,7 +18,6 @@ from recbole_diffusion.model.prefixes import Prefixes, extended
 from recbole_diffusion.quick_start import _Run
 
 N_USERS, N_ITEMS = 30, 20
-HEAD = ("user_id:token", "item_id:token", "timestamp:float")
 VIEWS = [["power", 0.75], ["exponential", 0.5], ["none", 0.0]]
 TINY = {
     "topk": [5], "valid_metric": "Recall@5", "show_progress": False, "state": "WARNING",
@@ -30,14 +30,7 @@ BOTH = pytest.mark.parametrize("denoiser", ["views", "attention"])
 @pytest.fixture
 def own(write_dataset: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
     """Settings of a run on made data: the last interaction of a user is for test."""
-    draw = np.random.default_rng(5)
-    rows = [HEAD]
-    for user in range(N_USERS):
-        items = draw.choice(N_ITEMS, draw.integers(4, 10), replace=False)
-        times = np.sort(draw.choice(1000, len(items), replace=False))
-        rows += [(f"u{user}", f"i{i}", str(t)) for i, t in zip(items, times, strict=True)]
-    order = draw.permutation(len(rows) - 1) + 1  # the file is in no order
-    path = write_dataset("made", inter=[HEAD, *(rows[i] for i in order)])
+    path = write_dataset("made", inter=made_histories(5, N_USERS, N_ITEMS, (4, 10)))
     return {
         **TINY, "data_path": str(path), "output_dir": str(tmp_path / "runs"),
         "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "mode": "full"},
@@ -62,19 +55,6 @@ def refusal(keys: dict[str, Any], **changes: Any) -> str:
     with pytest.raises(UserError) as error:
         made(keys, **changes)
     return str(error.value)
-
-
-def histories(dataset: Any) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Items and times of each user, in the order of time."""
-    users, items, times = (
-        dataset.inter_feat[f].numpy() for f in ("user_id", "item_id", "timestamp")
-    )
-    found = []
-    for user in range(dataset.user_num):
-        places = np.flatnonzero(users == user)
-        places = places[np.argsort(times[places])]
-        found.append((items[places], times[places].astype(np.float64)))
-    return found
 
 
 def weights(kind: str, decay: float, age: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from history_tools import histories, made_histories
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.data.interactions import RowBatch
@@ -14,19 +15,13 @@ from recbole_diffusion.errors import UserError
 from recbole_diffusion.quick_start import _Run
 
 N_USERS, N_ITEMS = 12, 15
-HEAD = ("user_id:token", "item_id:token", "timestamp:float")
 MODELS = pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
 
 
 @pytest.fixture
 def own(write_dataset: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
     """Settings of a run on made histories of 4 to 12 items, in a file of no order."""
-    draw = np.random.default_rng(2)
-    rows = []
-    for user in range(N_USERS):
-        items = draw.choice(N_ITEMS, draw.integers(4, 13), replace=False)
-        rows += [(f"u{user}", f"i{i}", str(t)) for t, i in enumerate(items)]
-    path = write_dataset("made", inter=[HEAD, *(rows[i] for i in draw.permutation(len(rows)))])
+    path = write_dataset("made", inter=made_histories(2, N_USERS, N_ITEMS, (4, 13)))
     return {
         "topk": [5], "valid_metric": "Recall@5", "show_progress": False, "state": "WARNING",
         "load_col": {"inter": ["user_id", "item_id", "timestamp"]}, "data_path": str(path),
@@ -44,10 +39,7 @@ def made(name: str, keys: dict[str, Any]) -> tuple[Any, list[np.ndarray]]:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    feat = run.split.train._dataset.inter_feat
-    users, items, times = (feat[f].numpy() for f in ("user_id", "item_id", "timestamp"))
-    order = np.lexsort((times, users))
-    return model, [items[order][users[order] == user] for user in range(model.n_users)]
+    return model, [items for items, _ in histories(run.split.train._dataset)]
 
 
 def logits_after(model: Any, items: np.ndarray) -> np.ndarray:
