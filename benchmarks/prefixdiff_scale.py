@@ -14,7 +14,7 @@ import time
 import numpy as np
 import torch
 from diffrec_inference import peak_mib
-from lindiffrec_scale import USERS_AT_ONCE, dataset_of, made
+from lindiffrec_scale import dataset_of, hits_and_seconds, made
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.model.prefixdiff import PrefixDiff
@@ -22,7 +22,7 @@ from recbole_diffusion.randomness import seed_everything
 
 
 def main() -> None:
-    """Measure, and print a line of a table."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=200)
@@ -44,9 +44,10 @@ def main() -> None:
     start = time.perf_counter()
     losses = train(model, len(held_out), n_steps, arguments.batch_size)
     trained = time.perf_counter() - start
-    start = time.perf_counter()
-    share = hits(model, held_out, arguments.ranked_users)
-    ranked = time.perf_counter() - start
+    model.eval()
+    share, ranked = hits_and_seconds(
+        lambda users: model.full_sort_predict({"user_id": users}), held_out, arguments.ranked_users
+    )
     print(f"{arguments.items} items, {len(users)} interactions, closed form {solved:.0f} s")
     print(
         f"{n_steps} of {n_epoch} steps in {trained:.0f} s, loss {losses[0]:.3f} to {losses[1]:.3f}"
@@ -86,17 +87,6 @@ def train(model: PrefixDiff, n_users: int, n_steps: int, batch_size: int) -> tup
         losses.append(loss.item())
     tenth = max(1, n_steps // 10)
     return float(np.mean(losses[:tenth])), float(np.mean(losses[-tenth:]))
-
-
-def hits(model: PrefixDiff, held_out: np.ndarray, n_ranked: int) -> float:
-    """Share of the first users whose held-out item is among the first 20."""
-    model.eval()
-    found = 0
-    for users in torch.arange(1, n_ranked + 1).split(USERS_AT_ONCE):
-        with torch.no_grad():
-            top = model.full_sort_predict({"user_id": users}).topk(20).indices
-        found += int((top == torch.from_numpy(held_out[users.numpy()])[:, None]).sum())
-    return found / n_ranked
 
 
 if __name__ == "__main__":
