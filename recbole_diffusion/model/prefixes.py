@@ -13,6 +13,7 @@ from recbole_diffusion.diffusion.embedding import sinusoidal_embedding
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.model.encoders import EMBEDDING_STD, AttentionEncoder
 from recbole_diffusion.model.layers import RowDropout
+from recbole_diffusion.model.softmax import Targets
 
 # Of levels, so that the embedding of steps tells them apart.
 LEVEL_SCALE = 1000
@@ -36,20 +37,6 @@ class Prefixes(NamedTuple):
     level: Tensor
     histories: RowBatch
     of: Tensor
-
-
-class Targets(NamedTuple):
-    """Items that the denoiser is to give back.
-
-    Attributes:
-        prefixes: Prefix of each, int64 [m].
-        items: int64 [m].
-        weights: float32 [m]; those of a prefix sum to 1.
-    """
-
-    prefixes: Tensor
-    items: Tensor
-    weights: Tensor
 
 
 class ViewDenoiser(nn.Module):

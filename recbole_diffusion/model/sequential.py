@@ -15,6 +15,7 @@ from recbole_diffusion.data.interactions import InteractionRows, RowBatch
 from recbole_diffusion.data.recency import times_of
 from recbole_diffusion.model.base import HistoryRecommender
 from recbole_diffusion.model.encoders import AttentionEncoder, CausalEncoder, RecurrentEncoder
+from recbole_diffusion.model.softmax import Targets, softmax_loss
 
 
 class NextItemRecommender(HistoryRecommender):
@@ -43,8 +44,10 @@ class NextItemRecommender(HistoryRecommender):
             return self._no_loss()
         following = histories.items[1:][is_read[:-1]]
         read = histories.keep(is_read)
-        logits = self._logits(read, read.rows, read.places)
-        return functional.cross_entropy(logits, following)
+        outputs = self.encoder(read, read.rows, read.places)
+        places = torch.arange(len(outputs), device=outputs.device)
+        targets = Targets(places, following, torch.ones_like(read.values))
+        return softmax_loss(outputs, self.encoder.items.weight, targets)
 
     def _logits(self, rows: RowBatch, row: Tensor, place: Tensor) -> Tensor:
         return functional.linear(self.encoder(rows, row, place), self.encoder.items.weight)
