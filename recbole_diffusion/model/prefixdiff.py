@@ -23,17 +23,16 @@ from recbole_diffusion.model.lindiffrec import LinDiffRec
 from recbole_diffusion.model.prefixes import (
     AttentionDenoiser,
     Prefixes,
-    Targets,
     ViewDenoiser,
     extended,
     history_times,
-    likelihood,
     masked,
     mean_loss,
     relative_times,
     usual_gap,
     views_of,
 )
+from recbole_diffusion.model.softmax import Targets, softmax_loss
 
 # Prefixes that the gain of the skip is fitted on, and steps of Newton's method.
 GAIN_PREFIXES, GAIN_STEPS = 2000, 20
@@ -220,10 +219,16 @@ class PrefixDiff(HistoryRecommender):
         if self.n_items > self.softmax_items:
             items, counts = self._draw_items(targets.items)
             found = self._sampled_likelihood(prefixes, targets, items, counts)
-        else:
-            logits = self.network(prefixes, self.skip_scores(prefixes.rows))
-            found = likelihood(logits, prefixes, targets)
-        return mean_loss(found, prefixes, targets)
+            return mean_loss(found, prefixes, targets)
+        skip, network = self.skip_scores(prefixes.rows), self.network
+        return softmax_loss(
+            network.denoiser(prefixes),
+            network.denoiser.outputs,
+            targets,
+            network.bias,
+            prefixes.rows,
+            None if skip is None else skip * network.gain,
+        )
 
     def _draw_items(self, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Items whose logits stand for all: drawn by popularity, and the targets.
@@ -275,7 +280,7 @@ class PrefixDiff(HistoryRecommender):
         """A prefix of each history ``of``, at a level between two."""
         noise = torch.rand_like(histories.values)
         rows, drawn = histories.take(of), histories._replace(values=noise).take(of).values
-        level = self._draw_levels(rows.lengths, low, high)
+        level = self._draw_levels(rows.lengths, of, low, high)
         absorbed = self.process.q_sample(level[rows.rows], rows.ages, rows.row_lengths, drawn)
         is_known = ~absorbed.is_target
         is_present = absorbed.is_present.float()
@@ -305,11 +310,17 @@ class PrefixDiff(HistoryRecommender):
         """When each item of whole histories was, up to a constant for each history [nnz]."""
         return -rows.ages.float() if self.clock_unit is None else rows.values
 
-    def _draw_levels(self, lengths: Tensor, low: float, high: float) -> Tensor:
-        """A level for each prefix, at which one item remains within what a denoiser reads."""
+    def _draw_levels(self, lengths: Tensor, of: Tensor, low: float, high: float) -> Tensor:
+        """A level for each prefix, at which one item remains within what a denoiser reads.
+
+        Those of a history are spread: one in each of as many equal parts as it has prefixes.
+        """
         read = lengths if self.max_length is None else lengths.clamp_max(self.max_length)
         most = ((read - 1) / lengths).clamp_max(high)
-        return torch.minimum(low + (most - low).clamp_min(0) * torch.rand_like(most), most)
+        counts = of.bincount()
+        place = torch.arange(len(of), device=of.device) - (counts.cumsum(0) - counts)[of]
+        share = (place + torch.rand_like(most)) / counts[of]
+        return torch.minimum(low + (most - low).clamp_min(0) * share, most)
 
     def _targets(self, rows: RowBatch, absorbed: Absorbed) -> Targets:
         """The ``horizon`` items that a reverse step gives back first."""

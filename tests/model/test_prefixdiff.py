@@ -157,6 +157,17 @@ def test_prefixes_and_targets_are_parts_of_a_history(
         assert 0.3 < rows.values.mean() < 0.7
 
 
+def test_levels_of_a_history_are_spread(own: dict[str, Any]) -> None:
+    """One in each of as many equal parts of the range as the history has prefixes."""
+    model, dataset = made(own, prefix_share=0.5, levels=[0.2, 0.6])
+    prefixes, _ = model._absorb(torch.arange(1, model.n_users))
+    for of, (items, _) in enumerate(histories(dataset)[1:]):
+        level = prefixes.level[prefixes.of == of].numpy()
+        most = min(0.6, (len(items) - 1) / len(items))
+        parts = (level - 0.2) / (most - 0.2) * len(level)
+        assert (np.floor(parts) == np.arange(len(level))).all()
+
+
 def test_loss_is_the_likelihood_of_the_targets(own: dict[str, Any]) -> None:
     model, _ = made(own, absorbed_share=0.0, prefix_share=0.01)
     users = torch.arange(1, model.n_users)
