@@ -220,15 +220,20 @@ class PrefixDiff(HistoryRecommender):
             items, counts = self._draw_items(targets.items)
             found = self._sampled_likelihood(prefixes, targets, items, counts)
             return mean_loss(found, prefixes, targets)
-        skip, network = self.skip_scores(prefixes.rows), self.network
         return softmax_loss(
-            network.denoiser(prefixes),
-            network.denoiser.outputs,
+            self.network.denoiser(prefixes),
+            self.network.denoiser.outputs,
             targets,
-            network.bias,
-            prefixes.rows,
-            None if skip is None else skip * network.gain,
+            bias=self.network.bias,
+            known=prefixes.rows,
+            added=None if self.skip is None else self._gained_skip,
         )
+
+    def _gained_skip(self, rows: RowBatch) -> Tensor:
+        """G z, what the closed form adds to the logits of prefixes."""
+        scores = self.skip_scores(rows)
+        assert scores is not None
+        return scores.mul_(self.network.gain)
 
     def _draw_items(self, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Items whose logits stand for all: drawn by popularity, and the targets.

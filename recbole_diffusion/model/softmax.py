@@ -1,5 +1,6 @@
 """The likelihood of items by a softmax over all, without the logits of a whole batch."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -34,7 +35,7 @@ def softmax_loss(
     targets: Targets,
     bias: Tensor | None = None,
     known: RowBatch | None = None,
-    added: Tensor | None = None,
+    added: Callable[[RowBatch], Tensor] | None = None,
 ) -> Tensor:
     """Mean over rows of the weighted negative log-likelihood of their targets.
 
@@ -47,7 +48,8 @@ def softmax_loss(
         targets: Of the P rows.
         bias: Of the logits [n_items].
         known: Items that cannot be drawn, nor the padding 0, P rows.
-        added: To the logits, without a gradient [P, n_items].
+        added: Gives what is added to logits [b, n_items] from b rows of ``known``, which has no
+            gradient.
 
     Returns:
         A number.
@@ -68,15 +70,13 @@ class _SoftmaxLoss(torch.autograd.Function):
         bias: Tensor | None,
         targets: Targets,
         known: RowBatch | None,
-        added: Tensor | None,
+        added: Callable[[RowBatch], Tensor] | None,
     ) -> Tensor:
         n_rows, n_items = len(hidden), len(outputs)
         size = max(LEAST_ROWS, BLOCK_NUMBERS.get(hidden.device.type, 2**26) // n_items)
         bounds = torch.tensor([*range(0, n_rows, size), n_rows], device=hidden.device)
         starts = bounds.tolist()
         target_at = torch.searchsorted(targets.prefixes, bounds).tolist()
-        known_at = [] if known is None else known.offsets[bounds].tolist()
-        known_rows = None if known is None else known.rows
 
         loss = hidden.new_zeros(())
         hidden_grad, outputs_grad = torch.empty_like(hidden), torch.zeros_like(outputs)
@@ -87,12 +87,12 @@ class _SoftmaxLoss(torch.autograd.Function):
             logits = torch.mm(part, outputs.T, out=block[: stop - start])
             if bias is not None:
                 logits += bias
-            if added is not None:
-                logits += added[start:stop]
-            if known is not None and known_rows is not None:
-                mine = slice(known_at[i], known_at[i + 1])
+            if known is not None:
+                rows = known.take(torch.arange(start, stop, device=hidden.device))
+                if added is not None:
+                    logits += added(rows)
                 logits[:, 0] = -torch.inf
-                logits[known_rows[mine] - start, known.items[mine]] = -torch.inf
+                logits[rows.rows, rows.items] = -torch.inf
             mine = slice(target_at[i], target_at[i + 1])
             at = targets.prefixes[mine] - start, targets.items[mine]
             weights = targets.weights[mine] / n_rows

@@ -45,7 +45,15 @@ def test_loss_and_gradients_are_those_of_the_formula(
     monkeypatch.setattr(softmax, "LEAST_ROWS", rows_a_block)
     monkeypatch.setitem(softmax.BLOCK_NUMBERS, "cpu", 1)
     given = parts(bias, added)
-    loss = softmax_loss(**given, targets=TARGETS, known=KNOWN if known else None)
+    added_to = given.get("added")
+    # The known items of a row tell which row it is.
+    which = {(1, 5): 0, (): 1, (3, 9, 20): 2}
+    keys = {key: value for key, value in given.items() if key != "added"}
+    if added_to is not None:
+        keys["added"] = lambda rows: added_to[
+            [which[tuple(each.tolist())] for each in rows.items.split(rows.lengths.tolist())]
+        ]
+    loss = softmax_loss(**keys, targets=TARGETS, known=KNOWN if known else None)
     values = {name: tensor.detach().numpy().copy() for name, tensor in given.items()}
     assert loss.item() == pytest.approx(expected(values, known), rel=1e-12)
     (2 * loss).backward()
