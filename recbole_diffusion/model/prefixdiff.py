@@ -123,7 +123,7 @@ class PrefixDiff(HistoryRecommender):
         """
         for key, allowed in (
             ("absorption", RULES),
-            ("denoiser", ("views", "attention")),
+            ("denoiser", ("attention", "views")),
             ("age", ("rank", "time")),
         ):
             expect(config[key] in allowed, key, config[key], f"one of {', '.join(allowed)}")
@@ -170,7 +170,6 @@ class PrefixDiff(HistoryRecommender):
         )
 
     def _attention(self, config: Any) -> AttentionDenoiser:
-        expect(self.is_timed, "denoiser", "attention", "views where histories have no order")
         return AttentionDenoiser(self.n_items, AttentionEncoder.of(config, self.n_items + 1))
 
     # Training
