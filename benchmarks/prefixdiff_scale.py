@@ -26,8 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--batch_size", type=int, default=1000, help="users a step")
-    parser.add_argument("--hidden_size", type=int, default=64)
+    parser.add_argument("--batch_size", type=int, default=200, help="users a step")
+    parser.add_argument("--denoiser", choices=("attention", "views"), default="attention")
+    parser.add_argument("--width", type=int, default=64, help="of the denoiser")
     parser.add_argument("--skip_items", type=int, help="local_items of the closed form; else none")
     parser.add_argument("--ranked_users", type=int, default=5000)
     parser.add_argument("--threads", type=int, default=1)
@@ -60,7 +61,10 @@ def make_model(
 ) -> PrefixDiff:
     """The model on the made data."""
     overrides = {
-        "hidden_sizes": [arguments.hidden_size],
+        "denoiser": arguments.denoiser,
+        "prefix_share": 1.0 if arguments.denoiser == "attention" else 0.06,
+        "embedding_size": arguments.width,
+        "hidden_sizes": [arguments.width],
         "skip": arguments.skip_items is not None,
         "local_items": arguments.skip_items,
         "feature_weights": 0,
