@@ -56,20 +56,22 @@ def recall(keys: dict[str, Any], model: str, dataset: str = "ordered", **changes
 
 
 def test_order_decides(planted_order: dict[str, Any]) -> None:
-    keys = {"denoiser": "views", "hidden_sizes": [64], "prefix_share": 0.6, "dropout": 0.0}
+    keys = {"embedding_size": 32, "epochs": 10}
     found = recall(planted_order, "PrefixDiff", **keys)
     assert found > 0.8
     assert found > 1.5 * recall(planted_order, "PrefixDiff", "shuffled", **keys)
+
+
+def test_views_by_age_read_the_order(planted_order: dict[str, Any]) -> None:
+    keys = {"denoiser": "views", "hidden_sizes": [64], "dropout": 0.0, "epochs": 40}
+    found = recall(planted_order, "PrefixDiff", **keys)
+    assert found > 0.8
     assert found > 1.5 * recall(planted_order, "PrefixDiff", views=[["none", 0.0]], **keys)
 
 
 @pytest.mark.parametrize(
     ("model", "keys"),
-    [
-        ("PrefixDiff", {}),
-        ("SASRec", {"train_batch_size": 64, "epochs": 30}),
-        ("GRU4Rec", {}),
-    ],
+    [("SASRec", {"epochs": 10}), ("GRU4Rec", {"hidden_size": 64, "epochs": 20})],
 )
 def test_encoders_read_the_order(
     planted_order: dict[str, Any], model: str, keys: dict[str, Any]
