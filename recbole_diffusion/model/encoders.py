@@ -68,10 +68,13 @@ class CausalEncoder(nn.Module):
             [P, width]; 0 at a place below 0.
         """
         outputs = self.items.weight.new_zeros(len(row), self.width)
+        # Looked up once: each look-up has a gradient of the table's size.
+        embedded = functional.pad(self.dropout(self.items(rows.items)), (0, 0, 1, 0))
+        places = torch.arange(len(rows.items), device=rows.items.device) + 1
         rank = torch.full_like(rows.lengths, -1)  # in the present part
-        for part, items in padded_parts(rows):
+        for part, at in padded_parts(rows._replace(items=places)):
             rank.fill_(-1)[part] = torch.arange(len(part), device=part.device)
-            encoded = self.encode(self.dropout(self.items(items)))
+            encoded = self.encode(embedded[at])
             mine = ((rank[row] >= 0) & (place >= 0)).nonzero()[:, 0]
             outputs = outputs.index_put((mine,), encoded[rank[row[mine]], place[mine]])
         return outputs

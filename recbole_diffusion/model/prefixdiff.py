@@ -170,7 +170,7 @@ class PrefixDiff(HistoryRecommender):
         )
 
     def _attention(self, config: Any) -> AttentionDenoiser:
-        return AttentionDenoiser(self.n_items, AttentionEncoder.of(config, self.n_items + 1))
+        return AttentionDenoiser(AttentionEncoder.of(config, self.n_items))
 
     # Training
 

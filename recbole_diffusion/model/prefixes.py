@@ -99,26 +99,25 @@ class AttentionDenoiser(nn.Module):
     """Causal attention over histories: step 3, ``denoiser: attention``.
 
     One pass over a history serves all its prefixes. A hidden item is replaced by the absorbing
-    state, an id of its own.
+    state, which has the padding's id.
 
     Args:
-        n_items: Number of internal ids.
-        encoder: Of ``n_items`` ids and the absorbing state, which is the last.
+        encoder: Of the items.
     """
 
-    def __init__(self, n_items: int, encoder: AttentionEncoder) -> None:
+    def __init__(self, encoder: AttentionEncoder) -> None:
         super().__init__()
-        self.encoder, self.absorbed = encoder, n_items
+        self.encoder = encoder
 
     @property
     def outputs(self) -> Tensor:
         """The items' own embeddings, as in SASRec [n_items, width]."""
-        return self.encoder.items.weight[: self.absorbed]
+        return self.encoder.items.weight
 
     def forward(self, prefixes: Prefixes) -> Tensor:
         """Output at the last item of each prefix [P, width]; 0 for one without items."""
         histories = prefixes.histories
-        items = torch.where(histories.values > 0, histories.items, self.absorbed)
+        items = torch.where(histories.values > 0, histories.items, 0)
         window = histories._replace(items=items).keep(histories.ages < self.encoder.max_length)
         n_cut = histories.lengths - window.lengths
         place = prefixes.rows.lengths - 1 - n_cut[prefixes.of]

@@ -84,9 +84,11 @@ class _SoftmaxLoss(torch.autograd.Function):
         block = hidden.new_empty(min(size, n_rows), n_items)
         for i, (start, stop) in enumerate(zip(starts, starts[1:], strict=False)):
             part = hidden[start:stop]
-            logits = torch.mm(part, outputs.T, out=block[: stop - start])
-            if bias is not None:
-                logits += bias
+            logits = block[: stop - start]
+            if bias is None:
+                torch.mm(part, outputs.T, out=logits)
+            else:
+                torch.addmm(bias, part, outputs.T, out=logits)
             if known is not None:
                 rows = known.take(torch.arange(start, stop, device=hidden.device))
                 if added is not None:
