@@ -53,7 +53,7 @@ def main() -> None:
         runs = {name: make_run(*side, arguments, folder) for name, side in sides.items()}
         seconds = {name: [] for name in sides}
         for round_number in range(arguments.rounds + 1):
-            for name, (trainer, loader) in runs.items():
+            for name, (trainer, loader, _) in runs.items():
                 start = time.perf_counter()
                 trainer._train_epoch(loader, round_number)
                 if round_number > 0:  # the first round warms up
@@ -63,7 +63,8 @@ def main() -> None:
 
 def make_run(model: str, settings: dict, arguments: argparse.Namespace, folder: str) -> tuple:
     """A trainer and its training loader, with random vectors in place of pre-trained ones."""
-    overrides = {"train_batch_size": arguments.batch_size, **settings}
+    batch = {"train_batch_size": arguments.batch_size} if arguments.batch_size else {}
+    overrides = batch | settings
     if arguments.data_path:
         overrides["data_path"] = arguments.data_path
     config = Config(model, arguments.dataset, overrides=overrides)
@@ -78,7 +79,7 @@ def make_run(model: str, settings: dict, arguments: argparse.Namespace, folder: 
             *(0.1 * rng.standard_normal((n, network.embedding_size), np.float32) for n in sizes)
         )
     trainer = config.registration.trainer_class(config, network)
-    return trainer, split.train
+    return trainer, split.train, split.valid
 
 
 def lightgcn_operations(network: torch.nn.Module, loader: object) -> float:
@@ -139,7 +140,7 @@ def print_table(arguments: argparse.Namespace, runs: dict, seconds: dict) -> Non
     )
     columns = f"{'s an epoch':>12}{'min':>8}{'max':>8}{'3 layers':>10}{'2 layers':>10}"
     print(f"{'model':<20}{columns}{'GFLOP a step':>14}")
-    for name, (trainer, loader) in runs.items():
+    for name, (trainer, loader, _) in runs.items():
         count = COUNTS[type(trainer.model).__name__](trainer.model, loader)
         median = statistics.median(seconds[name])
         ratios = "".join(f"{median / base:>10.2f}" for base in bases)
