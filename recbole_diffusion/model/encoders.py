@@ -26,7 +26,9 @@ def padded_parts(rows: RowBatch) -> Iterator[tuple[Tensor, Tensor]]:
         The rows of a part [b], and their items [b, longest], int64, 0 behind the last.
     """
     order = rows.lengths.argsort(descending=True, stable=True)
-    for part in order.split(max(1, -(-len(order) // N_PARTS))):
+    if not len(order):
+        return
+    for part in order.split(-(-len(order) // N_PARTS)):
         taken = rows.take(part)
         longest = max(int(taken.lengths.max()), 1)
         items = taken.items.new_zeros(len(part), longest)
@@ -76,7 +78,8 @@ class CausalEncoder(nn.Module):
             rank.fill_(-1)[part] = torch.arange(len(part), device=part.device)
             encoded = self.encode(embedded[at])
             mine = ((rank[row] >= 0) & (place >= 0)).nonzero()[:, 0]
-            outputs = outputs.index_put((mine,), encoded[rank[row[mine]], place[mine]])
+            found = encoded[rank[row[mine]], place[mine]].to(outputs.dtype)
+            outputs = outputs.index_put((mine,), found)
         return outputs
 
 

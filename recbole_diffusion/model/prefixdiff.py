@@ -145,6 +145,9 @@ class PrefixDiff(HistoryRecommender):
             AttentionEncoder.check_config(config)
             is_prefix = config["absorption"] != "random"
             expect(is_prefix, "absorption", "random", "age or both with denoiser: attention")
+            expect(config["age"] == "rank", "age", "time", "rank with denoiser: attention")
+            length = config["max_length"]
+            expect(length > 1, "max_length", length, "2 or more with denoiser: attention")
         LinDiffRec.check_config(config)
 
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
@@ -184,9 +187,9 @@ class PrefixDiff(HistoryRecommender):
     def _fit_gain(self) -> None:
         """The gain with which the skip alone has the greatest likelihood, by Newton's method."""
         users = self._trainable(torch.randperm(self.n_users, device=self.device))
-        n_prefixes = min(GAIN_PREFIXES, GAIN_SCORES // self.n_items)
-        n_before = self._n_prefixes(self.rows.offsets.diff()[users]).cumsum(0)
-        prefixes, targets = self._absorb(users[: max(1, int((n_before <= n_prefixes).sum()))])
+        histories = self._histories(users[: min(GAIN_PREFIXES, GAIN_SCORES // self.n_items)])
+        of = torch.arange(len(histories.lengths), device=self.device)
+        prefixes, targets = self._absorb_within(histories, of, *self.levels)
         scores = self.skip_scores(prefixes.rows)
         assert scores is not None
         known = masked(torch.zeros_like(scores), prefixes.rows)
@@ -381,7 +384,9 @@ class PrefixDiff(HistoryRecommender):
             logits = skip * network.gain
         else:
             logits = network(Prefixes(shown, clock, level, shown, of), skip)
-        return functional.log_softmax(masked(logits, rows), dim=1)
+        logits = masked(logits, rows)
+        total = logits.logsumexp(dim=1, keepdim=True)
+        return logits - total.masked_fill(total == -torch.inf, 0.0)  # nothing is left to give back
 
     @torch.no_grad()
     def score_histories(

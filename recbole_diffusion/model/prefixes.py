@@ -91,7 +91,7 @@ class ViewDenoiser(nn.Module):
 
 def ages_of(prefixes: Prefixes) -> Tensor:
     """How long before the last item of its prefix each item was [nnz]."""
-    last = prefixes.clock[(prefixes.rows.offsets[1:] - 1).clamp_min(0)]
+    last = functional.pad(prefixes.clock, (1, 0))[prefixes.rows.offsets[1:]]
     return last.repeat_interleave(prefixes.rows.lengths) - prefixes.clock
 
 

@@ -21,7 +21,7 @@ class Targets(NamedTuple):
     Attributes:
         prefixes: Row of each, int64 [m].
         items: int64 [m].
-        weights: float32 [m]; those of a row sum to 1.
+        weights: float32 [m]; those of a row sum to 1, or to 0 for a row without targets.
     """
 
     prefixes: Tensor
@@ -78,6 +78,9 @@ class _SoftmaxLoss(torch.autograd.Function):
         starts = bounds.tolist()
         target_at = torch.searchsorted(targets.prefixes, bounds).tolist()
 
+        asked = hidden.new_zeros(n_rows).index_add_(
+            0, targets.prefixes, targets.weights.to(hidden.dtype) / n_rows
+        )
         loss = hidden.new_zeros(())
         hidden_grad, outputs_grad = torch.empty_like(hidden), torch.zeros_like(outputs)
         bias_grad = None if bias is None else torch.zeros_like(bias)
@@ -103,7 +106,7 @@ class _SoftmaxLoss(torch.autograd.Function):
             total = logits.sub_(greatest).exp_().sum(dim=1, keepdim=True)
             loss += ((greatest + total.log())[at[0], 0] - found) @ weights
             # From here on the gradient of the logits: the softmax less what was asked for.
-            logits.mul_(1 / (n_rows * total))
+            logits.mul_(asked[start:stop, None] / total)
             logits.index_put_(at, -weights, accumulate=True)
             torch.mm(logits, outputs, out=hidden_grad[start:stop])
             outputs_grad.addmm_(logits.T, part)

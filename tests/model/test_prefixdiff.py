@@ -14,7 +14,7 @@ from recbole_diffusion.config import Config
 from recbole_diffusion.data.interactions import RowBatch
 from recbole_diffusion.errors import UserError
 from recbole_diffusion.model.prefixdiff import PrefixDiff
-from recbole_diffusion.model.prefixes import Prefixes, extended
+from recbole_diffusion.model.prefixes import Prefixes, extended, likelihood, mean_loss
 from recbole_diffusion.quick_start import _Run
 
 N_USERS, N_ITEMS = 30, 20
@@ -189,6 +189,70 @@ def test_loss_is_the_likelihood_of_the_targets(own: dict[str, Any]) -> None:
     assert loss.item() == pytest.approx(total / len(users), rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("denoiser", "absorption"), [("views", "both"), ("views", "random"), ("attention", "both")]
+)
+def test_gradients_are_those_of_the_softmax(
+    own: dict[str, Any], denoiser: str, absorption: str
+) -> None:
+    """Also where a prefix has nothing to give back, which random absorption leaves to some."""
+    model, _ = made(own, denoiser=denoiser, absorption=absorption, levels=[0.0, 0.4])
+    users = {"user_id": torch.arange(1, model.n_users)}
+    weights = [p for p in model.network.parameters() if p.requires_grad]
+    torch.manual_seed(7)
+    loss = model.calculate_loss(users)
+    torch.manual_seed(7)
+    prefixes, targets = model._absorb(users["user_id"])
+    has_none = targets.prefixes.bincount(minlength=len(prefixes.of)) == 0
+    assert has_none.any() == (absorption == "random")
+    logits = model.network(prefixes, model.skip_scores(prefixes.rows))
+    plain = mean_loss(likelihood(logits, prefixes, targets), prefixes, targets)
+    torch.testing.assert_close(loss, plain)
+    found, expected = (torch.autograd.grad(each, weights) for each in (loss, plain))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_the_average_of_the_weights_starts_quick_and_becomes_slow(own: dict[str, Any]) -> None:
+    model, _ = made(own, weight_average=0.5)
+    model.n_updates = 0
+    draw, kept = np.random.default_rng(1), []
+    expected = model.averaged.bias.numpy().copy()
+    for number in range(1, 30):
+        values = draw.normal(size=len(expected)).astype(np.float32)
+        with torch.no_grad():
+            model.network.bias.copy_(torch.from_numpy(values))
+        model.update_average()
+        kept.append(min(0.5, number / (10 + number)))
+        expected = kept[-1] * expected + (1 - kept[-1]) * values
+    np.testing.assert_allclose(model.averaged.bias.numpy(), expected, rtol=1e-5, atol=1e-6)
+    assert kept[0] < kept[5] < kept[-1] == 0.5
+
+
+@BOTH
+def test_without_times_each_epoch_has_an_order_of_its_own(
+    own: dict[str, Any], denoiser: str
+) -> None:
+    model, _ = made(own, denoiser=denoiser, eval_args={"order": "RO"})
+    users = torch.arange(1, model.n_users)
+    first, second = (model._histories(users) for _ in range(2))
+    assert not torch.equal(first.items, second.items)
+    each = [rows.items.split(rows.lengths.tolist()) for rows in (first, second)]
+    assert all(set(a.tolist()) == set(b.tolist()) for a, b in zip(*each, strict=True))
+
+
+@BOTH
+def test_histories_that_are_empty_or_full_have_scores(own: dict[str, Any], denoiser: str) -> None:
+    model, _ = made(own, denoiser=denoiser, reverse_steps=3, given_back=100)
+    assert model.score_histories([]).shape == (0, model.n_items)
+    everything = list(range(1, model.n_items))
+    for known in ([[]], [[], []], [[], [3]], [everything], [everything[:-1]]):
+        found = model.score_histories(known)
+        assert not found.isnan().any()
+        for row, items in zip(found, known, strict=True):
+            assert (row[items] == -torch.inf).all()
+            assert torch.isfinite(row).sum() == model.n_items - 1 - len(items)
+
+
 @pytest.mark.parametrize("local_items", [None, 12])
 def test_sampled_softmax_estimates_the_whole(own: dict[str, Any], local_items: int | None) -> None:
     model, _ = made(own, sampled_items=6, local_items=local_items, kept_weights=8)
@@ -249,7 +313,7 @@ def test_gain_is_the_likeliest(own: dict[str, Any]) -> None:
     assert gain > 0
     model._trainable = lambda users: torch.arange(1, model.n_users)  # the same prefixes each time
     losses = []
-    for factor in (0.9, 1.0, 1.1):
+    for factor in (0.6, 1.0, 1.6):
         total = 0.0
         for seed in range(40):
             torch.manual_seed(seed)
@@ -257,7 +321,7 @@ def test_gain_is_the_likeliest(own: dict[str, Any]) -> None:
                 model.network.gain.fill_(gain * factor)
                 total += model.calculate_loss({"user_id": torch.arange(1, model.n_users)}).item()
         losses.append(total)
-    assert losses[1] < losses[0] + 0.05 * abs(losses[0])
+    assert losses[1] < min(losses[0], losses[2])
 
 
 @BOTH
@@ -307,8 +371,9 @@ def test_attention_reads_the_latest_items_of_long_histories(own: dict[str, Any])
 # What a run relies on
 
 
-@BOTH
-@pytest.mark.parametrize("age", ["rank", "time"])
+@pytest.mark.parametrize(
+    ("denoiser", "age"), [("views", "rank"), ("views", "time"), ("attention", "rank")]
+)
 def test_a_history_of_the_data_has_the_scores_of_its_user(
     own: dict[str, Any], denoiser: str, age: str
 ) -> None:
@@ -377,6 +442,8 @@ def test_names_of_items_do_not_matter(own: dict[str, Any], tmp_path: Path) -> No
         ({"views": []}, "`views`: found [], expected a list"),
         ({"embedding_size": 9, "denoiser": "attention"}, "`embedding_size`: found 9, expected a"),
         ({"absorption": "random", "denoiser": "attention"}, "`absorption`: found 'random'"),
+        ({"max_length": 1, "denoiser": "attention"}, "`max_length`: found 1, expected 2 or more"),
+        ({"age": "time", "denoiser": "attention"}, "`age`: found 'time', expected rank with"),
         ({"denoiser": "rnn"}, "`denoiser`: found 'rnn', expected one of attention, views"),
         ({"prefix_share": 0}, "`prefix_share`: found 0, expected above 0, to 1"),
         ({"weight_average": 1.0}, "`weight_average`: found 1.0, expected 0 to below 1"),

@@ -72,6 +72,16 @@ def test_scores_follow_the_latest_items(own: dict[str, Any], name: str) -> None:
         np.testing.assert_allclose(found[user], expected, rtol=1e-4, atol=1e-5)
 
 
+@MODELS
+def test_half_precision_has_about_the_loss_of_single(own: dict[str, Any], name: str) -> None:
+    model, _ = made(name, own)
+    users = {"user_id": torch.arange(1, model.n_users)}
+    single = model.calculate_loss(users)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = model.calculate_loss(users)
+    torch.testing.assert_close(half, single, atol=0, rtol=0.02)
+
+
 def test_heads_that_do_not_divide_the_width_are_refused(own: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="`embedding_size`: found 8, expected a multiple of 3"):
         made("SASRec", {**own, "n_heads": 3})
