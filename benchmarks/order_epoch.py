@@ -4,8 +4,8 @@
 
 The models, each with its defaults, take turns, so that other load on the machine meets all of them.
 Operations are those of dense products, counted by PyTorch; lookups, sums over rows, the softmax and
-the products within attention have none. The share is their speed in training over that of a float32 product of two 1024 x 1024
-matrices, measured before and after each epoch.
+the products within attention have none. The share is their speed in training over that of a float32
+product of two 1024 x 1024 matrices, measured before each epoch.
 """
 
 import argparse
