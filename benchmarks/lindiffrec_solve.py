@@ -88,10 +88,10 @@ def ease(rows: sp.csr_matrix) -> Any:
     return find_model("EASE").model_class(config, dataset)
 
 
-def timed(job: Callable[[], Any]) -> tuple[Any, float]:
+def timed(job: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
     """What a job gives, and its seconds."""
     start = time.perf_counter()
-    result = job()
+    result = job(*arguments)
     return result, time.perf_counter() - start
 
 

@@ -11,21 +11,23 @@ product of two 1024 x 1024 matrices, measured before each epoch.
 import argparse
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffrec_inference import peak_mib
+from lindiffrec_solve import product_speed, timed
 from torch.utils.flop_counter import FlopCounterMode, mm_flop
 from training_epoch import make_run
 
 from recbole_diffusion.report import run_logger
 
+# The layer over views, as docs/models/prefixdiff.md has it.
 VIEWS = {
     "denoiser": "views", "prefix_share": 0.06, "train_batch_size": 64, "absorbed_share": 0.5,
     "levels": [0.0, 0.7], "horizon": 10, "horizon_decay": 0.5, "dropout": 0.0,
+    "weight_average": 0.99,
 }  # fmt: skip
 SIDES: dict[str, tuple[str, dict[str, Any]]] = {
     "DiffRec": ("DiffRec", {}),
@@ -65,9 +67,9 @@ def main() -> None:
         speeds: list[float] = []
         for number in range(1, arguments.rounds + 1):
             for name, (trainer, loader, valid) in runs.items():
-                speeds.append(product_speed())
-                epochs[name].append(timed(trainer._train_epoch, loader, number))
-                evaluations[name].append(timed(trainer._valid_epoch, valid))
+                speeds.append(product_speed(WIDTH))
+                epochs[name].append(timed(trainer._train_epoch, loader, number)[1])
+                evaluations[name].append(timed(trainer._valid_epoch, valid)[1])
     print("model | epoch, s | of DiffRec's | evaluation, s | TFLOP an epoch | share")
     speed, base = statistics.median(speeds), statistics.median(epochs["DiffRec"])
     for name, seconds in epochs.items():
@@ -89,20 +91,6 @@ def counted(job: Callable[..., Any], *arguments: Any) -> float:
     with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.addmm_: added}) as counter:
         job(*arguments)
     return float(counter.get_total_flops())
-
-
-def timed(job: Callable[..., Any], *arguments: Any) -> float:
-    """Seconds of a job."""
-    start = time.perf_counter()
-    job(*arguments)
-    return time.perf_counter() - start
-
-
-def product_speed() -> float:
-    """Operations a second of a float32 product."""
-    a, b = torch.randn(2, WIDTH, WIDTH)
-    a @ b
-    return 20 * 2 * WIDTH**3 / timed(lambda: [a @ b for _ in range(20)])
 
 
 if __name__ == "__main__":

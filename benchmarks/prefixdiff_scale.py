@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from diffrec_inference import peak_mib
 from lindiffrec_scale import dataset_of, hits_and_seconds, made
+from order_epoch import VIEWS
 
 from recbole_diffusion.config import Config
 from recbole_diffusion.model.prefixdiff import PrefixDiff
@@ -61,8 +62,7 @@ def make_model(
 ) -> PrefixDiff:
     """The model on the made data."""
     overrides = {
-        "denoiser": arguments.denoiser,
-        "prefix_share": 1.0 if arguments.denoiser == "attention" else 0.06,
+        **(VIEWS if arguments.denoiser == "views" else {}),
         "embedding_size": arguments.width,
         "hidden_sizes": [arguments.width],
         "skip": arguments.skip_items is not None,

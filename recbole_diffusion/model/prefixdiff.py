@@ -26,13 +26,12 @@ from recbole_diffusion.model.prefixes import (
     ViewDenoiser,
     extended,
     history_times,
-    masked,
     mean_loss,
     relative_times,
     usual_gap,
     views_of,
 )
-from recbole_diffusion.model.softmax import Targets, softmax_loss
+from recbole_diffusion.model.softmax import Targets, masked, softmax_loss
 
 # Prefixes that the gain of the skip is fitted on, and steps of Newton's method.
 GAIN_PREFIXES, GAIN_STEPS = 2000, 20
@@ -232,7 +231,7 @@ class PrefixDiff(HistoryRecommender):
         )
 
     def _gained_skip(self, rows: RowBatch) -> Tensor:
-        """G z, what the closed form adds to the logits of prefixes."""
+        """What the closed form adds to the logits of prefixes: z times its gain g."""
         scores = self.skip_scores(rows)
         assert scores is not None
         return scores.mul_(self.network.gain)

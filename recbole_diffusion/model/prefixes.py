@@ -13,7 +13,7 @@ from recbole_diffusion.diffusion.embedding import sinusoidal_embedding
 from recbole_diffusion.errors import UserError, expect
 from recbole_diffusion.model.encoders import EMBEDDING_STD, AttentionEncoder
 from recbole_diffusion.model.layers import RowDropout
-from recbole_diffusion.model.softmax import Targets
+from recbole_diffusion.model.softmax import Targets, masked
 
 # Of levels, so that the embedding of steps tells them apart.
 LEVEL_SCALE = 1000
@@ -139,13 +139,6 @@ def views_of(given: Any) -> list[Recency]:
         is_pair = is_pair and type(view[1]) in (int, float) and 0 <= view[1] <= MOST_DECAY
         expect(is_pair, "views", given, f"{expected}, each decay from 0 to {MOST_DECAY}")
     return [Recency(kind, float(decay)) for kind, decay in given]
-
-
-def masked(logits: Tensor, rows: RowBatch) -> Tensor:
-    """Logits [B, n_items], changed in place: -inf for the padding and the items of the rows."""
-    logits[:, 0] = -torch.inf
-    logits[rows.rows, rows.items] = -torch.inf
-    return logits
 
 
 def likelihood(logits: Tensor, prefixes: Prefixes, targets: Targets) -> Tensor:

@@ -29,6 +29,13 @@ class Targets(NamedTuple):
     weights: Tensor
 
 
+def masked(logits: Tensor, rows: RowBatch) -> Tensor:
+    """Logits [B, n_items], changed in place: -inf for the padding and the items of the rows."""
+    logits[:, 0] = -torch.inf
+    logits[rows.rows, rows.items] = -torch.inf
+    return logits
+
+
 def softmax_loss(
     hidden: Tensor,
     outputs: Tensor,
@@ -73,14 +80,14 @@ class _SoftmaxLoss(torch.autograd.Function):
         added: Callable[[RowBatch], Tensor] | None,
     ) -> Tensor:
         n_rows, n_items = len(hidden), len(outputs)
-        size = max(LEAST_ROWS, BLOCK_NUMBERS.get(hidden.device.type, 2**26) // n_items)
+        numbers = BLOCK_NUMBERS.get(hidden.device.type, BLOCK_NUMBERS["cuda"])
+        size = max(LEAST_ROWS, numbers // n_items)
         bounds = torch.tensor([*range(0, n_rows, size), n_rows], device=hidden.device)
         starts = bounds.tolist()
         target_at = torch.searchsorted(targets.prefixes, bounds).tolist()
 
-        asked = hidden.new_zeros(n_rows).index_add_(
-            0, targets.prefixes, targets.weights.to(hidden.dtype) / n_rows
-        )
+        shares = targets.weights.to(hidden.dtype) / n_rows
+        asked = hidden.new_zeros(n_rows).index_add_(0, targets.prefixes, shares)
         loss = hidden.new_zeros(())
         hidden_grad, outputs_grad = torch.empty_like(hidden), torch.zeros_like(outputs)
         bias_grad = None if bias is None else torch.zeros_like(bias)
@@ -96,18 +103,16 @@ class _SoftmaxLoss(torch.autograd.Function):
                 rows = known.take(torch.arange(start, stop, device=hidden.device))
                 if added is not None:
                     logits += added(rows)
-                logits[:, 0] = -torch.inf
-                logits[rows.rows, rows.items] = -torch.inf
+                masked(logits, rows)
             mine = slice(target_at[i], target_at[i + 1])
             at = targets.prefixes[mine] - start, targets.items[mine]
-            weights = targets.weights[mine] / n_rows
             found = logits[at]
             greatest = logits.amax(dim=1, keepdim=True)
             total = logits.sub_(greatest).exp_().sum(dim=1, keepdim=True)
-            loss += ((greatest + total.log())[at[0], 0] - found) @ weights
+            loss += ((greatest + total.log())[at[0], 0] - found) @ shares[mine]
             # From here on the gradient of the logits: the softmax less what was asked for.
             logits.mul_(asked[start:stop, None] / total)
-            logits.index_put_(at, -weights, accumulate=True)
+            logits.index_put_(at, -shares[mine], accumulate=True)
             torch.mm(logits, outputs, out=hidden_grad[start:stop])
             outputs_grad.addmm_(logits.T, part)
             if bias_grad is not None:
