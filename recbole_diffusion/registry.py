@@ -61,6 +61,11 @@ class Registration:
         return HOST_PREFIX + self.name if self.is_host else self.name
 
     @property
+    def is_baseline(self) -> bool:
+        """Whether comparisons test the others against it, unless they say otherwise."""
+        return self.is_host or getattr(self.model_class, "is_baseline", False)
+
+    @property
     def module(self) -> str | None:
         """Name of the module that registers a model of the user's; None for RecBole's and ours."""
         name = self.model_class.__module__

@@ -5,6 +5,7 @@ python -m recbole_diffusion.compare.reproduction benchmarks/results/*.json --tar
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from recbole_diffusion.compare.tables import (
     protocol_table,
     search_text,
     spread_text,
+    test_table,
 )
 from recbole_diffusion.errors import UserError, exit_code
 from recbole_diffusion.files import written_whole
@@ -29,8 +31,8 @@ HEAD = """\
 
 Written by `python -m recbole_diffusion.compare.reproduction` from the committed results of
 comparisons; not edited by hand. Best epochs and settings are picked on validation, every number
-is on test, and each data set has one split. Rows with ‡ stand as the paper reports them; where a
-paper's code picks the best epoch on test, its note says so.
+is on test, and all rows of a table are on one split. Rows with ‡ stand as the paper reports them;
+where a paper's code picks the best epoch on test, its note says so.
 
 A row marked `untuned` was not searched here: it has the settings of its property files and of
 its command. A search ends with the trials or the minutes that its command gives, whichever is
@@ -49,10 +51,10 @@ WORTH = {"not run": 0, "failed": 1, "partial": 2, "finished": 3}
 
 
 def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -> None:
-    """Write the page; files of one data set are joined.
+    """Write the page; files of one data set and one `eval_args` are joined.
 
     Of two rows of a model the more finished one stands, of equals the tuned one, then the later.
-    Baselines come first, each kind in the files' order.
+    Baselines come first, each kind in the files' order. A test stands where both rows do.
 
     Args:
         result_files: ``results.json`` of comparisons.
@@ -63,17 +65,13 @@ def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -
             ``target`` is there and no such page.
     """
     _check_target(Path(target))
-    joined: dict[str, dict[str, Any]] = {}
+    same: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for path in map(Path, result_files):
         results = read_results(path)
-        name = results["dataset"]
-        if name in joined:
-            _join(joined[name], results, path)
-        else:
-            joined[name] = results
-    for results in joined.values():
-        results["models"].sort(key=lambda model: model["role"] != "baseline")
-    sections = [HEAD, _overview(joined), *(_section(results) for results in joined.values())]
+        same.setdefault(_name(results), []).append((path, results))
+    names = _short_names([files[0][1] for files in same.values()])
+    joined = {names[name]: _join(files) for name, files in same.items()}
+    sections = [HEAD, _overview(joined), *(_section(*item) for item in joined.items())]
     with written_whole(target) as stream:
         stream.write("\n".join(sections).encode())
 
@@ -87,19 +85,46 @@ def _check_target(target: Path) -> None:
         raise UserError(f"{target}: found a file that is no page of this command; move it away")
 
 
-def _join(first: dict[str, Any], other: Mapping[str, Any], path: Path) -> None:
-    splits = [results["data"]["split_hash"] for results in (first, other)]
-    if splits[0] != splits[1]:
-        raise UserError(
-            f"results {path}: found split {splits[1]} of {first['dataset']}, the file before has "
-            f"{splits[0]}"
-        )
-    models = {model["name"]: model for model in first["models"]}
-    for model in other["models"]:
-        known = models.get(model["name"])
-        if known is None or _worth(model) >= _worth(known):
-            models[model["name"]] = model
-    first["models"] = list(models.values())
+def _name(results: Mapping[str, Any]) -> str:
+    """The data set and how it is split."""
+    rules = results["evaluation"].get("eval_args", {})
+    told = [f"{key} {rules[key]}" for key in ("split", "order", "group_by") if key in rules]
+    return ", ".join([results["dataset"], *told])
+
+
+def _short_names(each: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Names without the split, where a data set has but one."""
+    n_splits = Counter(results["dataset"] for results in each)
+    return {
+        _name(results): _name(results) if n_splits[results["dataset"]] > 1 else results["dataset"]
+        for results in each
+    }
+
+
+def _join(files: Sequence[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    """Results of one data set and split as those of one comparison."""
+    joined = dict(files[0][1])
+    models: dict[str, Any] = {}
+    for path, results in files:
+        splits = [each["data"]["split_hash"] for each in (joined, results)]
+        if splits[0] != splits[1]:
+            raise UserError(
+                f"results {path}: found split {splits[1]} of {results['dataset']}, the file "
+                f"before has {splits[0]}"
+            )
+        for model in results["models"]:
+            known = models.get(model["name"])
+            if known is None or _worth(model) >= _worth(known):
+                models[model["name"]] = model
+    comparisons = [
+        test
+        for _, results in files
+        for test in results["significance"]["comparisons"]
+        if all(models.get(test[side]) in results["models"] for side in ("candidate", "baseline"))
+    ]
+    joined["models"] = sorted(models.values(), key=lambda model: model["role"] != "baseline")
+    joined["significance"] = {**joined["significance"], "comparisons": comparisons}
+    return joined
 
 
 def _worth(model: Mapping[str, Any]) -> tuple[int, bool]:
@@ -109,7 +134,7 @@ def _worth(model: Mapping[str, Any]) -> tuple[int, bool]:
 def _overview(joined: Mapping[str, Mapping[str, Any]]) -> str:
     """On each data set, our models by how many baselines are ahead of them."""
     headers, rows = ["model"], dict[str, list[Entry]]()
-    for column, results in enumerate(joined.values()):
+    for column, (name, results) in enumerate(joined.items()):
         metric = results["evaluation"]["valid_metric"]
         n_baselines = len(_means(results, metric, "baseline"))
         for model in results["models"]:
@@ -120,8 +145,8 @@ def _overview(joined: Mapping[str, Mapping[str, Any]]) -> str:
                 n_ahead = len(_ahead(results, model, metric))
                 text = f"{model['test'][metric]['mean']:.4f}; {n_ahead} of {n_baselines}"
             rows.setdefault(model["name"], [Entry("")] * len(joined))[column] = Entry(text)
-        headers.append(f"{results['dataset']}, {metric_name(metric)}")
-    entries = [[Entry(name), *row] for name, row in rows.items()]
+        headers.append(f"{name}, {metric_name(metric)}")
+    entries = [[Entry(label), *row] for label, row in rows.items()]
     table = Table("Our models, and how many baselines are ahead", headers, entries, OVERVIEW_NOTES)
     return "## Overview\n\n" + as_markdown([table])
 
@@ -133,10 +158,10 @@ def _ahead(results: Mapping[str, Any], model: Mapping[str, Any], metric: str) ->
     return sorted(names, key=lambda name: -means[name])
 
 
-def _section(results: Mapping[str, Any]) -> str:
-    data, made = results["data"], [_table(results), protocol_table(results)]
+def _section(name: str, results: Mapping[str, Any]) -> str:
+    data, made = results["data"], [_table(results), protocol_table(results), test_table(results)]
     lines = [
-        f"## {results['dataset']}",
+        f"## {name}",
         "",
         f"{data['users']} users, {data['items']} items; {data['train_interactions']} train, "
         f"{data['validation_interactions']} validation and {data['test_interactions']} test "

@@ -65,7 +65,7 @@ class Request:
         given = self.options["baselines"]
         if given is not None:
             return [label for label in self.models if label in given]
-        return [label for label, name in self.models.items() if find_model(name).is_host]
+        return [label for label, name in self.models.items() if find_model(name).is_baseline]
 
     def overrides(self, label: str, **keys: Any) -> dict[str, Any]:
         """Keys of a run of one model, as on the command line."""

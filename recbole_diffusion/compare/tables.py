@@ -53,7 +53,7 @@ def make_tables(results: Mapping[str, Any]) -> list[Table]:
     Args:
         results: Content of ``results.json``.
     """
-    makers = (_accuracy, protocol_table, _tests, _costs, _diversity)
+    makers = (_accuracy, protocol_table, test_table, _costs, _diversity)
     kinds = next((list(m["groups"]) for m in results["models"] if m["groups"]), [])
     made = [make(results) for make in makers] + [_groups(results, kind) for kind in kinds]
     return [table for table in made if table.rows]
@@ -185,7 +185,8 @@ def protocol_table(results: Mapping[str, Any]) -> Table:
     return Table("The same runs by the papers' protocols", ["model", *header], rows, notes)
 
 
-def _tests(results: Mapping[str, Any]) -> Table:
+def test_table(results: Mapping[str, Any]) -> Table:
+    """Each candidate against the best baseline, metric by metric."""
     rows = [
         [
             Entry(f"{test['candidate']} against {test['baseline']}"),

@@ -24,6 +24,8 @@ class NextItemRecommender(HistoryRecommender):
     A subclass gives ``_make_encoder``.
     """
 
+    is_baseline = True
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.max_length = config["max_length"]

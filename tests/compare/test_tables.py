@@ -222,6 +222,8 @@ def test_command_repeats_the_request() -> None:
         "--plain.use_diffusion=false --protocol=paper:diffmm"
     )
     assert request.baselines == ["EASE"]
+    rivals = read_request("DiffRec,SASRec,EASE,mine=GRU4Rec", "planted", None, {})
+    assert rivals.baselines == ["SASRec", "EASE", "mine"]
     assert set(default_options()) <= set(request.options)
 
 
@@ -286,6 +288,49 @@ def test_reproduction_joins_files(results: dict[str, Any], tmp_path: Path) -> No
     assert "Missing, is ahead of the best baseline, EASE, by 0.1000." in page
     assert "| Missing | 0.6100; 0 of 1 |" in page
     assert "- Recall@20: ahead of Missing: no baseline." in page
+
+
+def test_reproduction_keeps_splits_of_a_data_set_apart(
+    results: dict[str, Any], tmp_path: Path
+) -> None:
+    paths = []
+    for group, recall in (("user", 0.6), ("none", 0.7)):
+        results["evaluation"]["eval_args"] = {"split": {"RS": [8, 1, 1]}, "group_by": group}
+        results["data"]["split_hash"] = f"hash-{group}"
+        results["models"] = [model("EASE", recall)]
+        paths.append(tmp_path / f"{group}.json")
+        paths[-1].write_text(json.dumps(results))
+    write_reproduction(paths, tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    by_user, by_none = (
+        page.partition(f"## toy, split {{'RS': [8, 1, 1]}}, group_by {group}\n")[2].partition(
+            "\n## "
+        )[0]
+        for group in ("user", "none")
+    )
+    assert "0.6100" in by_user
+    assert "hash-user" in by_user
+    assert "0.6100" not in by_none
+    assert "0.7100" in by_none
+    write_reproduction(paths[:1], tmp_path / "page.md")
+    assert "## toy\n" in (tmp_path / "page.md").read_text()
+
+
+def test_reproduction_has_the_tests_of_rows_that_stand(
+    results: dict[str, Any], tmp_path: Path
+) -> None:
+    later = copy.deepcopy(results)
+    later["models"] = [model("EASE", 0.3)]
+    later["significance"]["comparisons"] = []
+    paths = []
+    for number, content in enumerate((results, later)):
+        paths.append(tmp_path / f"{number}.json")
+        paths[-1].write_text(json.dumps(content))
+    told = "| Low_1 against EASE | Recall@20 | -0.1000 | 0.001 | 0.002 |"
+    write_reproduction(paths[:1], tmp_path / "page.md")
+    assert told in (tmp_path / "page.md").read_text()
+    write_reproduction(paths, tmp_path / "page.md")  # EASE's row is another now
+    assert told not in (tmp_path / "page.md").read_text()
 
 
 def test_reproduction_has_baselines_first(results: dict[str, Any], tmp_path: Path) -> None:
