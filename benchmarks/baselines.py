@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import run_recbole_diffusion
-from recbole_diffusion.registry import HOST_PREFIX, OPTIONAL_PACKAGES, always, list_models
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.registry import HOST_PREFIX, OPTIONAL_PACKAGES, always, list_models
 
 # Where RecBole's defaults do not fit ml-100k, or take minutes an epoch on one thread.
 SETTINGS = {

@@ -27,9 +27,9 @@ import torch
 from diffrec_inference import make_trainer, peak_mib
 from synthetic import write_synthetic
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.report import run_logger
+from recbole_diffusion.settings.config import Config
 
 AUTHORS = "model_on_dataset/DiffMM/tiktok-authors.yaml"
 TEXT_WIDTH = 768

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from studies import Setting, Study, argument_parser, run_studies
 
-from recbole_diffusion.property_files import find_property_file
+from recbole_diffusion.settings.property_files import find_property_file
 
 DATASET = "tiktok"
 AUTHORS = "model_on_dataset/DiffMM/tiktok-authors.yaml"

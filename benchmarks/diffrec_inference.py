@@ -24,13 +24,13 @@ from recbole.data.interaction import Interaction
 from synthetic import write_synthetic
 from torch import Tensor
 
-from recbole_diffusion.checkpoint import read_checkpoint
-from recbole_diffusion.config import Config, settable
+from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.evaluation import users_per_batch
-from recbole_diffusion.randomness import seed_everything
-from recbole_diffusion.report import run_logger
-from recbole_diffusion.trainer.base import RunTrainer
+from recbole_diffusion.evaluation.batches import users_per_batch
+from recbole_diffusion.settings.config import Config, settable
+from recbole_diffusion.training.checkpoint import read_checkpoint
+from recbole_diffusion.training.trainer import RunTrainer
 
 PARTS = ("training", "evaluation", "wide", "steps", "respacing")
 COMMON = {

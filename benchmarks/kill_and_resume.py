@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from recbole_diffusion.checkpoint import read_checkpoint
+from recbole_diffusion.training.checkpoint import read_checkpoint
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_diffusion.py"
 COMPARED = ("valid", "test", "best_epoch", "epochs_trained", "split_hash")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from recbole_diffusion.files import LOCK, read_json, sole_writer
+from recbole_diffusion.base.files import LOCK, read_json, sole_writer
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_diffusion.py"
 TIMES = ("_seconds", "_seconds_per_epoch", "peak_memory_mb")

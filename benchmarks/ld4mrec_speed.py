@@ -27,11 +27,11 @@ from diffrec_inference import (
     take_turns,
 )
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.evaluation import users_per_batch
-from recbole_diffusion.randomness import seed_everything
-from recbole_diffusion.report import run_logger
+from recbole_diffusion.evaluation.batches import users_per_batch
+from recbole_diffusion.settings.config import Config
 
 PARTS = ("evaluation", "training", "memory")
 # RecBole's DiffRec, ours with one wide layer, and LD4MRec of the same width.

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from diffrec_inference import peak_mib
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.model.lindiffrec import LinDiffRec
+from recbole_diffusion.models.lindiffrec.model import LinDiffRec
+from recbole_diffusion.settings.config import Config
 
 TASTE, A_USER, USERS_AT_ONCE = 100, 20, 100
 

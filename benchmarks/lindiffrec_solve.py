@@ -19,9 +19,9 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.model.linear import second_moment, solve_chain
-from recbole_diffusion.registry import find_model
+from recbole_diffusion.models.lindiffrec.linear import second_moment, solve_chain
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.registry import find_model
 
 
 def main() -> None:

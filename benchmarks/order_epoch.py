@@ -21,7 +21,7 @@ from lindiffrec_solve import product_speed, timed
 from torch.utils.flop_counter import FlopCounterMode, mm_flop
 from training_epoch import make_run
 
-from recbole_diffusion.report import run_logger
+from recbole_diffusion.base.log import run_logger
 
 # The layer over views, as docs/models/prefixdiff.md has it.
 VIEWS = {

@@ -5,17 +5,19 @@ another. Parts that follow each other have the greatest.
 """
 
 import argparse
+import sys
 from itertools import permutations
 from typing import Any
 
 import numpy as np
 import torch
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.interactions import InteractionRows
+from recbole_diffusion.base.errors import exit_code
 from recbole_diffusion.data.recency import times_of
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.model.linear import second_moment, solve_chain
+from recbole_diffusion.models.lindiffrec.linear import second_moment, solve_chain
+from recbole_diffusion.nn.rows import InteractionRows
+from recbole_diffusion.settings.config import Config
 
 N_ENDS = 3
 USERS_AT_A_TIME = 4096
@@ -68,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

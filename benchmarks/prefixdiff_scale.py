@@ -17,9 +17,9 @@ from diffrec_inference import peak_mib
 from lindiffrec_scale import dataset_of, hits_and_seconds, made
 from order_epoch import VIEWS
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.model.prefixdiff import PrefixDiff
-from recbole_diffusion.randomness import seed_everything
+from recbole_diffusion.base.randomness import seed_everything
+from recbole_diffusion.models.prefixdiff.model import PrefixDiff
+from recbole_diffusion.settings.config import Config
 
 
 def main() -> None:

@@ -16,8 +16,8 @@ import scipy.sparse as sp
 import torch
 
 from recbole_diffusion.diffusion.inference import compose_affine_chain
-from recbole_diffusion.model.simdiff import SimDiff
-from recbole_diffusion.property_files import properties_folder, read_properties
+from recbole_diffusion.models.simdiff.model import SimDiff
+from recbole_diffusion.settings.property_files import properties_folder, read_properties
 
 STEPS = (10, 500)
 

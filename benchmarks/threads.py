@@ -28,10 +28,10 @@ CHOICES = {
 PROGRAM = """
 import sys, time
 import torch
-from recbole_diffusion.config import Config
+from recbole_diffusion.settings.config import Config
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.randomness import seed_everything
-from recbole_diffusion.report import run_logger
+from recbole_diffusion.base.randomness import seed_everything
+from recbole_diffusion.base.log import run_logger
 
 model, dataset, data_path, folder, epochs = sys.argv[1:]
 keys = {"output_dir": folder, "show_progress": False}

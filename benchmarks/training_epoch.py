@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.randomness import seed_everything
-from recbole_diffusion.report import run_logger
+from recbole_diffusion.settings.config import Config
 
 BASES = {
     "LightGCN": ("LightGCN", {"n_layers": 3, "reg_weight": 1e-4}),

@@ -1,7 +1,10 @@
 """Diffusion recommenders as first-class RecBole models."""
 
 import os
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from recbole_diffusion.host.on_import import after_import
 
 # Both before PyTorch is imported, which reads them then; the user's own values stand.
 # Huge pages for large tensors on Linux, where faults of small ones are a tenth of an epoch.
@@ -12,23 +15,18 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-from recbole_diffusion.compat import apply_patches
-
-apply_patches()  # before anything imports the parts of RecBole that it mends
-
-# Before the functions of these names, which then stay.
-import recbole_diffusion.analyze  # noqa: E402
-import recbole_diffusion.compare  # noqa: E402
-import recbole_diffusion.tune  # noqa: E402, F401
-from recbole_diffusion.quick_start import (  # noqa: E402
-    evaluate_run,
-    load_run,
-    resume_run,
-    run_recbole_diffusion,
-)
-from recbole_diffusion.registry import register  # noqa: E402
-
 __version__ = "0.1.0"
+# Public names, each with its module, which is imported when the name is used.
+_PLACES = {
+    "analyze": "studies.analyze.run",
+    "compare": "studies.compare.run",
+    "evaluate_run": "runs.quick_start",
+    "load_run": "runs.quick_start",
+    "register": "settings.registry",
+    "resume_run": "runs.quick_start",
+    "run_recbole_diffusion": "runs.quick_start",
+    "tune": "studies.tune.run",
+}
 __all__ = [
     "analyze",
     "compare",
@@ -41,22 +39,26 @@ __all__ = [
 ]
 
 
-def analyze(*args: Any, **kwargs: Any) -> Any:
-    """Draw the figures of a run; see ``recbole_diffusion.analyze.run.analyze``."""
-    from recbole_diffusion.analyze.run import analyze as run
-
-    return run(*args, **kwargs)
+def _mend_host() -> None:
+    import_module("recbole_diffusion.repairs").apply_patches()
 
 
-def compare(*args: Any, **kwargs: Any) -> dict[str, Any]:
-    """Compare models; see ``recbole_diffusion.compare.run.compare``, which this imports."""
-    from recbole_diffusion.compare.run import compare as run
+after_import("recbole", _mend_host)
 
-    return run(*args, **kwargs)
+if TYPE_CHECKING:
+    from recbole_diffusion.runs.quick_start import (
+        evaluate_run,
+        load_run,
+        resume_run,
+        run_recbole_diffusion,
+    )
+    from recbole_diffusion.settings.registry import register
+    from recbole_diffusion.studies.analyze.run import analyze
+    from recbole_diffusion.studies.compare.run import compare
+    from recbole_diffusion.studies.tune.run import tune
 
 
-def tune(*args: Any, **kwargs: Any) -> Any:
-    """Search a model's settings; see ``recbole_diffusion.tune.run.tune``, which this imports."""
-    from recbole_diffusion.tune.run import tune as run
-
-    return run(*args, **kwargs)
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)

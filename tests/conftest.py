@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recbole_diffusion import keys, property_files, registry
+from recbole_diffusion.settings import keys, property_files, registry
 
 DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
 

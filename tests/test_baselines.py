@@ -10,15 +10,22 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion import evaluate_run, quick_start, registry, resume_run
-from recbole_diffusion.checkpoint import read_checkpoint
-from recbole_diffusion.config import Config
+from recbole_diffusion import evaluate_run, resume_run
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import run_recbole_diffusion
-from recbole_diffusion.randomness import seed_everything
-from recbole_diffusion.registry import HOST_PREFIX, OPTIONAL_PACKAGES, list_models, register
-from recbole_diffusion.trainer.base import RunTrainer
+from recbole_diffusion.runs import quick_start
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings import registry
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.registry import (
+    HOST_PREFIX,
+    OPTIONAL_PACKAGES,
+    list_models,
+    register,
+)
+from recbole_diffusion.training.checkpoint import read_checkpoint
+from recbole_diffusion.training.trainer import RunTrainer
 
 pytestmark = pytest.mark.compat
 

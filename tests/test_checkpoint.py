@@ -13,9 +13,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from recbole_diffusion import checkpoint
-from recbole_diffusion.checkpoint import check_origin, read_checkpoint, save_checkpoint
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.training import checkpoint
+from recbole_diffusion.training.checkpoint import check_origin, read_checkpoint, save_checkpoint
 
 
 class Level(IntEnum):

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import recbole
 
-from recbole_diffusion import __version__, cli
-from recbole_diffusion.cli import main, parse_arguments
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.property_files import properties_folder
+from recbole_diffusion import __version__
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands import cli
+from recbole_diffusion.commands.cli import main, parse_arguments
+from recbole_diffusion.runs import quick_start
+from recbole_diffusion.settings.property_files import properties_folder
 
 SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_diffusion.py"
 
@@ -23,7 +25,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "run_recbole_diffusion.py"
 def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Arguments of the runs that the command line starts; nothing is trained."""
     calls: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(cli, "run_recbole_diffusion", lambda *args: calls.append(args))
+    monkeypatch.setattr(quick_start, "run_recbole_diffusion", lambda *args: calls.append(args))
     return calls
 
 
@@ -158,7 +160,7 @@ def test_interruption_exits_with_130(
     def interrupt(*args: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "run_recbole_diffusion", interrupt)
+    monkeypatch.setattr(quick_start, "run_recbole_diffusion", interrupt)
     assert main([]) == 130
     assert "Traceback" not in capsys.readouterr().err
 
@@ -167,7 +169,7 @@ def test_errors_in_the_program_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -
     def fail(*args: Any) -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(cli, "run_recbole_diffusion", fail)
+    monkeypatch.setattr(quick_start, "run_recbole_diffusion", fail)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         main([])
 
@@ -376,7 +378,7 @@ def test_model_of_a_module_in_the_working_directory(
 def test_saved_run(
     called: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
-    monkeypatch.setattr(cli, f"{word}_run", lambda *args: called.append((word, *args)))
+    monkeypatch.setattr(quick_start, f"{word}_run", lambda *args: called.append((word, *args)))
     assert cli.main([f"--{word}=runs/a run", "--use_gpu=false"]) == 0
     assert called == [(word, "runs/a run", {"use_gpu": False})]
 
@@ -407,3 +409,28 @@ def test_the_package_is_a_command(empty: Path) -> None:
     )
     assert refused.returncode == 2
     assert one_paragraph(refused.stderr)
+
+
+HEAVY = ("torch", "pandas", "sklearn", "tensorboard", "recbole", "scipy")
+
+
+@pytest.mark.parametrize("word", ["--help", "--version", "--list_models", "--list_datasets"])
+def test_what_is_listed_needs_no_heavy_package(word: str) -> None:
+    program = (
+        "import sys; from recbole_diffusion.commands.cli import main; "
+        f"assert main([{word!r}]) == 0; "
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["data.convert", "data.encode", "compare.reproduction", "analyze.report", "graph_export"],
+)
+def test_commands_stand_where_they_did(place: str) -> None:
+    command = [sys.executable, "-m", f"recbole_diffusion.{place}", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: ")

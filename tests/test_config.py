@@ -15,19 +15,23 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
-from recbole_diffusion import property_files
-from recbole_diffusion.cli import parse_arguments
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.folders import list_datasets
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands.cli import parse_arguments
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.keys import REFUSED, check_known, declared_keys, keys_read_by
-from recbole_diffusion.property_files import find_property_file, properties_folder, read_properties
-from recbole_diffusion.registry import find_model, register
-from recbole_diffusion.values import parse_value
+from recbole_diffusion.settings import property_files
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.folders import list_datasets
+from recbole_diffusion.settings.keys import REFUSED, check_known, declared_keys, keys_read_by
+from recbole_diffusion.settings.property_files import (
+    find_property_file,
+    properties_folder,
+    read_properties,
+)
+from recbole_diffusion.settings.registry import find_model, register
+from recbole_diffusion.settings.values import parse_value
 
 HOST = Path(recbole.__file__).parent
-PACKAGE = Path(property_files.__file__).parent
+PACKAGE = Path(property_files.__file__).parents[1]
 OVERALL = properties_folder() / "overall.yaml"
 
 

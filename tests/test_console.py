@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from recbole.model.general_recommender import Pop
 
-from recbole_diffusion.cli import main
-from recbole_diffusion.registry import register
+from recbole_diffusion.commands.cli import main
+from recbole_diffusion.settings.registry import register
 
 METRICS = "[Recall, NDCG, Hit, MRR, Precision, MAP]"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from recbole_diffusion.curves import Curves
+from recbole_diffusion.training.curves import Curves
 
 
 def curve(folder: Path, name: str) -> dict[int, float]:

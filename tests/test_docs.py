@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import recbole_diffusion
-from recbole_diffusion.keys import declared_keys
-from recbole_diffusion.kinds import check_value
-from recbole_diffusion.property_files import properties_folder, read_properties
-from recbole_diffusion.values import parse_value
+from recbole_diffusion.settings.keys import declared_keys
+from recbole_diffusion.settings.kinds import check_value
+from recbole_diffusion.settings.property_files import properties_folder, read_properties
+from recbole_diffusion.settings.values import parse_value
 
 DOCS = Path(__file__).parents[1] / "docs"
 # Models of a page, and the number of its paper's equations.
@@ -69,10 +69,11 @@ def own_keys(page: str) -> dict[str, Any]:
 def modules() -> list[ModuleType]:
     """Those of the package that hold models and what they are made of."""
     parts = [
-        importlib.import_module(f"recbole_diffusion.{p}") for p in ("model", "diffusion", "data")
+        importlib.import_module(f"recbole_diffusion.{p}")
+        for p in ("models", "nn", "diffusion", "data", "training", "evaluation", "settings")
     ]
     names = [
-        f"{part.__name__}.{m.name}" for part in parts for m in pkgutil.iter_modules(part.__path__)
+        m.name for part in parts for m in pkgutil.walk_packages(part.__path__, part.__name__ + ".")
     ]
     return [importlib.import_module(name) for name in names]
 

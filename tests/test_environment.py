@@ -13,7 +13,7 @@ def test_waiting_threads_sleep_unless_the_user_says_otherwise(own: str | None) -
     """As PyTorch's OpenMP has read it, which it does once."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     environment |= {"OMP_DISPLAY_ENV": "VERBOSE"} | ({"OMP_WAIT_POLICY": own} if own else {})
-    program = "import recbole_diffusion"
+    program = "import recbole_diffusion, torch"
     end = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )

@@ -7,10 +7,10 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.evaluation import BYTES_PER_SCORE, users_per_batch
-from recbole_diffusion.randomness import seed_everything
+from recbole_diffusion.evaluation.batches import BYTES_PER_SCORE, users_per_batch
+from recbole_diffusion.settings.config import Config
 
 TOPK = (1, 10, 20, 50)
 

@@ -14,13 +14,9 @@ import filelock._native._unix as native_lock
 import pytest
 import recbole.data.dataset.dataset as host_dataset
 
-from recbole_diffusion import files
-from recbole_diffusion.config import Config
-from recbole_diffusion.data import split
-from recbole_diffusion.data.dataset import AtomicDataset
-from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import DamagedFile, UserError, exit_code, naming, system_limit
-from recbole_diffusion.files import (
+from recbole_diffusion.base import files
+from recbole_diffusion.base.errors import DamagedFile, UserError, exit_code, naming, system_limit
+from recbole_diffusion.base.files import (
     append_line,
     drop_cut_line,
     read_json,
@@ -32,6 +28,10 @@ from recbole_diffusion.files import (
     write_json,
     written_whole,
 )
+from recbole_diffusion.data import split
+from recbole_diffusion.data.dataset import AtomicDataset
+from recbole_diffusion.data.split import load_split
+from recbole_diffusion.settings.config import Config
 
 DEAD = 2**22 + 1  # above the largest number of a process
 
@@ -60,7 +60,7 @@ def test_only_what_dead_processes_left_is_removed(tmp_path: Path) -> None:
 def test_a_killed_write_leaves_a_name_that_is_known_again(tmp_path: Path) -> None:
     program = (
         "import os, sys; from pathlib import Path\n"
-        "from recbole_diffusion.files import written_whole\n"
+        "from recbole_diffusion.base.files import written_whole\n"
         "with written_whole(Path(sys.argv[1]) / 'last.pth') as stream:\n"
         "    stream.write(b'half'); os.kill(os.getpid(), 9)"
     )
@@ -144,7 +144,7 @@ def test_a_line_that_a_full_disk_cuts_is_taken_back(tmp_path: Path) -> None:
     append_line(path, "one")
     program = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from recbole_diffusion.files import append_line\n"
+        "from recbole_diffusion.base.files import append_line\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50, 50))\n"
         "append_line(Path(sys.argv[1]), 'x' * 100)"
@@ -225,7 +225,7 @@ def test_the_mark_of_a_killed_process_is_no_lock(
     program = (
         "import errno, os, sys; from pathlib import Path\n"
         "import filelock._native._unix as native_lock\n"
-        "from recbole_diffusion.files import sole_writer\n"
+        "from recbole_diffusion.base.files import sole_writer\n"
         "def refuse(file): raise OSError(errno.ENOSYS, 'none')\n"
         "native_lock.lock_fd_nonblocking = refuse\n"
         "with sole_writer(Path(sys.argv[1])): os.kill(os.getpid(), 9)"
@@ -324,8 +324,8 @@ def test_a_write_names_its_file(tmp_path: Path) -> None:
         raise AssertionError
     program = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from recbole_diffusion.checkpoint import save_checkpoint\n"
-        "from recbole_diffusion.errors import exit_code\n"
+        "from recbole_diffusion.training.checkpoint import save_checkpoint\n"
+        "from recbole_diffusion.base.errors import exit_code\n"
         "import torch\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from recbole_diffusion import analyze, compare, resume_run, run_recbole_diffusion, tune
-from recbole_diffusion.data import convert
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.report import RUN_FILES
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands import convert
+from recbole_diffusion.runs.report import RUN_FILES
 
 # Names that a program which cleans up too much would take for its own.
 NAMES = (

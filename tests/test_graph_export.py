@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from recbole_diffusion import load_run, run_recbole_diffusion
-from recbole_diffusion.data.interactions import history_rows
-from recbole_diffusion.graph_export import edge_table, export_graphs, main
-from recbole_diffusion.model.layers import unit_rows
+from recbole_diffusion.commands.graph_export import export_graphs, main
+from recbole_diffusion.models.diffmm.graph_export import edge_table
+from recbole_diffusion.nn.layers import unit_rows
+from recbole_diffusion.nn.rows import history_rows
 
 pytest.importorskip("matplotlib")
 

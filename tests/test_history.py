@@ -10,9 +10,9 @@ import torch
 from recbole.model.general_recommender import BPR
 
 from recbole_diffusion import register, run_recbole_diffusion
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.history import FILE, append_epoch, keep_epochs, read_history
-from recbole_diffusion.trainer.progress import sampled_ids
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.training.history import FILE, append_epoch, keep_epochs, read_history
+from recbole_diffusion.training.progress import sampled_ids
 
 
 def record(epoch: int, loss: float = 0.5) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from recbole.data import create_dataset
 from recbole.trainer.trainer import get_local_time
 from recbole.utils import init_logger, init_seed
 
-from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import _digest, load_split
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
 
 pytestmark = pytest.mark.compat
 

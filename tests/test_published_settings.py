@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from recbole_diffusion.property_files import properties_folder, read_properties
+from recbole_diffusion.settings.property_files import properties_folder, read_properties
 
 # The tables of DiffRec's authors, column by column.
 ROW_COLUMNS = (

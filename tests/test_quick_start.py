@@ -18,18 +18,19 @@ import torch
 import yaml
 from recbole.model.general_recommender import BPR
 
-from recbole_diffusion import quick_start, report
-from recbole_diffusion.checkpoint import read_checkpoint
-from recbole_diffusion.cli import main
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.files import read_json
+from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.randomness import seed_everything
+from recbole_diffusion.commands.cli import main
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import read_json
-from recbole_diffusion.quick_start import StopRun, run_recbole_diffusion
-from recbole_diffusion.randomness import seed_everything
-from recbole_diffusion.registry import register
-from recbole_diffusion.trainer import progress
-from recbole_diffusion.trainer.base import DiffusionTrainer
+from recbole_diffusion.runs import quick_start, report
+from recbole_diffusion.runs.quick_start import StopRun, run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.registry import register
+from recbole_diffusion.training import progress
+from recbole_diffusion.training.checkpoint import read_checkpoint
+from recbole_diffusion.training.trainer import DiffusionTrainer
 
 DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
 MODELS = ("BPR", "LightGCN", "MultiVAE", "EASE", "ItemKNN", "Pop", "recbole.DiffRec")
@@ -235,9 +236,9 @@ def test_run_loaded_within_another_log_is_no_part_of_it(
     loaded, folder = run(planted, "DiffRec", epochs=1), tmp_path / "comparison"
     folder.mkdir()
     capsys.readouterr()
-    with report.run_logger(folder, "info") as log:
+    with run_logger(folder, "info") as log:
         quick_start.load_run(loaded["run_folder"], {"state": "error"})
-        with report.run_logger(None, "info"):
+        with run_logger(None, "info"):
             log.info("of the run")
         log.info("of the comparison")
     assert capsys.readouterr().out.splitlines() == ["of the run", "of the comparison"]
@@ -602,7 +603,7 @@ def test_a_file_that_cannot_grow_ends_a_run_in_one_line(
 ) -> None:
     """As on a full disk; the run goes on where it stopped, if it had begun."""
     program = (
-        "import resource, signal, sys; from recbole_diffusion.cli import main\n"
+        "import resource, signal, sys; from recbole_diffusion.commands.cli import main\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
         "sys.exit(main(sys.argv[1:]))"

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recbole_diffusion import run_recbole_diffusion
-from recbole_diffusion.ranking import _lots, ranked_items
+from recbole_diffusion.evaluation.ranking import _lots, ranked_items
 
 N_ITEMS = 81
 

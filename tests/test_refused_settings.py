@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from recbole.sampler.sampler import AbstractSampler
 
-from recbole_diffusion.cli import main
-from recbole_diffusion.compare.request import read_request
-from recbole_diffusion.compat import data as compat_data
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import run_recbole_diffusion
-from recbole_diffusion.tune.storage import check_url
-from recbole_diffusion.values import as_yaml, parse_value
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands.cli import main
+from recbole_diffusion.data import repairs as compat_data
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.values import as_yaml, parse_value
+from recbole_diffusion.studies.compare.request import read_request
+from recbole_diffusion.studies.tune.storage import check_url
 
 SHARES = "shares above 0"
 

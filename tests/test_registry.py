@@ -11,12 +11,12 @@ from recbole.model.general_recommender import DiffRec as HostDiffRec
 from recbole.trainer import RecVAETrainer, TraditionalTrainer, Trainer
 from recbole.utils import InputType, ModelType
 
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.model.infodcl import InfoDCL
-from recbole_diffusion.quick_start import run_recbole_diffusion
-from recbole_diffusion.registry import find_model, list_models, register
-from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
-from recbole_diffusion.trainer.channels import ChannelTrainer
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.models.infodcl.model import InfoDCL
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.registry import find_model, list_models, register
+from recbole_diffusion.training.channels import ChannelTrainer
+from recbole_diffusion.training.trainer import DiffusionTrainer, RunTrainer
 
 
 class TinyFactors(GeneralRecommender):

@@ -20,25 +20,19 @@ from recbole.trainer import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from recbole_diffusion import (
-    analyze,
-    evaluate_run,
-    quick_start,
-    register,
-    resume_run,
-    run_recbole_diffusion,
-)
-from recbole_diffusion.checkpoint import read_checkpoint, save_checkpoint
-from recbole_diffusion.cli import parse_arguments
-from recbole_diffusion.compat import habits
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import LOCK, sole_writer
-from recbole_diffusion.history import FILE, read_history
-from recbole_diffusion.trainer import base
-from recbole_diffusion.trainer.base import DiffusionTrainer, RunTrainer
-from recbole_diffusion.trainer.state import ModelAttributes, learners
-from recbole_diffusion.words import split_files
+from recbole_diffusion import analyze, evaluate_run, register, resume_run, run_recbole_diffusion
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.files import LOCK, sole_writer
+from recbole_diffusion.commands.cli import parse_arguments
+from recbole_diffusion.host import scripts as habits
+from recbole_diffusion.runs import quick_start
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.words import split_files
+from recbole_diffusion.training import trainer as base
+from recbole_diffusion.training.checkpoint import read_checkpoint, save_checkpoint
+from recbole_diffusion.training.history import FILE, read_history
+from recbole_diffusion.training.state import ModelAttributes, learners
+from recbole_diffusion.training.trainer import DiffusionTrainer, RunTrainer
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_and_resume.py"
 MODELS = ("InfoDCL", "SimDiff", "LDiffRec", "LD4MRec", "DiffMM", "LightGCN", "BPR", "MultiVAE")

@@ -11,17 +11,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from recbole.model.general_recommender import BPR
 
-from recbole_diffusion import property_files
-from recbole_diffusion.compare.request import default_options, read_request
-from recbole_diffusion.compare.run import compare
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.keys import REFUSED, declared_keys
-from recbole_diffusion.property_files import default_layers, read_properties
-from recbole_diffusion.quick_start import run_recbole_diffusion
-from recbole_diffusion.registry import find_model, list_models, register
-from recbole_diffusion.tune.task import check_budget
-from recbole_diffusion.values import MAX_DEPTH, parse_value
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings import property_files
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.keys import REFUSED, declared_keys
+from recbole_diffusion.settings.property_files import default_layers, read_properties
+from recbole_diffusion.settings.registry import find_model, list_models, register
+from recbole_diffusion.settings.values import MAX_DEPTH, parse_value
+from recbole_diffusion.studies.compare.request import default_options, read_request
+from recbole_diffusion.studies.compare.run import compare
+from recbole_diffusion.studies.tune.task import check_budget
 
 DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
 INF, NAN = float("inf"), float("nan")

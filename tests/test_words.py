@@ -10,10 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from recbole_diffusion import cli
-from recbole_diffusion.cli import parse_arguments
-from recbole_diffusion.compare.request import read_request
-from recbole_diffusion.words import LITERAL, format_word, join_files, split_files
+from recbole_diffusion.commands import cli
+from recbole_diffusion.commands.cli import parse_arguments
+from recbole_diffusion.runs import quick_start
+from recbole_diffusion.settings.words import LITERAL, format_word, join_files, split_files
+from recbole_diffusion.studies.compare.request import read_request
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 TEXT = st.text(CHARACTERS, max_size=12) | st.sampled_from(
@@ -104,11 +105,13 @@ def test_blank_in_the_path_of_a_property_file(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Any] = []
-    monkeypatch.setattr(cli, "run_recbole_diffusion", lambda m, d, files, k: found.extend(files))
-    tune_run = import_module("recbole_diffusion.tune.run")
+    monkeypatch.setattr(
+        quick_start, "run_recbole_diffusion", lambda m, d, files, k: found.extend(files)
+    )
+    tune_run = import_module("recbole_diffusion.studies.tune.run")
     monkeypatch.setattr(tune_run, "tune", lambda m, d, files, k: found.extend(files))
     monkeypatch.setattr(
-        import_module("recbole_diffusion.compare.run"),
+        import_module("recbole_diffusion.studies.compare.run"),
         "compare",
         lambda config_dict: (
             found.extend(read_request(None, None, None, config_dict).config_files) or {"models": []}

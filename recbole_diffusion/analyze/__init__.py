@@ -1,1 +1,1 @@
-"""Figures of runs and comparisons, from what they logged and from their checkpoints."""
+"""Place of one command; the function ``recbole_diffusion.analyze`` is another thing."""

@@ -1,1 +1,1 @@
-"""Fair comparisons: models on one split, over seeds, with tests and tables."""
+"""Place of one command; the function ``recbole_diffusion.compare`` is another thing."""

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.columns import read_header, text_encoding
-from recbole_diffusion.errors import UserError
 
 # An empty field alone is missing; `NA`, `None` and quotation marks are texts like any other.
 AS_IT_STANDS: dict[str, Any] = {

@@ -8,14 +8,15 @@ from typing import Any
 
 from recbole.utils import FeatureType
 
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.files import is_file_or_absent
 from recbole_diffusion.data.fields import (
     check_distinct,
     check_fields,
     check_suffixes,
     check_unloaded,
 )
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import is_file_or_absent
+from recbole_diffusion.settings.recency import is_ordered_by_time
 
 TYPES = [kind.value for kind in FeatureType]
 FEATURES = ("item", "user")
@@ -149,11 +150,6 @@ def _check_alike(headers: list[dict[str, str]], paths: list[Path]) -> None:
                 f"{', '.join(first)} as in {paths[0]}; keys `load_col` and `unload_col` leave "
                 "others out"
             )
-
-
-def is_ordered_by_time(config: Any) -> bool:
-    """Whether the split follows the times."""
-    return config["benchmark_filename"] is None and config["eval_args"]["order"] == "TO"
 
 
 def _needed(config: Any) -> Iterator[tuple[str, str, str]]:

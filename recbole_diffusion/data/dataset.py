@@ -10,11 +10,11 @@ from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.atomic import refuse_other_than_numbers
 from recbole_diffusion.data.columns import read_header, text_encoding
 from recbole_diffusion.data.feature_files import check_unique, examples
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval
+from recbole_diffusion.settings.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval
 
 # Whole numbers above it collapse in float64.
 MAX_TIME = 2.0**53

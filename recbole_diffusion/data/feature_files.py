@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from recbole_diffusion.base.errors import UserError, refusals_of
+from recbole_diffusion.base.files import written_whole
 from recbole_diffusion.data.arrays import read_array, read_header
-from recbole_diffusion.errors import UserError, refusals_of
-from recbole_diffusion.files import written_whole
 
 # An archive raises RuntimeError where it is encrypted or packed by an unknown method.
 DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError)

@@ -3,8 +3,7 @@
 Files are read by ``data.feature_files``, texts encoded by ``data.encode``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from torch import nn
 
+from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.data.atomic import is_number, read_item_texts
 from recbole_diffusion.data.feature_files import (
     Block,
@@ -24,67 +23,18 @@ from recbole_diffusion.data.feature_files import (
     examples,
     read_table,
 )
-from recbole_diffusion.errors import UserError, refusals_of
+from recbole_diffusion.settings.item_features import (
+    DEFAULT_ENCODER,
+    EMBEDDING_FILES,
+    TFIDF,
+    Declaration,
+    declarations,
+)
 
-# Channels that models make from the interactions.
-RESERVED = ("social", "knowledge")
-# Keys of files of embeddings, and the id field that each is joined by.
-EMBEDDING_FILES = {
-    "pretrained_user_embedding": "USER_ID_FIELD",
-    "pretrained_item_embedding": "ITEM_ID_FIELD",
-}
-TFIDF = "tfidf"
-DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-SOURCES = ("file", "field", "fields")
 # Deviation of a column, in its largest value, up to which it tells nothing but rounding.
 CONSTANT = 1e-6
 # Of a feature; products of two of these stay finite, summed over any width.
 LARGEST = 1e15
-ONLY_WITH = {"ids": "file", "columns": "file", "encoder": "fields"}
-
-
-@dataclass(frozen=True)
-class _Declaration:
-    """What the key ``item_features`` says of one name; docs/features.md describes the options."""
-
-    file: str | None = None
-    field: str | None = None
-    fields: Sequence[str] = ()
-    ids: str | None = None
-    columns: Sequence[str] = ()
-    encoder: str | None = None
-    dtype: str = "float32"
-    width: int | None = None
-    missing: str = "mean"
-    max_missing: float = 0.05
-    scale: str = "none"
-
-
-EXPECTED = {
-    **dict.fromkeys(("file", "field", "ids", "encoder"), "a text"),
-    **dict.fromkeys(("fields", "columns"), "a list of column names, each once"),
-    "dtype": "float32 or float16",
-    "width": "a whole number above 0",
-    "missing": "mean, zero or error",
-    "max_missing": "a number from 0 to 1",
-    "scale": "none, unit or standard",
-}
-
-
-def feature_names(config: Any) -> list[str]:
-    """Check all that the key ``item_features`` declares.
-
-    Args:
-        config: Settings, of which this reads that key alone.
-
-    Returns:
-        The names declared, in their order.
-
-    Raises:
-        UserError: A name that is taken or cannot name a module, or an option that is unknown, of
-            another type, or beside one that it does not go with.
-    """
-    return list(_declarations(config))
 
 
 def load_item_features(config: Any, dataset: Any, name: str) -> np.ndarray:
@@ -104,7 +54,7 @@ def load_item_features(config: Any, dataset: Any, name: str) -> np.ndarray:
             the data set, another width than ``width``, or more than ``max_missing`` of all items
             without a vector.
     """
-    declared, field = _declarations(config)[name], config["ITEM_ID_FIELD"]
+    declared, field = declarations(config)[name], config["ITEM_ID_FIELD"]
     table = _open(config, declared)
     if declared.width not in (None, table.width):
         raise UserError(
@@ -159,7 +109,7 @@ def load_unit_vectors(config: Any, dataset: Any, name: str) -> np.ndarray | sp.c
     Raises:
         UserError: As ``load_item_features``.
     """
-    declared = _declarations(config)[name]
+    declared = declarations(config)[name]
     if declared.fields and declared.encoder in (None, TFIDF):
         return _tfidf_vectors(config, dataset, name, declared)
     vectors = load_item_features(config, dataset, name).astype(np.float32, copy=False)
@@ -168,7 +118,7 @@ def load_unit_vectors(config: Any, dataset: Any, name: str) -> np.ndarray | sp.c
     return vectors
 
 
-def _tfidf_vectors(config: Any, dataset: Any, name: str, declared: _Declaration) -> sp.csr_matrix:
+def _tfidf_vectors(config: Any, dataset: Any, name: str, declared: Declaration) -> sp.csr_matrix:
     # Late, as is the encoder.
     from recbole_diffusion.data.tfidf import tfidf_table
 
@@ -188,25 +138,6 @@ def _tfidf_vectors(config: Any, dataset: Any, name: str, declared: _Declaration)
     )
     join = sp.diags_array((np.arange(len(tokens)) > 0).astype(np.float32)) @ join  # no padding
     return sp.csr_matrix(join @ vectors)
-
-
-def declared_texts(config: Any, name: str) -> tuple[list[str], str]:
-    """Columns and encoder of a name whose texts are encoded.
-
-    Args:
-        config: Settings.
-        name: Of those declared under ``item_features``.
-
-    Raises:
-        UserError: It is not declared, or not by ``fields``.
-    """
-    declared = _declarations(config).get(name)
-    if declared is None or not declared.fields:
-        raise UserError(
-            f"key `item_features`: found {config['item_features']!r}, expected {name}: "
-            "{fields: [column, ...]} there, or the columns by --fields"
-        )
-    return list(declared.fields), declared.encoder or DEFAULT_ENCODER
 
 
 def load_matrix(path: str | Path, dataset: Any, field: str) -> np.ndarray:
@@ -239,23 +170,6 @@ def load_matrix(path: str | Path, dataset: Any, field: str) -> np.ndarray:
     return _joined(table, places, tokens, "float32")
 
 
-def check_embedding_files(config: Mapping[str, Any]) -> None:
-    """Check that the files of embeddings are there, before a run comes to read them.
-
-    Args:
-        config: Settings.
-
-    Raises:
-        UserError: One is not.
-    """
-    for key in EMBEDDING_FILES:
-        path = config.get(key)
-        if path is not None and not Path(path).is_file():
-            raise UserError(
-                f"key `{key}`: found {path!r}, expected a file ({Path(path).resolve()})"
-            )
-
-
 def load_named_matrix(config: Any, key: str, dataset: Any) -> np.ndarray:
     """As ``load_matrix`` for the file that a key names.
 
@@ -273,66 +187,10 @@ def load_named_matrix(config: Any, key: str, dataset: Any) -> np.ndarray:
         raise UserError(f"key `{key}`: {error}") from error
 
 
-def _declarations(config: Any) -> dict[str, _Declaration]:
-    declared = config["item_features"] or {}
-    if not isinstance(declared, Mapping):
-        raise UserError(f"key `item_features`: found {declared!r}, expected name: {{file: path}}")
-    for name in declared:
-        is_free = name not in RESERVED and not hasattr(nn.ModuleDict(), str(name))
-        if not (is_free and isinstance(name, str) and name.isidentifier()):
-            raise UserError(
-                f"key `item_features`: found the name {name!r}, expected one of letters, digits "
-                f"and _ that is not taken (as {', '.join(RESERVED)} are)"
-            )
-    return {name: _declaration(name, options) for name, options in declared.items()}
-
-
-def _declaration(name: str, options: Any) -> _Declaration:
-    key = f"key `item_features`: {name}"
-    given = [s for s in SOURCES if s in options] if isinstance(options, Mapping) else []
-    if len(given) != 1:
-        raise UserError(
-            f"{key}: found {options!r}, expected one of {{file: path}}, {{field: column}} and "
-            "{fields: [column, ...]}"
-        )
-    known = [option.name for option in fields(_Declaration)]
-    for option, value in options.items():
-        if option not in known:
-            raise UserError(
-                f"{key}: unknown option {option!r}, expected some of {', '.join(known)}"
-            )
-        if ONLY_WITH.get(option, given[0]) != given[0]:
-            raise UserError(
-                f"{key}: found {option!r} beside {given[0]!r}, expected it beside "
-                f"{ONLY_WITH[option]!r} only"
-            )
-        if not _fits(option, value):
-            raise UserError(f"{key}: {option}: found {value!r}, expected {EXPECTED[option]}")
-    checked: dict[str, Any] = dict(options)
-    return _Declaration(**checked)
-
-
-def _fits(option: str, value: Any) -> bool:
-    """Whether an option has a value of its kind."""
-    if option in ("fields", "columns"):
-        is_list = isinstance(value, list) and value and all(isinstance(v, str) for v in value)
-        return bool(is_list) and len(set(value)) == len(value)
-    if option == "width":
-        return type(value) is int and value > 0
-    if option == "max_missing":
-        return type(value) in (int, float) and 0 <= value <= 1
-    choices = {
-        "dtype": ("float32", "float16"),
-        "missing": ("mean", "zero", "error"),
-        "scale": ("none", "unit", "standard"),
-    }
-    return isinstance(value, str) and value != "" and value in choices.get(option, (value,))
-
-
-def _open(config: Any, declared: _Declaration) -> FeatureTable:
+def _open(config: Any, declared: Declaration) -> FeatureTable:
     if declared.fields:
-        # Late, as it is a command too, which must not be loaded before it is run.
-        from recbole_diffusion.data.encode import encoded_table
+        # Late: sentence encoders load PyTorch models.
+        from recbole_diffusion.data.text_vectors import encoded_table
 
         if declared.encoder == TFIDF:
             raise UserError(
@@ -449,7 +307,7 @@ def _scale(matrix: np.ndarray, is_present: np.ndarray, scale: str) -> None:
 
 def _refuse_gaps(
     name: str,
-    declared: _Declaration,
+    declared: Declaration,
     table: FeatureTable,
     tokens: np.ndarray,
     is_absent: np.ndarray,

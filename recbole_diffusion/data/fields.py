@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.base.errors import UserError
 
 IDS = {"alias_of_user_id": "USER_ID_FIELD", "alias_of_item_id": "ITEM_ID_FIELD"}
 FLOATS = ("float", "float_seq")

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.data.feature_files import Block, FeatureTable, block_length
-from recbole_diffusion.errors import UserError, refusals_of
 
 INDEX = "__index_level_"
 

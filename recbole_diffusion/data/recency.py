@@ -6,10 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recbole_diffusion.data.columns import is_ordered_by_time
-from recbole_diffusion.errors import UserError, expect
-
-KINDS = ("none", "linear", "power", "exponential")
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.settings.recency import check_recency, is_held_out_later
 
 
 @dataclass(frozen=True)
@@ -67,31 +65,6 @@ def times_of(dataset: Any, time_field: str) -> Any:
             f"(found {time_field!r}) to name a float column of `.inter`, and `load_col` to hold it"
         )
     return dataset.inter_feat[time_field].numpy()
-
-
-def has_times(config: Any) -> bool:
-    """Whether a run loads the time field, as far as its settings say."""
-    field, load_col = config["TIME_FIELD"], config["load_col"]
-    if field in (config["unload_col"] or {}).get("inter", ()):
-        return False
-    fields = "*" if load_col is None else load_col.get("inter", ())
-    return fields == "*" or field in fields or is_ordered_by_time(config)
-
-
-def is_held_out_later(config: Any) -> bool:
-    """Whether the split follows the times, or is given, so that it may."""
-    return config["benchmark_filename"] is not None or is_ordered_by_time(config)
-
-
-def check_recency(config: Any) -> None:
-    """Check the keys ``recency`` and ``recency_decay``.
-
-    Raises:
-        UserError: Another kind, or linear weights below 0.
-    """
-    kind, decay = config["recency"], config["recency_decay"]
-    expect(kind in (*KINDS, "auto"), "recency", kind, f"one of {', '.join(KINDS)}, auto")
-    expect(kind != "linear" or decay <= 1, "recency_decay", decay, "0 to 1 with recency: linear")
 
 
 def recency_of(config: Any, dataset: Any) -> Recency:

@@ -12,14 +12,15 @@ from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader, Use
 from recbole.data.utils import get_dataloader
 from recbole.utils import FeatureType, InputType, ModelType
 
-from recbole_diffusion.data.columns import check_columns, is_ordered_by_time
+from recbole_diffusion.base.errors import UserError, host_refusals
+from recbole_diffusion.base.randomness import own_randomness
+from recbole_diffusion.data.columns import check_columns
 from recbole_diffusion.data.dataset import AtomicDataset
-from recbole_diffusion.data.folders import tell_paths_outside
 from recbole_diffusion.data.negatives import NegativeSampler, PairLoader, has_negatives
 from recbole_diffusion.data.noise import add_random_interactions
-from recbole_diffusion.errors import UserError, host_refusals
-from recbole_diffusion.evaluation_keys import words_for_few_items
-from recbole_diffusion.randomness import own_randomness
+from recbole_diffusion.settings.evaluation_keys import words_for_few_items
+from recbole_diffusion.settings.folders import tell_paths_outside
+from recbole_diffusion.settings.recency import is_ordered_by_time
 
 TRAIN_LOADERS = {"interactions": PairLoader, "users": UserDataLoader}
 PARTS = ("train", "validation", "test")

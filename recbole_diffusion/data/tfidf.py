@@ -7,9 +7,9 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from recbole_diffusion.data.encode import item_texts
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.feature_files import FeatureTable, examples
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.data.text_vectors import item_texts
 
 # Single words and pairs, each in two items or more, which weigh 1 + log of their count in a text.
 OPTIONS: dict[str, Any] = {"ngram_range": (1, 2), "min_df": 2, "sublinear_tf": True}

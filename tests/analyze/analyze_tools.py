@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.compare.results import SCHEMA
-from recbole_diffusion.history import append_epoch
+from recbole_diffusion.studies.compare.results import SCHEMA
+from recbole_diffusion.training.history import append_epoch
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'co'"
 MODELS = ("InfoDCL", HOSTILE, "EASE")

@@ -8,23 +8,14 @@ import pandas as pd
 import pytest
 from analyze_tools import MODELS, epoch, results
 
-from recbole_diffusion.analyze.comparison import (
-    draw_groups,
-    draw_robustness,
-    draw_sensitivity,
-    efficiency,
-    group_means,
-    robustness,
-    sensitivity,
-)
-from recbole_diffusion.analyze.embeddings import (
+from recbole_diffusion.models.embedding_figures import (
     project,
     sampled_rows,
     signal_to_noise,
     singular_cosines,
     snr_over_steps,
 )
-from recbole_diffusion.analyze.figure import (
+from recbole_diffusion.pages.figure import (
     DASHES,
     N_STYLES,
     PATTERNS,
@@ -38,7 +29,16 @@ from recbole_diffusion.analyze.figure import (
     log_ticks,
     plotly_spec,
 )
-from recbole_diffusion.analyze.training import (
+from recbole_diffusion.studies.analyze.comparison import (
+    draw_groups,
+    draw_robustness,
+    draw_sensitivity,
+    efficiency,
+    group_means,
+    robustness,
+    sensitivity,
+)
+from recbole_diffusion.studies.analyze.training import (
     History,
     diagnostics,
     draw_change,

@@ -8,8 +8,8 @@ import pytest
 from conftest import DATASETS
 
 from recbole_diffusion import run_recbole_diffusion
-from recbole_diffusion.analyze import lindiffrec
-from recbole_diffusion.quick_start import saved_run
+from recbole_diffusion.models.lindiffrec import figures as lindiffrec
+from recbole_diffusion.runs.quick_start import saved_run
 
 
 @pytest.fixture

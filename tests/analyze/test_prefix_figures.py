@@ -9,8 +9,8 @@ import torch
 from conftest import DATASETS
 
 from recbole_diffusion import run_recbole_diffusion
-from recbole_diffusion.analyze import prefixdiff
-from recbole_diffusion.quick_start import saved_run
+from recbole_diffusion.models.prefixdiff import figures as prefixdiff
+from recbole_diffusion.runs.quick_start import saved_run
 
 
 @pytest.fixture

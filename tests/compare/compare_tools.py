@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from recbole_diffusion.compare import jobs, worker
-from recbole_diffusion.compare.jobs import Job
+from recbole_diffusion.studies.compare import jobs, worker
+from recbole_diffusion.studies.compare.jobs import Job
 
 
 class _Ended:

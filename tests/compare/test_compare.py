@@ -18,12 +18,13 @@ from compare_tools import folder_of, row, run_in_process
 from damage_tools import mutations
 from recbole.model.general_recommender import BPR
 
-from recbole_diffusion import cli, compare
-from recbole_diffusion.compare import jobs, plan, request, run, worker
-from recbole_diffusion.compare.jobs import Job, Limits, Outcome, run_jobs
-from recbole_diffusion.errors import UserError, exit_code
-from recbole_diffusion.files import LOCK, read_json, sole_writer
-from recbole_diffusion.registry import register
+from recbole_diffusion import compare
+from recbole_diffusion.base.errors import UserError, exit_code
+from recbole_diffusion.base.files import LOCK, read_json, sole_writer
+from recbole_diffusion.commands import cli
+from recbole_diffusion.settings.registry import register
+from recbole_diffusion.studies.compare import jobs, plan, request, run, worker
+from recbole_diffusion.studies.compare.jobs import Job, Limits, Outcome, run_jobs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
 
@@ -463,7 +464,7 @@ def test_threads_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_waiting_for_a_dying_process(tmp_path: Path) -> None:
     path = tmp_path / LOCK
     program = (
-        "import sys; from recbole_diffusion.files import sole_writer\n"
+        "import sys; from recbole_diffusion.base.files import sole_writer\n"
         "from pathlib import Path\n"
         "with sole_writer(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )

@@ -10,10 +10,10 @@ from compare_tools import folder_of, row, run_in_process
 from damage_tools import mutations
 
 from recbole_diffusion import compare
-from recbole_diffusion.compare import parts, run, worker
-from recbole_diffusion.compare.plan import REASON_LOST, Data, make_configs, read_data
-from recbole_diffusion.compare.request import read_request
-from recbole_diffusion.files import read_json
+from recbole_diffusion.base.files import read_json
+from recbole_diffusion.studies.compare import parts, run, worker
+from recbole_diffusion.studies.compare.plan import REASON_LOST, Data, make_configs, read_data
+from recbole_diffusion.studies.compare.request import read_request
 
 DATASETS = Path(__file__).resolve().parents[2] / "dataset_atomic"
 TABLES = ("topk.parquet", "relevant.parquet", "items.parquet", "per_user.parquet")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_diffusion.memory import cgroup_bounds, machine_memory_mb
+from recbole_diffusion.base.memory import cgroup_bounds, machine_memory_mb
 
 
 def in_groups(tmp_path: Path, lines: str) -> list[float]:
@@ -67,7 +67,7 @@ def test_the_least_counts(tmp_path: Path) -> None:
 def test_bound_of_a_process(tmp_path: Path) -> None:
     program = (
         "import resource\n"
-        "from recbole_diffusion.memory import machine_memory_mb\n"
+        "from recbole_diffusion.base.memory import machine_memory_mb\n"
         "hard = resource.getrlimit(resource.RLIMIT_AS)[1]\n"
         "resource.setrlimit(resource.RLIMIT_AS, (50 * 2**20, hard))\n"
         "print(machine_memory_mb([]))"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from recbole_diffusion.files import sole_writer
+from recbole_diffusion.base.files import sole_writer
 
 PARENT = """\
 import sys
 from pathlib import Path
-from recbole_diffusion.compare.jobs import Job, Limits, run_jobs
+from recbole_diffusion.studies.compare.jobs import Job, Limits, run_jobs
 sys.path.insert(0, sys.argv[1])
 job = Job("job", "job", Path(sys.argv[2]), {"kind": "cell", "modules": []})
 run_jobs([job], Limits(1, 1e6), lambda job: None, lambda outcome: None)

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recbole_diffusion.compare.groups import beyond_accuracy
-from recbole_diffusion.compare.per_user import read_frame, recorded_rankings, write_frame
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.errors import DamagedFile
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import DamagedFile
-from recbole_diffusion.quick_start import run_in_folder
+from recbole_diffusion.evaluation.groups import beyond_accuracy
+from recbole_diffusion.evaluation.per_user import read_frame, recorded_rankings, write_frame
+from recbole_diffusion.runs.quick_start import run_in_folder
+from recbole_diffusion.settings.config import Config
 
 METRICS = ["Recall", "NDCG", "Hit", "MRR", "Precision"]
 COUNTS = ["ItemCoverage", "AveragePopularity", "GiniIndex"]

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 import torch
 
-from recbole_diffusion.compare import worker
-from recbole_diffusion.compare.per_user import TRAIN_MASKED, recorded_rankings
-from recbole_diffusion.compare.protocol import PROTOCOLS, Protocol, check_modes, find_protocols
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import run_in_folder, saved_run
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.evaluation.per_user import TRAIN_MASKED, recorded_rankings
+from recbole_diffusion.evaluation.protocol import PROTOCOLS, Protocol, check_modes, find_protocols
+from recbole_diffusion.runs.quick_start import run_in_folder, saved_run
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.studies.compare import worker
 
 USERS = pd.DataFrame(
     {

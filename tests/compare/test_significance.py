@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from recbole_diffusion.compare.significance import compare_to_best_baseline, holm
+from recbole_diffusion.evaluation.significance import compare_to_best_baseline, holm
 
 
 @pytest.fixture

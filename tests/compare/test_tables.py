@@ -10,22 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recbole_diffusion import keys
-from recbole_diffusion.compare.groups import activity_groups
-from recbole_diffusion.compare.quoted import quoted_rows
-from recbole_diffusion.compare.reproduction import main, write_reproduction
-from recbole_diffusion.compare.request import Request, default_options, read_request
-from recbole_diffusion.compare.results import spread
-from recbole_diffusion.compare.tables import (
-    as_csv,
-    as_latex,
-    as_markdown,
-    as_text,
-    csv_cell,
-    make_tables,
-)
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.property_files import properties_folder
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.evaluation.groups import activity_groups
+from recbole_diffusion.pages.tables import as_latex, as_markdown, as_text, csv_cell
+from recbole_diffusion.settings import keys
+from recbole_diffusion.settings.property_files import properties_folder
+from recbole_diffusion.studies.compare.quoted import quoted_rows
+from recbole_diffusion.studies.compare.reproduction import main, write_reproduction
+from recbole_diffusion.studies.compare.request import Request, default_options, read_request
+from recbole_diffusion.studies.compare.results import spread
+from recbole_diffusion.studies.compare.tables import as_csv, make_tables
 
 METRICS = ["recall@20", "ndcg@20"]
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recbole_diffusion.compare import plan
+from recbole_diffusion.studies.compare import plan
 
 source_digest = plan.source_digest.__wrapped__  # each time anew
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from recbole_diffusion.cli import parse_arguments
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands.cli import parse_arguments
+from recbole_diffusion.settings.config import Config
 
 
 def snapshot(folder: Path) -> dict[str, bytes | None]:

@@ -23,10 +23,13 @@ import scipy.sparse as sp
 from conversion_tools import snapshot
 from hypothesis import strategies as st
 
-from recbole_diffusion.data import given, logs, own, rated
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.convert import diffrec_splits as rated
+from recbole_diffusion.convert import released_splits as given
+from recbole_diffusion.convert import unsplit as logs
+from recbole_diffusion.convert import user_tables as own
 from recbole_diffusion.data.atomic import read_atomic_file
 from recbole_diffusion.data.features import load_item_features
-from recbole_diffusion.errors import UserError
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 # Content by name; None stands for a folder of that name.

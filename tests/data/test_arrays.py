@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.convert.common import open_matrix, read_array_pairs
 from recbole_diffusion.data.features import load_matrix
-from recbole_diffusion.data.released import open_matrix, read_array_pairs
-from recbole_diffusion.errors import UserError
 
 DATASET = types.SimpleNamespace(field2id_token={"item_id": np.array(["[PAD]", "i0", "i1"])})
 METHOD = {"central": 10, "local": 8}  # where an archive's entries name how they are packed

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.atomic import read_item_texts
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import resume_run, run_recbole_diffusion
+from recbole_diffusion.runs.quick_start import resume_run, run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
 
 pytestmark = pytest.mark.compat
 

@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 from conversion_tools import next_run, refused, snapshot
 
-from recbole_diffusion.data import released
-from recbole_diffusion.data.convert import main
-from recbole_diffusion.data.given import ConversionReport, convert_split
-from recbole_diffusion.data.own import CsvOptions, convert_csv
-from recbole_diffusion.data.released import check_targets, write_files
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.files import remove_unfinished
+from recbole_diffusion.commands.convert import main
+from recbole_diffusion.convert import common as released
+from recbole_diffusion.convert.common import check_targets, write_files
+from recbole_diffusion.convert.released_splits import ConversionReport, convert_split
+from recbole_diffusion.convert.user_tables import CsvOptions, convert_csv
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import remove_unfinished
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 OFFICE, ML_1M = SHARED / "infodcl_office", SHARED / "diffrec_ml-1m_clean"

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recbole_diffusion.data.coo_pickles import KNOWN, CooUnpickler, read_coo
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.convert.coo_pickles import KNOWN, CooUnpickler, read_coo
 
 ROWS, COLUMNS, SHAPE = [4, 0, 4, 2], [1, 2, 1, 0], (5, 3)
 

@@ -6,12 +6,17 @@ from typing import Any
 
 import pytest
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.data import given, logs
+from recbole_diffusion.convert import released_splits as given
+from recbole_diffusion.convert import unsplit as logs
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.keys import check_layer
-from recbole_diffusion.property_files import default_layers, properties_folder, read_properties
-from recbole_diffusion.registry import find_model
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.keys import check_layer
+from recbole_diffusion.settings.property_files import (
+    default_layers,
+    properties_folder,
+    read_properties,
+)
+from recbole_diffusion.settings.registry import find_model
 
 FOLDER = properties_folder() / "dataset"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))

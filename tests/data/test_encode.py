@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.data import encode
-from recbole_diffusion.data.encode import encode_texts, load_encoder, main
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands.encode import main
+from recbole_diffusion.data import text_vectors as encode
 from recbole_diffusion.data.feature_files import read_table
-from recbole_diffusion.data.features import DEFAULT_ENCODER, load_item_features
+from recbole_diffusion.data.features import load_item_features
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.data.text_vectors import encode_texts, load_encoder
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.item_features import DEFAULT_ENCODER
 
 HEAD = ["user_id:token", "item_id:token"]
 PAIRS = [[f"u{u}", f"i{(u + i) % 12}"] for u in range(6) for i in range(10)]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recbole_diffusion.data import factors
-from recbole_diffusion.data.factors import item_factors
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.models.ld4mrec import factors
+from recbole_diffusion.models.ld4mrec.factors import item_factors
 
 
 def train_matrix(n_users, n_items, density=0.2, seed=3):

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data import feature_files
 from recbole_diffusion.data.feature_files import read_table, write_features
-from recbole_diffusion.errors import UserError
 
 IDS = ["10", "001", "1", "9", "Café", "B 2", "x"]
 WIDTH = 5

@@ -11,14 +11,15 @@ import pytest
 import torch
 from recbole.utils import InputType
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.feature_files import write_features
-from recbole_diffusion.data.features import feature_names, load_item_features, load_matrix
+from recbole_diffusion.data.features import load_item_features, load_matrix
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.model.base import EmbeddingRecommender
-from recbole_diffusion.quick_start import evaluate_run, run_recbole_diffusion
-from recbole_diffusion.registry import register
+from recbole_diffusion.models.base import EmbeddingRecommender
+from recbole_diffusion.runs.quick_start import evaluate_run, run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.item_features import feature_names
+from recbole_diffusion.settings.registry import register
 
 # Ids that a number or a sloppy comparison would confuse.
 TOKENS = ["[PAD]", "10", "001", "1", "9", "Café", "B 2"]

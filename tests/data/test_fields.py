@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.settings.config import Config
 
 pytestmark = pytest.mark.compat
 

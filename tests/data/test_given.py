@@ -11,8 +11,8 @@ import pytest
 import scipy.sparse as sp
 from conversion_tools import lines_of, next_run, refused, snapshot
 
-from recbole_diffusion.data.convert import main
-from recbole_diffusion.data.given import convert_split
+from recbole_diffusion.commands.convert import main
+from recbole_diffusion.convert.released_splits import convert_split
 
 TIKTOK = Path(__file__).resolve().parents[3] / "shared" / "data" / "diffmm_tiktok"
 ML_1M = TIKTOK.parent / "diffrec_ml-1m_clean"

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from recbole_diffusion.data.graph import (
+from recbole_diffusion.nn.graph import (
     interaction_graph,
     normalized_adjacency,
     normalized_graph,

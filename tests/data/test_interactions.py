@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from recbole_diffusion.data.interactions import InteractionRows, history_rows, weighted_rows
 from recbole_diffusion.data.recency import Recency
+from recbole_diffusion.nn.rows import InteractionRows, history_rows, weighted_rows
 
 
 def random_pairs(rng: np.random.Generator, n_users: int, n_items: int) -> tuple[np.ndarray, ...]:

@@ -11,9 +11,8 @@ import pandas as pd
 import pytest
 from conversion_tools import lines_of, refused, snapshot
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.convert import main
-from recbole_diffusion.data.logs import (
+from recbole_diffusion.commands.convert import main
+from recbole_diffusion.convert.unsplit import (
     LogReport,
     convert_log,
     format_report,
@@ -22,6 +21,7 @@ from recbole_diffusion.data.logs import (
     read_movielens,
 )
 from recbole_diffusion.data.split import load_split
+from recbole_diffusion.settings.config import Config
 
 MICROLENS = Path(__file__).resolve().parents[3] / "shared" / "data" / "microlens_50k"
 PAIRS, TITLES = "MicroLens-50k_pairs.tsv", "MicroLens-50k_titles.csv"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recbole_diffusion.data import metadata
-from recbole_diffusion.data.metadata import jaccard_blocks, knowledge_metadata, social_metadata
+from recbole_diffusion.models import metadata
+from recbole_diffusion.models.metadata import jaccard_blocks, knowledge_metadata, social_metadata
 
 OFFICE = Path(__file__).resolve().parents[3] / "shared" / "data" / "infodcl_office"
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from recbole.data.dataloader import TrainDataLoader
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
 
 pytestmark = pytest.mark.compat
 

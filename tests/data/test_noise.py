@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.noise import _draw_distinct, _free_items, add_random_interactions
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import run_recbole_diffusion
-from recbole_diffusion.randomness import seed_everything
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
 
 HEAD = ["user_id:token", "item_id:token"]
 TIMED = [*HEAD, "timestamp:float", "weight:float"]

@@ -12,13 +12,13 @@ import pytest
 import yaml
 from conversion_tools import lines_of, refused, snapshot
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.convert import main
-from recbole_diffusion.data.logs import format_report
-from recbole_diffusion.data.own import CsvOptions, convert_csv, parse_time
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands.convert import main
+from recbole_diffusion.convert.unsplit import format_report
+from recbole_diffusion.convert.user_tables import CsvOptions, convert_csv, parse_time
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
 
 HEAD = "user_id:token\titem_id:token"
 CLICKS = """user_id,item_id,timestamp

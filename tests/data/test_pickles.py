@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from recbole.data.utils import create_dataset, load_split_dataloaders
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
 
 pytestmark = pytest.mark.compat
 

@@ -11,13 +11,13 @@ import pytest
 import yaml
 from conversion_tools import next_run, snapshot
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.convert import main
-from recbole_diffusion.data.rated import RatedRule, convert_rated
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands.convert import main
+from recbole_diffusion.convert.diffrec_splits import RatedRule, convert_rated
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.property_files import HOST_FOLDER
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.property_files import HOST_FOLDER
 
 SPLITS = ("train", "valid", "test")
 HEAD = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from recbole.data.utils import create_samplers
 
-from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import Split, _make_samplers, load_split
+from recbole_diffusion.settings.config import Config
 
 pytestmark = pytest.mark.compat
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.randomness import own_randomness, seed_everything
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.randomness import own_randomness, seed_everything
+from recbole_diffusion.settings.config import Config
 
 HEAD = ["user_id:token", "item_id:token"]
 PAIRS = [[f"u{u}", f"i{(u + i) % 12}"] for u in range(6) for i in range(10)]

@@ -8,7 +8,7 @@ from torch import Tensor
 from recbole_diffusion.diffusion.inference import HiddenChain, reverse_coefficients
 from recbole_diffusion.diffusion.process import GaussianDiffusion
 from recbole_diffusion.diffusion.schedule import make_betas, respaced_betas
-from recbole_diffusion.model.layers import MirroredMLP
+from recbole_diffusion.nn.layers import MirroredMLP
 
 
 def betas(steps: int, scale: float, first_beta: float | None) -> Tensor:

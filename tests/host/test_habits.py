@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recbole_diffusion import run_recbole_diffusion
-from recbole_diffusion.errors import UserError
+from recbole_diffusion.base.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE = """
@@ -91,12 +91,12 @@ def test_our_models_in_recboles_quick_start_say_what_to_call(tmp_path: Path) -> 
     run_script(
         tmp_path,
         """
-from recbole_diffusion.model.infodcl import InfoDCL
+from recbole_diffusion.models.infodcl.model import InfoDCL
 for model in ("InfoDCL", InfoDCL):
     try:
         run_recbole(model, DATASET, config_dict=settings)
     except ValueError as error:
-        assert "call recbole_diffusion.run_recbole_diffusion(model='InfoDCL')" in str(error), error
+        assert "by recbole_diffusion.run_recbole_diffusion(model='InfoDCL')" in str(error), error
     else:
         raise AssertionError("it was taken")
 """,

@@ -13,9 +13,9 @@ import torch
 from recbole.data.interaction import Interaction
 from scipy.special import erf
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.property_files import properties_folder, read_properties
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.property_files import properties_folder, read_properties
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

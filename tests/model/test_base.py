@@ -9,9 +9,9 @@ import torch
 from channel_tools import TinyDataset, base_embeddings, feature_file, settings
 from torch import nn
 
-from recbole_diffusion.model.diffmm import DiffMM
-from recbole_diffusion.model.infodcl import InfoDCL
-from recbole_diffusion.model.simdiff import SimDiff
+from recbole_diffusion.models.diffmm.model import DiffMM
+from recbole_diffusion.models.infodcl.model import InfoDCL
+from recbole_diffusion.models.simdiff.model import SimDiff
 
 
 def load(model: Any) -> None:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from channel_tools import TinyDataset, base_embeddings, randomize, settings
 
-from recbole_diffusion.analyze import infodcl, simdiff
-from recbole_diffusion.model.infodcl import InfoDCL
-from recbole_diffusion.model.simdiff import SimDiff
+from recbole_diffusion.models.infodcl import figures as infodcl
+from recbole_diffusion.models.infodcl.model import InfoDCL
+from recbole_diffusion.models.simdiff import figures as simdiff
+from recbole_diffusion.models.simdiff.model import SimDiff
 
 CHANNELS = ["social", "knowledge"]
 

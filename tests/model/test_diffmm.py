@@ -32,12 +32,12 @@ from channel_tools import (
 from recbole.data.interaction import Interaction
 
 from recbole_diffusion import load_run, run_recbole_diffusion
-from recbole_diffusion.checkpoint import read_checkpoint
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.model import diffmm
-from recbole_diffusion.model.diffmm import DiffMM
-from recbole_diffusion.model.generators import DiffusionGenerator
-from recbole_diffusion.property_files import properties_folder, read_properties
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.models.diffmm import model as diffmm
+from recbole_diffusion.models.diffmm.generators import DiffusionGenerator
+from recbole_diffusion.models.diffmm.model import DiffMM
+from recbole_diffusion.settings.property_files import properties_folder, read_properties
+from recbole_diffusion.training.checkpoint import read_checkpoint
 
 SMALL = {"hidden_sizes": [5], "step_embedding_size": 4, "graph_items": 2}
 ROWS = np.zeros((N_USERS, N_ITEMS))

@@ -11,12 +11,12 @@ from diffrec_tools import drift, drift_recall, same_ranking, share_denoiser
 from recbole.data.interaction import Interaction
 
 from recbole_diffusion import load_run, run_recbole_diffusion
-from recbole_diffusion.checkpoint import read_checkpoint
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.interactions import RowBatch
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import _Run
-from recbole_diffusion.trainer.rows import can_fuse
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.nn.rows import RowBatch
+from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.training.checkpoint import read_checkpoint
+from recbole_diffusion.training.rows import can_fuse
 
 SMALL = {"hidden_sizes": [5, 16], "steps": 6, "noise_scale": 1.0, "noise_min": 0.05}
 NOISE = {"noise_max": 0.5, "train_batch_size": 64}

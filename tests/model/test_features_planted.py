@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
 
 N_GROUPS, N_USERS, N_ITEMS, WIDTH = 10, 600, 200, 12
 IDS = np.array([f"i{i}" for i in range(N_ITEMS)])

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from recbole_diffusion import evaluate_run, run_recbole_diffusion
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import _Run
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.settings.config import Config
 
 N_ITEMS = 20
 OWN: dict[str, dict[str, Any]] = {

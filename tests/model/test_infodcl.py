@@ -37,16 +37,16 @@ from channel_tools import (
 from recbole.data.interaction import Interaction
 from scipy.special import expit, log_softmax
 
-from recbole_diffusion.config import Config
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.diffusion import make_betas
-from recbole_diffusion.model.infodcl import (
+from recbole_diffusion.models.infodcl.model import (
     ContextualReencoding,
     Denoiser,
     InfoDCL,
     PSNet,
     SpectralRectification,
 )
+from recbole_diffusion.settings.config import Config
 
 UNIQUE_ITEMS = [1, 2, 4, 6, 8, 10]
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.checkpoint import read_checkpoint
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.interactions import interaction_matrix
-from recbole_diffusion.data.metadata import knowledge_metadata, social_metadata
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.quick_start import run_recbole_diffusion
+from recbole_diffusion.models.metadata import knowledge_metadata, social_metadata
+from recbole_diffusion.nn.rows import interaction_matrix
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.training.checkpoint import read_checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

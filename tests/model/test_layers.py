@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.model.layers import RowDropout, aligned_rows, thin_svd, unit_rows
+from recbole_diffusion.nn.layers import RowDropout, aligned_rows, thin_svd, unit_rows
 
 SHAPES = [(2, 1), (4, 4), (9, 5), (200, 16)]
 

@@ -27,15 +27,15 @@ from channel_tools import (
 from recbole.data.interaction import Interaction
 
 from recbole_diffusion import load_run, run_recbole_diffusion
-from recbole_diffusion.checkpoint import read_checkpoint
-from recbole_diffusion.data.interactions import RowBatch
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.model.ld4mrec import (
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.models.ld4mrec.model import (
     ConditionalNetwork,
     Conditions,
     LD4MRec,
     soft_labels,
 )
+from recbole_diffusion.nn.rows import RowBatch
+from recbole_diffusion.training.checkpoint import read_checkpoint
 
 SIZE, STEP_SIZE, RANK = 5, 4, 3
 SMALL = {"hidden_size": SIZE, "step_embedding_size": STEP_SIZE, "svd_rank": RANK}

@@ -16,19 +16,20 @@ from recbole.model.general_recommender import ldiffrec as host_module
 from scipy.special import log_softmax
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_diffusion import evaluate_run, registry, run_recbole_diffusion
-from recbole_diffusion.checkpoint import read_checkpoint
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.model.autoencoder import (
+from recbole_diffusion import evaluate_run, run_recbole_diffusion
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.models.diffrec.latent import LDiffRec
+from recbole_diffusion.models.diffrec.trainer import LDiffRecTrainer
+from recbole_diffusion.nn.autoencoder import (
     ClusteredAutoencoder,
     gaussian_kl,
     proportional_sizes,
 )
-from recbole_diffusion.model.ldiffrec import LDiffRec
-from recbole_diffusion.property_files import properties_folder, read_properties
-from recbole_diffusion.quick_start import _Run
-from recbole_diffusion.trainer.ldiffrec import LDiffRecTrainer
+from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.settings import registry
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.property_files import properties_folder, read_properties
+from recbole_diffusion.training.checkpoint import read_checkpoint
 
 SMALL = {
     "encoder_sizes": [9], "hidden_sizes": [7], "steps": 6, "noise_scale": 1.0, "noise_min": 0.05,

@@ -10,12 +10,13 @@ import scipy.sparse as sp
 import torch
 
 from recbole_diffusion import evaluate_run, load_run, resume_run, run_recbole_diffusion
-from recbole_diffusion.checkpoint import read_checkpoint
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.model import lindiffrec, linear, local
-from recbole_diffusion.model.lindiffrec import LinDiffRec
-from recbole_diffusion.quick_start import _Run
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.models.lindiffrec import linear, local
+from recbole_diffusion.models.lindiffrec import model as lindiffrec
+from recbole_diffusion.models.lindiffrec.model import LinDiffRec
+from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.training.checkpoint import read_checkpoint
 
 N_USERS, N_ITEMS, WIDTH = 40, 25, 6
 HEAD = ("user_id:token", "item_id:token", "timestamp:float")

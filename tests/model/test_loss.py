@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from recbole_diffusion.data.interactions import history_rows
 from recbole_diffusion.data.recency import Recency
-from recbole_diffusion.model import loss as loss_module
-from recbole_diffusion.model.loss import bpr_loss, info_nce, row_square_error
+from recbole_diffusion.nn import loss as loss_module
+from recbole_diffusion.nn.loss import bpr_loss, info_nce, row_square_error
+from recbole_diffusion.nn.rows import history_rows
 
 N_VIEWS, N_ANCHORS, SIZE = 7, 11, 5
 TARGETS = [3, 0, 10, 3, 3, 7, 0]  # first and last anchor, and repeats within and across blocks

@@ -10,12 +10,12 @@ import torch
 from history_tools import histories, made_histories
 
 from recbole_diffusion import evaluate_run, load_run, resume_run, run_recbole_diffusion
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.interactions import RowBatch
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.model.prefixdiff import PrefixDiff
-from recbole_diffusion.model.prefixes import Prefixes, extended, likelihood, mean_loss
-from recbole_diffusion.quick_start import _Run
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.models.prefixdiff.model import PrefixDiff
+from recbole_diffusion.models.prefixdiff.prefixes import Prefixes, extended, likelihood, mean_loss
+from recbole_diffusion.nn.rows import RowBatch
+from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.settings.config import Config
 
 N_USERS, N_ITEMS = 30, 20
 VIEWS = [["power", 0.75], ["exponential", 0.5], ["none", 0.0]]
@@ -450,9 +450,13 @@ def test_names_of_items_do_not_matter(own: dict[str, Any], tmp_path: Path) -> No
         ({"reg_weight": 0}, "`reg_weight`: found 0, expected above 0"),
         (
             {"recency": "power", "eval_args": {"order": "RO"}},
-            "`recency`: found 'power', expected auto or none where histories have no order",
+            "`recency`: found 'power', expected auto or none where histories have no order; by "
+            "eval_args: {order: TO} the split follows the times",
         ),
-        ({"age": "time", "eval_args": {"order": "RO"}}, "`age`: found 'time', expected rank"),
+        (
+            {"age": "time", "eval_args": {"order": "RO"}},
+            "`age`: found 'time', expected rank where histories have no order; by eval_args",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -483,11 +487,47 @@ def test_an_item_that_cannot_follow_is_not_explained(own: dict[str, Any], item: 
         model.explain([3, 4], item)
 
 
-def test_training_in_vain_is_told(own: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
-    """Steps so small that nothing changes: the closed form stays the best."""
-    run_recbole_diffusion("PrefixDiff", "made", config_dict={**own, "learning_rate": 1e-12})
-    assert "the network adds nothing to the closed form" in caplog.text
+def test_training_in_vain_is_told_and_the_closed_form_kept(
+    own: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Steps that only do harm: the state before them is the best, and stays so."""
+    harm = {**own, "learning_rate": 10.0, "epochs": 2}
+    found = run_recbole_diffusion("PrefixDiff", "made", config_dict=harm)
+    closed = run_recbole_diffusion("LinDiffRec", "made", config_dict=own)
+    assert "the closed form alone is better" in caplog.text
+    assert "best epoch before training" in caplog.text
+    assert found["best_epoch"] == -1
+    assert (found["valid"], found["test"]) == (closed["valid"], closed["test"])
+    again = resume_run(found["run_folder"])
+    assert (again["best_epoch"], again["test"]) == (-1, found["test"])
+    again = evaluate_run(found["run_folder"])
+    assert (again["best_epoch"], again["test"]) == (-1, found["test"])
     caplog.clear()
-    keys = {**own, "learning_rate": 1e-12, "skip": False}
-    run_recbole_diffusion("PrefixDiff", "made", config_dict=keys)
-    assert "the network adds nothing" not in caplog.text
+    found = run_recbole_diffusion("PrefixDiff", "made", config_dict={**harm, "skip": False})
+    assert "the closed form" not in caplog.text
+    assert found["best_epoch"] >= 0
+
+
+def test_times_that_are_not_read_are_told(
+    own: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    made(own)
+    assert "random order" not in caplog.text
+    made(own, eval_args={"order": "RO"})
+    assert "the split does not follow them: by eval_args: {order: TO} it does" in caplog.text
+    caplog.clear()
+    made(own, eval_args={"order": "RO"}, load_col={"inter": ["user_id", "item_id"]})
+    assert "no times are loaded (key `TIME_FIELD`)" in caplog.text
+
+
+def test_two_kinds_of_decay_are_not_taken_for_one(
+    own: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    run_recbole_diffusion("PrefixDiff", "made", config_dict={**own, "epochs": 1})
+    assert "double regularization" not in caplog.text
+
+
+def test_histories_without_items_have_scores_by_time_too(own: dict[str, Any]) -> None:
+    model, _ = made(own, age="time")
+    assert torch.isfinite(model.score_histories([[]], [[]])[0, 1:]).all()
+    assert model.score_histories([], []).shape == (0, model.n_items)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from history_tools import histories, made_histories
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.data.interactions import RowBatch
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.quick_start import _Run
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.nn.rows import RowBatch
+from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.settings.config import Config
 
 N_USERS, N_ITEMS = 12, 15
 MODELS = pytest.mark.parametrize("name", ["SASRec", "GRU4Rec"])
@@ -85,3 +85,22 @@ def test_half_precision_has_about_the_loss_of_single(own: dict[str, Any], name: 
 def test_heads_that_do_not_divide_the_width_are_refused(own: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="`embedding_size`: found 8, expected a multiple of 3"):
         made("SASRec", {**own, "n_heads": 3})
+
+
+@MODELS
+def test_data_without_times_are_refused_before_they_are_read(
+    own: dict[str, Any], name: str
+) -> None:
+    keys = {**own, "load_col": {"inter": ["user_id", "item_id"]}, "eval_args": {"order": "RO"}}
+    with pytest.raises(UserError, match="key `TIME_FIELD`: found 'timestamp', expected a column"):
+        Config(name, "made", (), keys)
+
+
+@MODELS
+def test_a_split_that_does_not_follow_the_times_is_told(
+    own: dict[str, Any], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made(name, own)
+    assert "do not follow" not in caplog.text
+    made(name, {**own, "eval_args": {"order": "RO"}})
+    assert "what is held out does not follow them" in caplog.text

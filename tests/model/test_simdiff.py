@@ -40,18 +40,13 @@ from hypothesis import strategies as st
 from recbole.data.interaction import Interaction
 from scipy.special import expit
 
-from recbole_diffusion.config import Config
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.diffusion import make_betas
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.model import channels as channels_module
-from recbole_diffusion.model.simdiff import (
-    GuidedDenoiser,
-    SignalAlignment,
-    SimDiff,
-    log_snr,
-    relative_change,
-)
+from recbole_diffusion.models import channels as channels_module
+from recbole_diffusion.models.simdiff.model import GuidedDenoiser, SignalAlignment, SimDiff, log_snr
+from recbole_diffusion.nn.diagnostics import relative_change
+from recbole_diffusion.settings.config import Config
 
 UNIQUE_ITEMS = [1, 2, 3, 4, 5, 6, 7, 8, 10]  # of positives and negatives
 EVERYONE = Interaction({"user_id": torch.arange(N_USERS)})

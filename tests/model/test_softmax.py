@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_diffusion.data.interactions import RowBatch
-from recbole_diffusion.model import softmax
-from recbole_diffusion.model.softmax import Targets, softmax_loss
+from recbole_diffusion.nn import softmax
+from recbole_diffusion.nn.rows import RowBatch
+from recbole_diffusion.nn.softmax import Targets, softmax_loss
 
 N_ITEMS, WIDTH = 30, 4
 # Three rows: two targets, one that weighs all, and three; the second knows nothing.

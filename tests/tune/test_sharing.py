@@ -20,9 +20,9 @@ import optuna
 import pytest
 from tune_tools import FakeRun, results_of, search, trials_of
 
-from recbole_diffusion.files import sole_writer
-from recbole_diffusion.tune import storage, trial
-from recbole_diffusion.tune.storage import Worker, shown_url
+from recbole_diffusion.base.files import sole_writer
+from recbole_diffusion.studies.tune import storage, trial
+from recbole_diffusion.studies.tune.storage import Worker, shown_url
 
 TOOLS = Path(__file__).parent / "tune_tools.py"
 ROOT = TOOLS.parents[2]

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from recbole_diffusion.config import Config
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.property_files import properties_folder
-from recbole_diffusion.registry import list_models
-from recbole_diffusion.tune.space import Dimension, Space, read_space
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.property_files import properties_folder
+from recbole_diffusion.settings.registry import list_models
+from recbole_diffusion.studies.tune.space import Dimension, Space, read_space
 
 DATASETS = str(Path(__file__).resolve().parents[2] / "dataset_atomic")
 SHIPPED = sorted((properties_folder() / "search").glob("*.yaml"))
@@ -111,7 +111,7 @@ def test_what_a_dimension_holds(dimension: Dimension, inside: list[Any], outside
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_spaces_fit_their_models(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first line says where the ranges come from."""
-    monkeypatch.setattr("recbole_diffusion.config.check_packages", lambda *args: None)
+    monkeypatch.setattr("recbole_diffusion.settings.config.check_packages", lambda *args: None)
     features = {"image": {"file": "image.npz"}}  # DiffMM takes no data set without
     config = config_of(path.stem, item_features=features)
     space = read_space(config).keys()
@@ -139,6 +139,9 @@ TEXTS = {"item_features": {"text": {"fields": ["title"], "encoder": "tfidf"}}}
         ("LinDiffRec", {**TEXTS, **UNTIMED, **BY_TIME}, set()),
         ("LinDiffRec", {**TEXTS, **AT_RANDOM}, {"recency_decay"}),
         ("LinDiffRec", {**TEXTS, **BY_TIME, "steps": 1}, {"step_ratio"}),
+        ("PrefixDiff", {"denoiser": "views"}, {"n_layers", "embedding_size"}),
+        ("PrefixDiff", {"absorption": "age"}, {"absorbed_share"}),
+        ("PrefixDiff", {"horizon": 1}, {"horizon", "horizon_decay"}),
         ("EASE", {}, {"recency_decay"}),
         ("EASE", {"recency": "power"}, set()),
     ],

@@ -26,15 +26,16 @@ from tune_tools import (
 )
 
 import recbole_diffusion
-from recbole_diffusion import cli, quick_start, run_recbole_diffusion
-from recbole_diffusion.cli import main
-from recbole_diffusion.config import Config
+from recbole_diffusion import run_recbole_diffusion
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.files import SCRATCH_MARK
+from recbole_diffusion.commands.cli import main
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.errors import UserError
-from recbole_diffusion.files import SCRATCH_MARK
-from recbole_diffusion.tune import storage, study, trial
-from recbole_diffusion.tune.task import hashes_of
-from recbole_diffusion.tune.trial import run_trial
+from recbole_diffusion.runs import quick_start
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.studies.tune import storage, study, trial
+from recbole_diffusion.studies.tune.task import hashes_of
+from recbole_diffusion.studies.tune.trial import run_trial
 
 
 @pytest.fixture
@@ -691,7 +692,7 @@ def test_command(
     assert main(["tune", *words, "--trials=5"]) == 0  # lists those of the first command too
     out = capsys.readouterr().out
     assert [out.count(f"trial {slot:>3} ") for slot in range(5)] == [1, 1, 1, 1, 1]
-    monkeypatch.setattr(cli, "run_recbole_diffusion", lambda *given: ran.append(given))
+    monkeypatch.setattr(quick_start, "run_recbole_diffusion", lambda *given: ran.append(given))
     ran: list[Any] = []
     advised = shlex.split(out.splitlines()[-1])
     assert advised[:4] == ["next:", "python", "-m", "recbole_diffusion"]
@@ -747,7 +748,9 @@ def test_optuna_is_asked_for_where_it_is_missing(
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "optuna"]:
         monkeypatch.delitem(sys.modules, name)
-    for name in [name for name in sys.modules if name.startswith("recbole_diffusion.tune.")]:
+    for name in [
+        name for name in sys.modules if name.startswith("recbole_diffusion.studies.tune.")
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert main(["tune", "--model=EASE"]) == 2

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.files import SCRATCH_MARK
-from recbole_diffusion.quick_start import StopRun
-from recbole_diffusion.tune import trial
-from recbole_diffusion.tune.study import Tuned, tuned_settings
+from recbole_diffusion.base.files import SCRATCH_MARK
+from recbole_diffusion.runs.quick_start import StopRun
+from recbole_diffusion.studies.tune import trial
+from recbole_diffusion.studies.tune.study import Tuned, tuned_settings
 
 DATASETS = Path(__file__).resolve().parents[2] / "dataset_atomic"
 SPACE = "reg_weight: {log: [1e-6, 1e-1]}\nlearning_rate: {log: [1e-4, 1e-1]}\n"

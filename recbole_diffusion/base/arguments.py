@@ -1,0 +1,43 @@
+"""Arguments of the commands: those that ``argparse`` reads, and what is told of the others."""
+
+import argparse
+import inspect
+from collections.abc import Callable
+from textwrap import dedent
+from typing import NoReturn
+
+from recbole_diffusion.base.errors import UserError
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """Tells of a wrong argument on one line, as everything here does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments.
+
+        Raises:
+            UserError: Always.
+        """
+        raise UserError(f"{message}; {self.prog} --help lists the arguments")
+
+
+def described_keys(function: Callable[..., object], **forms: str) -> str:
+    """What a function's docstring says of its arguments, as the keys of a command, one a line.
+
+    Args:
+        function: What the command calls; a default other than None stands behind its key.
+        **forms: How an argument is given, where that is not ``--name=value``.
+    """
+    parameters = inspect.signature(function).parameters
+    described = (inspect.getdoc(function) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    lines = []
+    for line in dedent(described).replace("``", "").splitlines():
+        name, _, text = line.partition(": ")
+        if line.startswith(" "):
+            lines.append(f"{'':<23}{line.strip()}")
+            continue
+        default = parameters[name].default
+        has_none = default in (None, (), inspect.Parameter.empty)
+        form = forms.get(name, f"--{name}" + ("" if has_none else f"={default}"))
+        lines.append(f"  {form:<20} {text}")
+    return "\n".join(lines) + "\n"

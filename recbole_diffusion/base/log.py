@@ -1,0 +1,137 @@
+"""The log of a run or a study: the console, and a file."""
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tqdm import tqdm
+
+from recbole_diffusion.base.files import is_file_or_absent
+
+HANDLER_NAME = "recbole_diffusion"
+# Records that the log and `verbose: true` show, and those that the console shows in their place.
+KIND, DETAIL, SUMMARY = "recbole_diffusion_kind", "detail", "summary"
+AS_DETAIL, AS_SUMMARY = {KIND: DETAIL}, {KIND: SUMMARY}
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class _Console(logging.Handler):
+    """Writes around a progress bar instead of through it; details only where they are asked for.
+
+    Args:
+        is_verbose: Whether details are shown, in place of what sums them up.
+    """
+
+    def __init__(self, is_verbose: bool) -> None:
+        super().__init__()
+        hidden = SUMMARY if is_verbose else DETAIL
+        self.addFilter(lambda record: getattr(record, KIND, None) != hidden)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record))
+
+
+class _PlainFormatter(logging.Formatter):
+    """Without the colours that RecBole puts into its messages."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _COLOUR.sub("", super().format(record))
+
+
+class _Kept(logging.Handler):
+    """Keeps messages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+@contextmanager
+def kept_messages(level: str) -> Iterator[list[logging.LogRecord]]:
+    """Messages of a stage before the run's folder is made: told now, and kept for its log.
+
+    Args:
+        level: Of the messages that are told.
+    """
+    kept = _Kept()
+    with run_logger(None, level) as logger:
+        logger.addHandler(kept)
+        try:
+            yield kept.records
+        finally:
+            logger.removeHandler(kept)
+
+
+@contextmanager
+def run_logger(
+    folder: Path | None,
+    level: str,
+    earlier: Sequence[logging.LogRecord] = (),
+    is_verbose: bool = False,
+) -> Iterator[logging.Logger]:
+    """The root logger, which RecBole uses, writing to the console and to ``folder/run.log``.
+
+    Handlers are removed at the end, so that a second run in the process has a log of its own.
+    Within another one's this one alone writes: a run that a comparison loads is no part of its log.
+
+    Args:
+        folder: The run's; None writes no file.
+        level: Of the messages that are told.
+        earlier: Messages that only the file still lacks.
+        is_verbose: Whether the console shows all that the file gets.
+    """
+    logger = logging.getLogger()
+    before, outer = logger.level, [h for h in logger.handlers if h.get_name() == HANDLER_NAME]
+    console = _Console(is_verbose)
+    console.setFormatter(_PlainFormatter("%(message)s"))
+    handlers = [console] if folder is None else [_log_file(folder), console]
+    logger.setLevel(level.upper())
+    for handler in outer:
+        logger.removeHandler(handler)
+    for handler in handlers:
+        # RecBole finds the run's folder through the one of its file.
+        handler.set_name(HANDLER_NAME)
+        logger.addHandler(handler)
+    for record in earlier if folder is not None else ():
+        handlers[0].handle(record)
+    try:
+        yield logger
+    finally:
+        logger.setLevel(before)
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+        for handler in outer:
+            logger.addHandler(handler)
+
+
+class _LogFile(logging.FileHandler):
+    """A log that a full disk ends, with one line on stderr, and not the run."""
+
+    is_told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.is_told:
+            self.is_told = True
+            sys.stderr.write(f"{self.baseFilename}: no more lines: {error.strerror}\n")
+
+    def close(self) -> None:
+        with suppress(OSError):  # what it could not write it has told of
+            super().close()
+
+
+def _log_file(folder: Path) -> logging.Handler:
+    is_file_or_absent(folder / "run.log")
+    handler = _LogFile(folder / "run.log", encoding="utf-8")
+    handler.addFilter(lambda record: getattr(record, KIND, None) != SUMMARY)
+    handler.setFormatter(_PlainFormatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler

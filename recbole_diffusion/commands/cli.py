@@ -1,0 +1,184 @@
+"""The command line: arguments and exit codes, nothing else."""
+
+import re
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from recbole_diffusion import __version__
+from recbole_diffusion.base.errors import UserError, exit_code
+from recbole_diffusion.settings.folders import list_datasets
+from recbole_diffusion.settings.registry import import_modules, list_models
+from recbole_diffusion.settings.words import read_word, split_files
+
+# How each command is called; indented as after "usage: ".
+USAGES = {
+    "compare": """\
+recbole-diffusion compare --models=InfoDCL,LightGCN,EASE [--dataset=ml-100k]
+                         [--seeds=3] [--key=value ...] [--InfoDCL.key=value ...]""",
+    "tune": """\
+recbole-diffusion tune --model=InfoDCL [--dataset=ml-100k] [--trials=20]
+                         [--minutes=60] [--grid key=v1,v2 ...] [--key=value ...]""",
+    "analyze": "recbole-diffusion analyze RUN [--projection=tsne]",
+}
+USAGE = f"""\
+usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
+                         [--config_files="a.yaml b.yaml"] [--key=value ...]
+       recbole-diffusion --resume=RUN | --evaluate=RUN
+       {USAGES["compare"]}
+       {USAGES["tune"]}
+       {USAGES["analyze"]}
+
+python -m recbole_diffusion and, in a clone, python run_recbole_diffusion.py are the same command.
+
+Trains a model, picks its best epoch on validation and prints validation and test metrics.
+Results, log, settings and checkpoints go to a new folder under ./runs.
+
+  --model         a model of ours, or RecBole's; recbole.DiffRec is RecBole's DiffRec
+  --dataset       folder name under --data_path, ./dataset_atomic, or one that RecBole carries
+  --config_files  property files, later ones first in precedence; quote a path that holds blanks
+  --key=value     any key of the property files; the value is YAML; --key value works too
+                  (a separator stands as it is: --field_separator=, or =tab)
+  --modules       modules that register models of your own, with commas, such as my_module
+  --resume        folder of an interrupted run: goes on exactly where it stopped
+  --evaluate      folder of a run: scores its best epoch again, writes nothing
+  --verbose       show all settings, and every metric of each epoch; run.log always has them
+  --list_models   print the models and stop
+  --list_datasets print the data sets that are found here and stop
+  --version       print the version and stop
+  --help          print this, or the keys of the command before it, and stop
+
+compare runs several models with several seeds on one split, tests the differences and writes
+tables; the same command goes on where it stopped. compare --help lists its keys; docs/compare.md.
+tune searches a model's settings on validation, or tries all combinations of a grid; the same
+command goes on where it stopped. tune --help lists its keys; docs/tune.md.
+analyze draws the papers' figures of one run into RUN/analysis; docs/report.md.
+
+examples:
+  python run_recbole_diffusion.py
+  python run_recbole_diffusion.py --resume=runs/InfoDCL-ml-100k-20260101-120000-1a2b3c
+  python run_recbole_diffusion.py --model=LightGCN --dataset=ml-100k
+  python run_recbole_diffusion.py --channels="[knowledge]" --learning_rate=1e-3 --seed=7
+  python run_recbole_diffusion.py --dataset=office \\
+      --config_files=model_on_dataset/InfoDCL/office-authors.yaml
+"""
+# Keys that may stand several times; their texts are kept as a list.
+REPEATED = ("grid",)
+# Commands by the first word, each the function `main` of a module; without one, a run.
+COMMANDS = {
+    "analyze": "recbole_diffusion.studies.analyze.run",
+    "compare": "recbole_diffusion.studies.compare.run",
+    "tune": "recbole_diffusion.studies.tune.run",
+}
+# Key that the word after a command stands for.
+ARGUMENTS = {"analyze": "run"}
+# What prints something and stops, whatever else stands there.
+LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")
+# What a key may be called, a label of a comparison before it.
+KEY = re.compile(r"[\w.+-]{1,200}")
+# Keys that are true without a value.
+SWITCHES = ("verbose",)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: Command-line words after the program's name; None reads ``sys.argv``.
+
+    Returns:
+        0 on success, 1 if a run of a comparison failed, 2 on bad input (one paragraph on stderr),
+        130 on Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_code(lambda: _obey(words))
+
+
+def _obey(words: list[str]) -> None:
+    if set(words) & set(LISTINGS):
+        sys.stdout.write(_listing(words))
+        return
+    command = words.pop(0) if words and words[0] in COMMANDS else None
+    if command in ARGUMENTS and words and not words[0].startswith("-"):
+        words[0] = f"--{ARGUMENTS[command]}={words[0]}"
+    keys = parse_arguments(words)
+    import_modules(keys.get("modules") if command == "compare" else keys.pop("modules", None))
+    if command is None:
+        _run(keys)
+    else:
+        import_module(COMMANDS[command]).main(keys)
+
+
+def _run(keys: dict[str, Any]) -> None:
+    # Late: what prints something and stops needs no PyTorch.
+    from recbole_diffusion.runs.quick_start import (
+        evaluate_run,
+        resume_run,
+        run_recbole_diffusion,
+    )
+
+    saved_run = {key: keys.pop(key) for key in ("resume", "evaluate") if key in keys}
+    if len(saved_run) == 2:
+        raise UserError("command line: --resume and --evaluate: expected one of them")
+    if "resume" in saved_run:
+        resume_run(saved_run["resume"], keys)
+    elif "evaluate" in saved_run:
+        evaluate_run(saved_run["evaluate"], keys)
+    else:
+        model, dataset = str(keys.pop("model", "InfoDCL")), str(keys.pop("dataset", "ml-100k"))
+        config_files = split_files(keys.pop("config_files", ""))
+        run_recbole_diffusion(model, dataset, config_files, keys)
+
+
+def _listing(words: Sequence[str]) -> str:
+    """What the first listing among the words prints."""
+    asked = next(word for word in LISTINGS if word in words)
+    if asked == "--version":
+        return f"recbole_diffusion {__version__}\n"
+    if asked == "--list_models":
+        blocks = [[source, *names] for source, names in list_models().items()]
+        return "\n".join("\n  ".join(block) for block in blocks) + "\n"
+    if asked == "--list_datasets":
+        keys = parse_arguments([word for word in words if word not in LISTINGS])
+        found = list_datasets(keys.get("data_path"))
+        return "".join(f"{name:<20} {folder}\n" for name, folder in found.items())
+    if words[0] in COMMANDS:
+        keys_text = import_module(COMMANDS[words[0]]).keys_text()
+        return f"usage: {USAGES[words[0]]}\n\n{keys_text}"
+    return USAGE
+
+
+def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
+    """Read ``--key=value`` and ``--key value``; values are YAML.
+
+    Raises:
+        UserError: A word that is neither, a key without a value, or a key given twice.
+    """
+    keys: dict[str, Any] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--") or word == "--":
+            near = get_close_matches(word, COMMANDS, n=1, cutoff=0.7)
+            hint = f"; did you mean the command {near[0]}, as the first word?" if near else ""
+            raise UserError(
+                f"command line: left-over argument {word!r}; expected --key=value{hint}"
+            )
+        key, equals, text = word[2:].partition("=")
+        if not KEY.fullmatch(key):
+            raise UserError(f"command line: found {word[:60]!r}, expected --key=value")
+        if not equals and key in SWITCHES and (not rest or rest[0].startswith("--")):
+            text = "true"
+        elif not equals:
+            if not rest or rest[0].startswith("--"):
+                raise UserError(f"command line: --{key} has no value; expected --{key}=value")
+            text = rest.pop(0)
+        if key in REPEATED:
+            keys.setdefault(key, []).append(text)
+            continue
+        if key in keys:
+            raise UserError(f"command line: --{key} is given twice")
+        keys[key] = read_word(key, text)
+    return keys

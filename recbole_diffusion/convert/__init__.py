@@ -1,0 +1,1 @@
+"""Released data, and files of people's own, into RecBole's atomic files."""

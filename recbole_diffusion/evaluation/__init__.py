@@ -1,0 +1,1 @@
+"""How runs are ranked and measured, tested and grouped."""

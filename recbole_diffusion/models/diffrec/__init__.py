@@ -1,0 +1,1 @@
+"""DiffRec, T-DiffRec, L-DiffRec and LT-DiffRec (SIGIR 2023)."""

@@ -1,0 +1,411 @@
+"""LD4MRec: Simplifying and Powering Diffusion Model for Multimedia Recommendation.
+
+Zhu et al., https://arxiv.org/abs/2309.15363. Interaction rows are noised a little in training; a
+network that is told of the user's collaborative and modality preference signals predicts softened
+rows. Scores come from the rows as they are, in one pass. What the paper leaves open, and departures
+from it, stand in ``docs/models/ld4mrec.md``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from recbole.model.init import xavier_normal_initialization
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recbole_diffusion.base.errors import expect, refusals_of
+from recbole_diffusion.data.features import load_item_features
+from recbole_diffusion.diffusion import (
+    GaussianDiffusion,
+    ImportanceSampler,
+    UniformSampler,
+    make_betas,
+    sinusoidal_embedding,
+)
+from recbole_diffusion.models.base import RowRecommender
+from recbole_diffusion.models.channels import (
+    check_digests,
+    check_modalities,
+    choice,
+    digest_of,
+    modality_names,
+)
+from recbole_diffusion.models.ld4mrec.factors import item_factors
+from recbole_diffusion.nn.rows import (
+    InteractionRows,
+    RowBatch,
+    history_rows,
+    interaction_matrix,
+)
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "leaky_relu": functional.leaky_relu,
+}
+
+
+class Conditions(NamedTuple):
+    """What the network is told of the users of a batch.
+
+    Attributes:
+        step: Embedding of the forward steps that their rows have undergone [B, d_forward].
+        collaborative: [B, 2 * svd_rank]; None without collaboration.
+        preferences: Of each modality [B, width].
+    """
+
+    step: Tensor
+    collaborative: Tensor | None
+    preferences: Sequence[Tensor]
+
+
+class LD4MRec(RowRecommender):
+    """The model of sections 4 and 5; keys and their meaning stand in properties/model/LD4MRec.yaml.
+
+    Raises:
+        UserError: A modality that names no features, a rank that the train matrix does not have,
+            or a key out of its range.
+    """
+
+    item_degrees: Tensor
+    item_vectors: Tensor
+    singular_values: Tensor
+    step_table: Tensor
+
+    @staticmethod
+    def check_config(config: Any) -> None:
+        """Called before data are read."""
+        check_modalities(config)
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.steps = config["steps"]
+        self.sampling_steps = config["sampling_steps"]
+        self.soft_label_prob = config["soft_label_prob"]
+        self.soft_label_shift = config["soft_label_shift"]
+        self.activation = choice(config, "activation", *ACTIVATIONS)
+        self.use_collaboration = config["use_collaboration"]
+        self._check_settings(config)
+        self.modalities = modality_names(config, "LD4MRec")
+        self._build_diffusion(config)
+        interactions = interaction_matrix(dataset)
+        users, items = (places.astype(np.int64) for places in interactions.nonzero())
+        self.rows = InteractionRows(users, items, self.n_users)
+        degrees = np.bincount(items, minlength=self.n_items).astype(np.float32)
+        self.register_buffer("item_degrees", torch.from_numpy(degrees), persistent=False)
+        self._build_signals(config, dataset, interactions)
+        self._build_network(config)
+
+    def _build_signals(self, config: Any, dataset: Any, interactions: sp.csr_matrix) -> None:
+        """Section 5.1 for all users; checkpoints hold all but the features."""
+        everyone = self.rows.batch(torch.arange(self.n_users))
+        if self.use_collaboration:
+            factors = item_factors(interactions, config["svd_rank"], config["seed"])
+            self.register_buffer("item_vectors", torch.from_numpy(factors.vectors))
+            self.register_buffer("singular_values", torch.from_numpy(factors.singular_values))
+            self.register_buffer("collaborative", self._collaborative(everyone))
+        for name in self.modalities:
+            features = load_item_features(config, dataset, name)
+            self.register_buffer(f"digest_{name}", digest_of(features))
+            self.register_buffer(f"features_{name}", torch.from_numpy(features), persistent=False)
+            self.register_buffer(f"preference_{name}", self._preference(everyone, name))
+
+    def _check_settings(self, config: Any) -> None:
+        steps, sampling_steps, scale = self.steps, self.sampling_steps, config["noise_scale"]
+        is_step = 0 <= sampling_steps <= steps
+        expect(is_step, "sampling_steps", sampling_steps, f"0..{steps} (`steps`)")
+        expect(0 < scale <= 1, "noise_scale", scale, "above 0 and at most 1")
+        share, prob, shift = config["noise_min"], self.soft_label_prob, self.soft_label_shift
+        expect(0 < share < 1, "noise_min", share, "above 0 and below 1")
+        expect(0 <= prob <= 1, "soft_label_prob", prob, "a number from 0 to 1")
+        expect(0 <= shift <= 0.5, "soft_label_shift", shift, "a number from 0 to 0.5")
+        size = config["step_embedding_size"]
+        expect(size >= 2, "step_embedding_size", size, "2 or more")
+
+    def _build_diffusion(self, config: Any) -> None:
+        with refusals_of("LD4MRec", ValueError):
+            betas = make_betas(  # Eq. 3: the noise grows to noise_scale itself
+                "linear-var",
+                self.steps,
+                noise_scale=config["noise_scale"],
+                noise_min=config["noise_min"],
+                noise_max=1.0,
+            )
+        self.diffusion = GaussianDiffusion(betas)
+        self.sampler: ImportanceSampler | UniformSampler = UniformSampler(self.steps)
+        if config["importance_sampling"]:  # Eq. 8
+            self.sampler = ImportanceSampler(self.steps, uniform_prob=0.0, power=1)
+        timesteps = torch.arange(1, self.steps + 1)
+        table = sinusoidal_embedding(timesteps, config["step_embedding_size"], "interleaved")
+        self.register_buffer("step_table", table, persistent=False)  # Eq. 17
+
+    def _build_network(self, config: Any) -> None:
+        std, step_size = config["embedding_std"], config["step_embedding_size"]
+        self.initial_step_embedding = nn.Embedding(self.n_users, step_size)
+        if std is None:
+            nn.init.xavier_normal_(self.initial_step_embedding.weight)
+        else:
+            nn.init.normal_(self.initial_step_embedding.weight, std=std)
+        self.denoiser = ConditionalNetwork(
+            self.n_items,
+            config["hidden_size"],
+            step_size,
+            self.collaborative.shape[1] if self.use_collaboration else None,
+            {name: self.get_buffer(f"preference_{name}").shape[1] for name in self.modalities},
+            config["preference_hidden_size"],
+            self.activation,
+        )
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """Mean weighted loss of the users in a batch that have interactions.
+
+        Source: Algorithm 1; Eq. 8.
+        """
+        users = self.rows.non_empty(interaction[self.USER_ID])
+        if not len(users):
+            return self._no_loss()
+        x_start = self.rows.batch(users).dense(self.n_items)
+        timesteps, weights = self.sampler.sample(len(users))
+        noise = torch.randn_like(x_start)
+        target = soft_labels(x_start, self.soft_label_prob, self.soft_label_shift)
+        losses = self.step_losses(users, x_start, target, timesteps, noise)
+        self.sampler.update(timesteps, losses)
+        return (weights * losses).mean()
+
+    def step_losses(
+        self, users: Tensor, x_start: Tensor, target: Tensor, timesteps: Tensor, noise: Tensor
+    ) -> Tensor:
+        """Loss of each user at a step [B].
+
+        Args:
+            users: int64 [B].
+            x_start: Their rows [B, n_items].
+            target: Their softened rows [B, n_items].
+            timesteps: Steps [B], int64, from 0.
+            noise: Standard normal [B, n_items].
+
+        Source: Eq. 2, 4 and 6.
+        """
+        x_t = self.diffusion.q_sample(x_start, timesteps, noise)
+        output = self.denoiser(x_t, self._conditions(users, timesteps))
+        return functional.mse_loss(output, target, reduction="none").sum(dim=1)
+
+    def _conditions(self, users: Tensor, timesteps: Tensor | None) -> Conditions:
+        """Of users [B] of the data, after some forward steps [B] or none."""
+        step = self.initial_step_embedding(users)
+        if timesteps is not None:
+            step = step + self.step_table[timesteps]
+        collaborative = self.get_buffer("collaborative")[users] if self.use_collaboration else None
+        preferences = [self.get_buffer(f"preference_{name}")[users] for name in self.modalities]
+        return Conditions(step, collaborative, preferences)
+
+    def _collaborative(self, rows: RowBatch) -> Tensor:
+        """Eq. 15 [B, 2 * svd_rank] for any rows; U = R V diag(s)^-1 holds for those of the data."""
+        user_vectors = rows.product(self.item_vectors / self.singular_values)
+        hop = rows.normalized(self.item_degrees).product(self.item_vectors)
+        return torch.cat([user_vectors, hop], dim=1)
+
+    def _preference(self, rows: RowBatch, name: str) -> Tensor:
+        """Eq. 16 [B, width] for any rows."""
+        features = self.get_buffer(f"features_{name}").float()  # may be kept in half precision
+        return rows.normalized(self.item_degrees).product(features)
+
+    def full_sort_predict(self, interaction: Any) -> Tensor:
+        """Scores [B, n_items] of given users for every item."""
+        users = interaction[self.USER_ID]
+        return self._scores(self.rows.batch(users), self._conditions(users, self._last_step(users)))
+
+    @torch.no_grad()
+    def score_histories(self, histories: Sequence[Sequence[int] | Tensor]) -> Tensor:
+        """Scores of users outside the data, without training on them.
+
+        Their signals come from their items, and the initial step embedding is the mean of those of
+        the users with interactions.
+
+        Args:
+            histories: Internal item ids of each user, in any order.
+
+        Returns:
+            [len(histories), n_items]; items of the history are not masked.
+
+        Raises:
+            UserError: An item that is not in the data, or is in a history twice.
+        """
+        rows = history_rows(histories, self.n_items).to(self.step_table.device)
+        has_items = self.rows.offsets.diff() > 0
+        step = self.initial_step_embedding.weight[has_items].mean(dim=0).expand(len(histories), -1)
+        last = self._last_step(rows.lengths)
+        if last is not None:
+            step = step + self.step_table[last]
+        collaborative = self._collaborative(rows) if self.use_collaboration else None
+        preferences = [self._preference(rows, name) for name in self.modalities]
+        return self._scores(rows, Conditions(step, collaborative, preferences))
+
+    def _last_step(self, like: Tensor) -> Tensor | None:
+        """Forward steps before the scores for as many users as there are entries; None for none."""
+        return torch.full_like(like, self.sampling_steps - 1) if self.sampling_steps else None
+
+    def _scores(self, rows: RowBatch, conditions: Conditions) -> Tensor:
+        """Algorithm 2; with ``sampling_steps`` on noised rows, as Figure 3 compares."""
+        last, weight = self._last_step(rows.lengths), self.denoiser.input_weight
+        if last is None:
+            projected = rows.product(weight)
+        else:
+            projected = self.diffusion.q_sample(rows.dense(self.n_items), last) @ weight
+        return self.denoiser.from_projected(projected, conditions)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As PyTorch's.
+
+        Raises:
+            UserError: Features have changed since the checkpoint was written.
+        """
+        check_digests(self, state_dict)
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
+
+class ConditionalNetwork(nn.Module):
+    """C-Net: FC, CG block, a PG block for each modality with LeakyReLU between, CG block, FC.
+
+    Args:
+        n_items: Width of a row.
+        hidden_size: d.
+        step_size: Width of the step embedding, d_forward.
+        collaborative_size: Width of the collaborative signal; None for blocks without.
+        preference_sizes: Width of the preference signal of each modality.
+        preference_hidden_size: Hidden width of the MLPs in PG blocks.
+        activation: A name of ``ACTIVATIONS``.
+
+    Source: Section 5, Figure 2.
+    """
+
+    def __init__(
+        self,
+        n_items: int,
+        hidden_size: int,
+        step_size: int,
+        collaborative_size: int | None,
+        preference_sizes: Mapping[str, int],
+        preference_hidden_size: int,
+        activation: str,
+    ) -> None:
+        super().__init__()
+        block = hidden_size, step_size, collaborative_size, activation
+        # Not transposed as nn.Linear keeps it: sparse rows pick rows of it.
+        self.input_weight = nn.Parameter(torch.empty(n_items, hidden_size))
+        self.input_bias = nn.Parameter(torch.zeros(hidden_size))
+        self.first_block = CollaborativeBlock(*block)
+        self.preference_blocks = nn.ModuleDict(
+            {
+                name: PreferenceBlock(width, preference_hidden_size, hidden_size)
+                for name, width in preference_sizes.items()
+            }
+        )
+        self.last_block = CollaborativeBlock(*block)
+        self.output_layer = nn.Linear(hidden_size, n_items)
+        nn.init.xavier_normal_(self.input_weight)
+        self.apply(_initialize)
+
+    def forward(self, x_t: Tensor, conditions: Conditions) -> Tensor:
+        """Predicted rows [B, n_items] from noisy ones [B, n_items]."""
+        return self.from_projected(x_t @ self.input_weight, conditions)
+
+    def from_projected(self, projected: Tensor, conditions: Conditions) -> Tensor:
+        """Predicted rows [B, n_items] from the product of rows and ``input_weight`` [B, d]."""
+        step, collaborative, preferences = conditions
+        hidden = self.first_block(projected + self.input_bias, step, collaborative)
+        blocks = self.preference_blocks.values()
+        for place, (block, preference) in enumerate(zip(blocks, preferences, strict=True)):
+            hidden = block(functional.leaky_relu(hidden) if place else hidden, preference)
+        output: Tensor = self.output_layer(self.last_block(hidden, step, collaborative))
+        return output
+
+
+class CollaborativeBlock(nn.Module):
+    """CG block: the step's gate mixes the user's own representation and the collaborative signal.
+
+    Args:
+        size: d.
+        step_size: Width of the step embedding.
+        collaborative_size: Width of the collaborative signal; None leaves Eq. 18 alone.
+        activation: A name of ``ACTIVATIONS``.
+
+    Source: Eq. 18-20.
+    """
+
+    def __init__(
+        self, size: int, step_size: int, collaborative_size: int | None, activation: str
+    ) -> None:
+        super().__init__()
+        self.activation = activation
+        self.own_layer = nn.Linear(size + step_size, size)
+        if collaborative_size is not None:
+            self.collaborative_layer = nn.Linear(collaborative_size, size)
+            self.gate_layer = nn.Linear(step_size, size)
+
+    def forward(self, hidden: Tensor, step: Tensor, collaborative: Tensor | None) -> Tensor:
+        """Representations [B, d] of representations [B, d], step embeddings and signals."""
+        activate = ACTIVATIONS[self.activation]
+        own = activate(self.own_layer(torch.cat([hidden, step], dim=1)))  # Eq. 18
+        if collaborative is None:
+            return own
+        common = activate(self.collaborative_layer(collaborative))  # Eq. 19
+        return torch.lerp(own, common, torch.sigmoid(self.gate_layer(step)))  # Eq. 20
+
+
+class PreferenceBlock(nn.Module):
+    """PG block: scale and shift of each channel, from the user's preference signal.
+
+    Args:
+        width: Of the signal.
+        hidden_size: Of the MLPs.
+        size: d.
+
+    Source: Eq. 21-22.
+    """
+
+    def __init__(self, width: int, hidden_size: int, size: int) -> None:
+        super().__init__()
+        self.scale, self.shift = (_mlp(width, hidden_size, size) for _ in range(2))
+
+    def start_at_identity(self) -> None:
+        """Make the block give what it is given, whatever the signal."""
+        for mlp, value in ((self.scale, 1.0), (self.shift, 0.0)):
+            weight, bias = list(mlp.parameters())[-2:]
+            nn.init.zeros_(weight)
+            nn.init.constant_(bias, value)
+
+    def forward(self, hidden: Tensor, preference: Tensor) -> Tensor:
+        """Representations [B, d] of representations [B, d] and signals [B, width]."""
+        output: Tensor = torch.addcmul(self.shift(preference), self.scale(preference), hidden)
+        return output
+
+
+def soft_labels(x_start: Tensor, prob: float, shift: float) -> Tensor:
+    """Rows of which some entries, drawn one by one, are moved towards the other label.
+
+    Args:
+        x_start: Rows of 0 and 1 [B, n].
+        prob: Probability of an entry to be drawn.
+        shift: A drawn 1 becomes 1 - shift, a drawn 0 becomes shift.
+
+    Source: Eq. 7.
+    """
+    if prob == 0 or shift == 0:
+        return x_start
+    is_drawn = torch.rand_like(x_start) < prob
+    return torch.where(is_drawn, shift + (1 - 2 * shift) * x_start, x_start)
+
+
+def _initialize(module: nn.Module) -> None:
+    """Of a network, which ``apply`` visits from the innermost parts outwards."""
+    xavier_normal_initialization(module)
+    if isinstance(module, PreferenceBlock):
+        module.start_at_identity()
+
+
+def _mlp(width: int, hidden: int, size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width, hidden), nn.LeakyReLU(), nn.Linear(hidden, size))

@@ -1,0 +1,1 @@
+"""LinDiffRec: a linear diffusion that is solved, not trained."""

@@ -1,0 +1,1 @@
+"""PrefixDiff: an absorbing diffusion along a history."""

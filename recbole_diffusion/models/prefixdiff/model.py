@@ -1,0 +1,483 @@
+"""PrefixDiff: absorbing diffusion along a history, whose latest items vanish first.
+
+The numbered steps are those of ``docs/models/prefixdiff.md``, which derives them.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from logging import getLogger
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recbole_diffusion.base.errors import UserError, expect
+from recbole_diffusion.data.recency import ALIKE, times_of
+from recbole_diffusion.diffusion.absorbing import RULES, Absorbed, AbsorbingDiffusion
+from recbole_diffusion.models.base import HistoryRecommender
+from recbole_diffusion.models.diffrec.model import check_sizes
+from recbole_diffusion.models.lindiffrec.model import LinDiffRec
+from recbole_diffusion.models.prefixdiff.prefixes import (
+    AttentionDenoiser,
+    Prefixes,
+    ViewDenoiser,
+    extended,
+    history_times,
+    mean_loss,
+    relative_times,
+    usual_gap,
+    views_of,
+)
+from recbole_diffusion.nn.encoders import AttentionEncoder
+from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows
+from recbole_diffusion.nn.softmax import Targets, masked, softmax_loss
+from recbole_diffusion.settings.recency import is_held_out_later
+
+# Prefixes that the gain of the skip is fitted on, and steps of Newton's method.
+GAIN_PREFIXES, GAIN_STEPS = 2000, 20
+# Most numbers that the scores of these prefixes may be.
+GAIN_SCORES = 2**27
+# Items of a history that its number of prefixes follows, where all of it is read.
+MOST_COUNTED = 500
+# Of an item's number of interactions, by which items are drawn for a sampled softmax.
+POPULARITY_POWER = 0.75
+WITHOUT_ORDER = (
+    "where histories have no order; by eval_args: {order: TO} the split follows the times"
+)
+
+
+class Network(nn.Module):
+    """A denoiser, and logits over items from its output; step 3.
+
+    Args:
+        denoiser: Gives [P, width], and ``outputs`` [n_items, width], which makes logits of it.
+        n_items: Number of internal ids.
+    """
+
+    gain: Tensor
+
+    def __init__(self, denoiser: Any, n_items: int) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.bias = nn.Parameter(torch.zeros(n_items))
+        self.register_buffer("gain", torch.zeros(()))
+
+    def forward(
+        self, prefixes: Prefixes, skip: Tensor | None, items: Tensor | None = None
+    ) -> Tensor:
+        """Logits [P, n] of all items, or of some [n]; ``skip`` [P, n] is added by its gain."""
+        chosen = slice(None) if items is None else items
+        outputs = self.denoiser.outputs[chosen]
+        logits = functional.linear(self.denoiser(prefixes), outputs, self.bias[chosen])
+        return logits if skip is None else torch.add(logits, skip * self.gain)
+
+
+class PrefixDiff(HistoryRecommender):
+    """A denoiser that gives back the latest items of a history, trained at random levels.
+
+    Attributes:
+        network: What is trained.
+        averaged: The average of its weights over the last steps, which scores.
+    """
+
+    takes_recency = True
+    # A key, a value of it, and the keys that change nothing beside that.
+    idle_keys = (
+        ("denoiser", "views", ("n_layers", "embedding_size", "n_heads", "inner_size")),
+        ("denoiser", "attention", ("hidden_sizes", "view_length", "level_embedding_size")),
+        ("absorption", "age", ("absorbed_share",)),
+        ("horizon", 1, ("horizon_decay",)),
+        ("skip", False, ("skip_gain", "reg_weight", "history_power", "step_ratio")),
+    )
+    item_shares: Tensor
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.process = AbsorbingDiffusion(config["absorption"], config["absorbed_share"])
+        self.levels = config["levels"]
+        self.prefix_share = config["prefix_share"]
+        self.horizon = config["horizon"]
+        self.horizon_decay = config["horizon_decay"]
+        self.reverse_steps = config["reverse_steps"]
+        self.n_given_back = config["given_back"]
+        self.weight_average = config["weight_average"]
+        self.n_updates = 0
+        self.softmax_items = config["softmax_items"]
+        self.sampled_items = config["sampled_items"]
+        self.is_timed = config["TIME_FIELD"] in dataset.inter_feat and is_held_out_later(config)
+        if not self.is_timed:
+            getLogger().warning(_why_without_order(config, dataset))
+        self.clock_unit: float | None = None
+        self.rows = self._make_rows(config, dataset)
+        counts = self.rows.items.bincount(minlength=self.n_items).double()
+        shares = (counts + 1).pow(POPULARITY_POWER)
+        shares[0] = 0  # padding
+        self.register_buffer("item_shares", (shares / shares.sum()).float(), persistent=False)
+        self.skip = LinDiffRec(config, dataset) if config["skip"] else None
+        if self.skip is not None and not self.is_timed:
+            kind = config["recency"]
+            is_even = kind in ("auto", "none")
+            expect(is_even, "recency", kind, f"auto or none {WITHOUT_ORDER}")
+        self.skip_gain = config["skip_gain"]
+        self.likeliest_gain = 0.0
+        is_attention = config["denoiser"] == "attention"
+        self.max_length = config["max_length"] if is_attention else None
+        denoiser = self._attention(config) if is_attention else self._views(config)
+        self.network = Network(denoiser, self.n_items)
+        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
+
+    @staticmethod
+    def check_config(config: Mapping[str, Any]) -> None:
+        """Refuse choices that do not exist or do not go together.
+
+        Raises:
+            UserError: One of them.
+        """
+        for key, allowed in (
+            ("absorption", RULES),
+            ("denoiser", ("attention", "views")),
+            ("age", ("rank", "time")),
+        ):
+            expect(config[key] in allowed, key, config[key], f"one of {', '.join(allowed)}")
+        levels = config["levels"]
+        is_range = len(levels) == 2 and 0 <= levels[0] < levels[1] <= 1
+        expect(is_range, "levels", levels, "two numbers from 0 to 1, the lower first")
+        share = config["absorbed_share"]
+        expect(0 <= share < 1, "absorbed_share", share, "0 to below 1")
+        expect(0 <= config["dropout"] < 1, "dropout", config["dropout"], "0 to below 1")
+        share = config["prefix_share"]
+        expect(0 < share <= 1, "prefix_share", share, "above 0, to 1")
+        average = config["weight_average"]
+        expect(0 <= average < 1, "weight_average", average, "0 to below 1")
+        size = config["level_embedding_size"]
+        expect(size == 0 or size >= 2, "level_embedding_size", size, "0, or 2 or more")
+        check_sizes("hidden_sizes", config["hidden_sizes"])
+        views_of(config["views"])
+        if config["denoiser"] == "attention":
+            AttentionEncoder.check_config(config)
+            is_prefix = config["absorption"] != "random"
+            expect(is_prefix, "absorption", "random", "age or both with denoiser: attention")
+            expect(config["age"] == "rank", "age", "time", "rank with denoiser: attention")
+            length = config["max_length"]
+            expect(length > 1, "max_length", length, "2 or more with denoiser: attention")
+        LinDiffRec.check_config(config)
+
+    def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
+        """Histories in their order, values the time since the first in units of the usual gap."""
+        users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
+        times = times_of(dataset, config["TIME_FIELD"]) if self.is_timed else None
+        if config["age"] == "rank":
+            return InteractionRows(users, items, self.n_users, times)
+        expect(self.is_timed, "age", "time", f"rank {WITHOUT_ORDER}")
+        rows = InteractionRows(users, items, self.n_users, times, values=times)
+        self.clock_unit = usual_gap(rows)
+        rows.values = relative_times(rows, self.clock_unit)
+        return rows
+
+    def _views(self, config: Any) -> ViewDenoiser:
+        return ViewDenoiser(
+            self.n_items,
+            views_of(config["views"]) if self.is_timed else [ALIKE],
+            config["view_length"],
+            config["hidden_sizes"],
+            config["dropout"],
+            config["level_embedding_size"],
+        )
+
+    def _attention(self, config: Any) -> AttentionDenoiser:
+        return AttentionDenoiser(AttentionEncoder.of(config, self.n_items))
+
+    # Training
+
+    def prepare(self) -> None:
+        """Solve the skip, and fit its gain; the trainer calls it once."""
+        if self.skip is not None:
+            self.skip.solve()
+            self._fit_gain()
+
+    @torch.no_grad()
+    def _fit_gain(self) -> None:
+        """The gain with which the skip alone has the greatest likelihood, by Newton's method."""
+        users = self._trainable(torch.randperm(self.n_users, device=self.device))
+        histories = self._histories(users[: min(GAIN_PREFIXES, GAIN_SCORES // self.n_items)])
+        of = torch.arange(len(histories.lengths), device=self.device)
+        prefixes, targets = self._absorb_within(histories, of, *self.levels)
+        scores = self.skip_scores(prefixes.rows)
+        assert scores is not None
+        known = masked(torch.zeros_like(scores), prefixes.rows)
+        wanted = scores[targets.prefixes, targets.items] @ targets.weights
+        gain = torch.zeros((), device=scores.device)
+        for _ in range(GAIN_STEPS):
+            shares = torch.softmax(known + gain * scores, dim=1)
+            mean = (shares * scores).sum(dim=1)
+            variance = (shares * scores.square()).sum(dim=1) - mean.square()
+            step = (wanted - mean.sum()) / variance.sum().clamp_min(torch.finfo(mean.dtype).tiny)
+            # Convex, but flat far from the optimum: no step may more than double what is there.
+            gain = (gain + step).clamp(torch.zeros_like(gain), 2 * gain + 1)
+        self.likeliest_gain = gain.item()
+        gain *= self.skip_gain
+        for network in (self.network, self.averaged):
+            network.gain.fill_(gain)
+        getLogger().info(f"gain of the closed-form score: {gain:.3g}")
+
+    def _trainable(self, users: Tensor) -> Tensor:
+        """Users of whose items one can vanish and one remain."""
+        return users[self.rows.offsets[users + 1] - self.rows.offsets[users] > 1]
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """Step 4: mean negative log-likelihood of what vanished."""
+        users = self._trainable(interaction[self.USER_ID])
+        if not len(users):
+            return self._no_loss()
+        prefixes, targets = self._absorb(users)
+        if self.n_items > self.softmax_items:
+            items, counts = self._draw_items(targets.items)
+            found = self._sampled_likelihood(prefixes, targets, items, counts)
+            return mean_loss(found, prefixes, targets)
+        return softmax_loss(
+            self.network.denoiser(prefixes),
+            self.network.denoiser.outputs,
+            targets,
+            bias=self.network.bias,
+            known=prefixes.rows,
+            added=None if self.skip is None else self._gained_skip,
+        )
+
+    def _gained_skip(self, rows: RowBatch) -> Tensor:
+        """What the closed form adds to the logits of prefixes: z times its gain g."""
+        scores = self.skip_scores(rows)
+        assert scores is not None
+        return scores.mul_(self.network.gain)
+
+    def _draw_items(self, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Items whose logits stand for all: drawn by popularity, and the targets.
+
+        Returns:
+            Ids int64 [n], and for how many items each stands, float32 [n]; 0 for one not drawn.
+        """
+        drawn = self.item_shares.multinomial(self.sampled_items, replacement=True)
+        items, place, counts = torch.cat([drawn, targets]).unique(
+            return_inverse=True, return_counts=True
+        )
+        n_drawn = counts - place[len(drawn) :].bincount(minlength=len(items))
+        return items, n_drawn / (self.sampled_items * self.item_shares[items])
+
+    def _sampled_likelihood(
+        self, prefixes: Prefixes, targets: Targets, items: Tensor, counts: Tensor
+    ) -> Tensor:
+        """Logarithms [m] of the targets' probabilities, of which the normaliser is estimated.
+
+        Its mean over draws is the sum over all items: a prefix's own targets count as they are,
+        the others for as many as they stand for (Jean et al. 2015).
+        """
+        logits = self.network(prefixes, self.skip_scores(prefixes.rows, items), items)
+        place = self.item_shares.new_full((self.n_items,), -1, dtype=torch.int64)
+        place[items] = torch.arange(len(items), device=items.device)
+        share = counts.log().repeat(len(logits), 1)
+        at = targets.prefixes, place[targets.items]
+        share[at] = 0.0
+        known = prefixes.rows.columns(place)
+        share[known.rows, known.items] = -torch.inf
+        return logits[at] - (logits + share).logsumexp(dim=1)[targets.prefixes]
+
+    def _absorb(self, users: Tensor) -> tuple[Prefixes, Targets]:
+        """Step 2: what is left of users' histories at random levels, and what is to come back."""
+        histories = self._histories(users)
+        of = torch.arange(len(users), device=users.device)
+        of = of.repeat_interleave(self._n_prefixes(histories.lengths))
+        return self._absorb_within(histories, of, *self.levels)
+
+    def absorb_at(self, users: Tensor, level: float) -> tuple[Prefixes, Targets]:
+        """Step 2 at one level, once for each user of whose items one can vanish and one remain."""
+        histories = self._histories(self._trainable(users))
+        of = torch.arange(len(histories.lengths), device=users.device)
+        return self._absorb_within(histories, of, level, level)
+
+    def _absorb_within(
+        self, histories: RowBatch, of: Tensor, low: float, high: float
+    ) -> tuple[Prefixes, Targets]:
+        """A prefix of each history ``of``, at a level between two."""
+        noise = torch.rand_like(histories.values)
+        rows, drawn = histories.take(of), histories._replace(values=noise).take(of).values
+        level = self._draw_levels(rows.lengths, of, low, high)
+        absorbed = self.process.q_sample(level[rows.rows], rows.ages, rows.row_lengths, drawn)
+        is_known = ~absorbed.is_target
+        is_present = absorbed.is_present.float()
+        prefixes = Prefixes(
+            rows._replace(values=is_present).keep(is_known),
+            self._clock(rows)[is_known],
+            level,
+            histories._replace(values=(noise >= self.process.hidden_share).float()),
+            of,
+        )
+        return prefixes, self._targets(rows, absorbed)
+
+    def _n_prefixes(self, lengths: Tensor) -> Tensor:
+        """Prefixes of histories in a step: a share of their items, of those that are counted."""
+        counted = lengths.clamp_max(self.max_length or MOST_COUNTED)
+        return (self.prefix_share * counted).ceil().long()
+
+    def _histories(self, users: Tensor) -> RowBatch:
+        """Step 1: histories in their order; without times a new one each time."""
+        histories = self.rows.batch(users)
+        if self.is_timed:
+            return histories
+        keys = histories.rows + torch.rand_like(histories.values, dtype=torch.float64)
+        return histories._replace(items=histories.items[keys.argsort()])
+
+    def _clock(self, rows: RowBatch) -> Tensor:
+        """When each item of whole histories was, up to a constant for each history [nnz]."""
+        return -rows.ages.float() if self.clock_unit is None else rows.values
+
+    def _draw_levels(self, lengths: Tensor, of: Tensor, low: float, high: float) -> Tensor:
+        """A level for each prefix, at which one item remains within what a denoiser reads.
+
+        Those of a history are spread: one in each of as many equal parts as it has prefixes.
+        """
+        read = lengths if self.max_length is None else lengths.clamp_max(self.max_length)
+        most = ((read - 1) / lengths).clamp_max(high)
+        counts = of.bincount()
+        place = torch.arange(len(of), device=of.device) - (counts.cumsum(0) - counts)[of]
+        share = (place + torch.rand_like(most)) / counts[of]
+        return torch.minimum(low + (most - low).clamp_min(0) * share, most)
+
+    def _targets(self, rows: RowBatch, absorbed: Absorbed) -> Targets:
+        """The ``horizon`` items that a reverse step gives back first."""
+        gone = rows._replace(values=absorbed.time).keep(absorbed.is_target)
+        order = (gone.rows.double() + (1 - gone.values.double()) / 2).argsort()
+        prefixes, items = gone.rows, gone.items[order]
+        place = gone.places
+        is_near = place < self.horizon
+        prefixes, items, place = prefixes[is_near], items[is_near], place[is_near]
+        weights = (1.0 + place).pow(-self.horizon_decay)
+        total = weights.new_zeros(len(rows.lengths)).index_add_(0, prefixes, weights)
+        return Targets(prefixes, items, weights / total[prefixes])
+
+    def skip_scores(self, rows: RowBatch, items: Tensor | None = None) -> Tensor | None:
+        """The closed-form scores z of prefixes, of all items or some; None without a skip."""
+        if self.skip is None:
+            return None
+        with torch.no_grad():
+            return self.skip.unit_scores(rows, items)
+
+    def update_average(self) -> None:
+        """Move the averaged weights towards those of the last step; the trainer calls it."""
+        self.n_updates += 1
+        share = min(self.weight_average, self.n_updates / (10 + self.n_updates))
+        pairs = zip(self.averaged.parameters(), self.network.parameters(), strict=True)
+        with torch.no_grad():
+            for average, weight in pairs:
+                average.lerp_(weight, 1 - share)
+
+    def forget_training(self) -> None:
+        """Score by the closed form alone, as before the first step."""
+        self.n_updates = 0
+
+    # Scoring
+
+    def _scores(self, rows: RowBatch) -> Tensor:
+        """Step 5: a history is the prefix of a longer one, whose rest is given back in steps.
+
+        Each step but the last takes the likeliest items for what comes next. The score is the
+        logarithm of the sum of probabilities over the steps.
+        """
+        total = each = self._likelihood(rows, self._clock(rows))
+        longer, clock = rows, self._clock(rows)
+        for _ in range(self.reverse_steps - 1):
+            likeliest = each.topk(min(self.n_given_back, self.n_items)).indices
+            longer, clock = extended(longer, clock, likeliest)
+            each = self._likelihood(longer, clock)
+            total = torch.logaddexp(total, each)
+        return total
+
+    def logits(self, prefixes: Prefixes, skip: Tensor | None) -> Tensor:
+        """Logits [P, n_items] that score; before the first step those of the skip alone."""
+        network = self.network if self.training else self.averaged
+        if skip is not None and self.n_updates == 0:
+            return skip * network.gain
+        logits: Tensor = network(prefixes, skip)
+        return logits
+
+    def _likelihood(self, rows: RowBatch, clock: Tensor) -> Tensor:
+        """Logarithms [B, n_items] of what follows; -inf for the items of a history."""
+        shown = rows._replace(values=torch.ones_like(rows.values))
+        level = shown.values.new_zeros(len(rows.lengths))
+        of = torch.arange(len(level), device=level.device)
+        skip = self.skip_scores(shown)
+        logits = masked(self.logits(Prefixes(shown, clock, level, shown, of), skip), rows)
+        total = logits.logsumexp(dim=1, keepdim=True)
+        return logits - total.masked_fill(total == -torch.inf, 0.0)  # nothing is left to give back
+
+    @torch.no_grad()
+    def score_histories(
+        self,
+        histories: Sequence[Sequence[int] | Tensor],
+        times: Sequence[Sequence[float] | Tensor] | None = None,
+    ) -> Tensor:
+        """Scores of users outside the data, without training on them.
+
+        Args:
+            histories: Internal item ids of each user, in the order of time.
+            times: Of each item, as in the data; read with ``age: time`` only.
+
+        Returns:
+            [len(histories), n_items]; -inf for items of the history.
+
+        Raises:
+            UserError: An item that is not in the data, or is in a history twice; times that are
+                missing, not in order, or not as many as items.
+        """
+        rows = history_rows(histories, self.n_items)
+        if self.clock_unit is not None:
+            rows = rows._replace(values=history_times(rows, times))
+            rows = rows._replace(values=relative_times(rows, self.clock_unit))
+        return self._scores(rows.to(self.rows.items.device))
+
+    @torch.no_grad()
+    def score_prefix(self, user: int, n_items: int) -> Tensor:
+        """Scores [n_items of the data] of a user of the data by the first items of the history."""
+        row = self.rows.batch(torch.tensor([user], device=self.rows.items.device))
+        return self._scores(row.keep(row.places < n_items))[0]
+
+    @torch.no_grad()
+    def explain(
+        self,
+        history: Sequence[int] | Tensor,
+        item: int,
+        times: Sequence[float] | Tensor | None = None,
+    ) -> Tensor:
+        """What the score of an item loses without each item of a history.
+
+        Args:
+            history: Internal item ids in the order of time; not empty.
+            item: Internal id; not in the history.
+            times: As ``score_histories`` takes them.
+
+        Returns:
+            [len(history)].
+
+        Raises:
+            UserError: As ``score_histories``, or an item that is in the history.
+        """
+        whole = torch.as_tensor(history)
+        if not 0 < item < self.n_items or item in whole.tolist():
+            expected = f"one of 1..{self.n_items - 1} that is not in the history"
+            raise UserError(f"explain: found item {item}, expected {expected}")
+        places = range(len(whole))
+        kept = [whole, *(torch.cat([whole[:i], whole[i + 1 :]]) for i in places)]
+        kept_times = None
+        if times is not None:
+            at = torch.as_tensor(times)
+            kept_times = [at, *(torch.cat([at[:i], at[i + 1 :]]) for i in places)]
+        scores = self.score_histories(kept, kept_times)[:, item]
+        return scores[0] - scores[1:]
+
+
+def _why_without_order(config: Any, dataset: Any) -> str:
+    why = "no times are loaded (key `TIME_FIELD`)"
+    if config["TIME_FIELD"] in dataset.inter_feat:
+        why = (
+            "there are times, but the split does not follow them: by eval_args: {order: TO} it does"
+        )
+    return f"each history has a random order in each epoch, since {why}"

@@ -1,0 +1,1 @@
+"""Settings of runs: property files in layers, what each key takes, and names of models."""

@@ -1,0 +1,342 @@
+"""Which keys a setting may have, and which values."""
+
+import ast
+import inspect
+import re
+import sys
+import warnings
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from recbole.utils.argument_list import (
+    dataset_arguments,
+    evaluation_arguments,
+    general_arguments,
+    training_arguments,
+)
+
+from recbole_diffusion.base.errors import UnreadKey, UserError, expect
+from recbole_diffusion.settings import property_files
+from recbole_diffusion.settings.evaluation_keys import check_evaluation
+from recbole_diffusion.settings.kinds import check_value, check_values_of
+from recbole_diffusion.settings.property_files import HOST_FOLDER, HOST_PROPERTIES, read_properties
+
+OUR_CACHE = (
+    "what a run caches lies in `<output_dir>/cache`, keyed by data and settings, and holds no "
+    "pickles; nothing pickled is read"
+)
+# Keys of the host that would do nothing here, or harm.
+REFUSED = {
+    "checkpoint_dir": "every run writes to a folder of its own under `output_dir`",
+    "config_file": "name the files by `config_files`",
+    "save_dataset": f"data is read from its atomic files; {OUR_CACHE}",
+    "dataset_save_path": f"data is read from its atomic files; {OUR_CACHE}",
+    "save_dataloaders": f"splits are drawn from `split_seed`; {OUR_CACHE}",
+    "dataloaders_save_path": f"splits are drawn from `split_seed`; {OUR_CACHE}",
+    "device": "it follows from `use_gpu` and `gpu_id`",
+    "split_hash": "it follows from the data and `split_seed`",
+    "data_hash": "it follows from the data and `split_seed`",
+    "MODEL_TYPE": "it follows from the model",
+    "MODEL_INPUT_TYPE": "it follows from the model",
+    "eval_type": "it follows from `metrics`",
+    "valid_neg_sample_args": "it follows from `eval_args`",
+    "test_neg_sample_args": "it follows from `eval_args`",
+    "single_spec": "a run is one process",
+    "local_rank": "a run is one process",
+    "world_size": "a run is one process",
+    "nproc": "a run is one process",
+    "offset": "a run is one process",
+    "ip": "a run is one process",
+    "port": "a run is one process",
+    "valid_metric_bigger": "it follows from `valid_metric`",
+    "loss_decimal_place": "losses are printed to four digits, whatever it says",
+    **{
+        key: f"RecBole replaced it by {successor}"
+        for key, successor in {
+            "neg_sampling": "`train_neg_sample_args`",
+            "training_neg_sample_num": "`train_neg_sample_args`",
+            "training_neg_sample_distribution": "`train_neg_sample_args`",
+            "eval_neg_sample_args": "`eval_args`: {mode: full}, or uniN or popN",
+            "eval_setting": "`eval_args`, such as {order: RO, split: {RS: [0.8, 0.1, 0.1]}, "
+            "mode: full}",
+            "split_ratio": "`eval_args`: {split: {RS: [0.8, 0.1, 0.1]}}",
+            "leave_one_num": "`eval_args`: {split: {LS: valid_and_test}}",
+            "group_by_user": "`eval_args`: {group_by: user}, or none",
+            "min_user_inter_num": "`user_inter_num_interval`, such as [5,inf)",
+            "max_user_inter_num": "`user_inter_num_interval`, such as [0,100]",
+            "min_item_inter_num": "`item_inter_num_interval`, such as [5,inf)",
+            "max_item_inter_num": "`item_inter_num_interval`, such as [0,100]",
+            "lowest_val": '`val_interval`, such as {rating: "[4,inf)"}',
+            "highest_val": '`val_interval`, such as {rating: "(-inf,4]"}',
+            "equal_val": '`val_interval`, such as {rating: "[4,4]"}',
+            "not_equal_val": '`val_interval`, such as {rating: "(-inf,4);(4,inf)"}',
+            "fields_in_same_space": "`alias_of_user_id`, `alias_of_item_id`",
+        }.items()
+    },
+    "real_time_process": "RecBole dropped it; data are read once, before training",
+    "config_file_list": "name the files by `config_files`",
+    "numerical_features": "context-aware models read it, which do not run here",
+    "discretization": "context-aware models read it, which do not run here",
+    "transform": "sequential models read it, which do not run here",
+    "alias_of_entity_id": "no model here reads a knowledge graph",
+    "alias_of_relation_id": "no model here reads a knowledge graph",
+    "kg_reverse_r": "no model here reads a knowledge graph",
+    "entity_kg_num_interval": "no model here reads a knowledge graph",
+    "relation_kg_num_interval": "no model here reads a knowledge graph",
+    "reproducibility": "runs always are, by `seed`",
+    "repeatable": "history would stay among the candidates; it serves sequential models",
+    "threshold": "it only writes labels, and ranking takes every row for a positive; keep the rows "
+    'meant by val_interval, such as {rating: "[4,inf)"}',
+}
+CLIP_ARGS = {"max_norm", "norm_type", "error_if_nonfinite"}
+COUNT_FILTERS = ("user_inter_num_interval", "item_inter_num_interval")
+INTERVAL = re.compile(r"[(\[]([^,]+),([^,]+)[)\]]")
+INTERVAL_FORM = "intervals such as [5,inf) or (0,1];[3,4], the lower end first"
+
+
+def check_layer(
+    source: str, layer: Mapping[str, Any], defaults: Mapping[str, Any], *classes: type
+) -> None:
+    """Check the keys and types of one layer that the user gave.
+
+    Args:
+        source: File or command line, for the message.
+        layer: Its keys and values.
+        defaults: The settings below the user's; a value has the type of its default.
+        *classes: Model and trainer, whose code may read keys that no property file declares.
+
+    Raises:
+        UserError: A key that is unknown or cannot be set, or a value of another type.
+    """
+    for key, value in layer.items():
+        if not isinstance(key, str):
+            raise UserError(f"{source}: found key {key!r:.200}, expected a text")
+        if key in ("model", "dataset", "config_files"):
+            raise UserError(f"{source}: key `{key}`: found {value!r}, expected as --{key} only")
+        if key in REFUSED:
+            raise UserError(f"{source}: key `{key}` cannot be set: {REFUSED[key]}")
+        if key not in defaults and key not in declared_keys():
+            check_known(source, key, *classes)
+        check_value(source, key, value, defaults.get(key))
+
+
+@cache
+def declared_keys() -> frozenset[str]:
+    """Keys of every property file, RecBole's and ours, and of RecBole's argument lists."""
+    keys = {"model", "dataset", "config_files"}
+    for arguments in (
+        general_arguments,
+        training_arguments,
+        evaluation_arguments,
+        dataset_arguments,
+    ):
+        keys.update(arguments)
+    for folder in (HOST_PROPERTIES, property_files.properties_folder()):
+        for path in folder.rglob("*.yaml"):
+            if not path.name.endswith("url.yaml") and _is_of_runs(path):
+                keys.update(read_properties(path))
+    return frozenset(keys)
+
+
+def _is_of_runs(path: Path) -> bool:
+    """Whether a property file holds keys of a run, and not of a command that starts several."""
+    return path.name != "compare.yaml" and path.parent.name != "quoted"
+
+
+def keys_read_by(source: str) -> set[str]:
+    """Keys that a module's code reads as ``config["key"]``, ``config.get`` or ``"key" in config``.
+
+    Args:
+        source: Python source text.
+    """
+    keys: set[str] = set()
+    methods: set[str] = {"", "final_config_dict"}
+    with warnings.catch_warnings():  # what the source's own escapes would say
+        warnings.simplefilter("ignore")
+        tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and _is_config(node.value):
+            keys.add(_text(node.slice))
+        elif isinstance(node, ast.Compare) and _is_config(node.comparators[0]):
+            keys.add(_text(node.left))
+        elif isinstance(node, ast.Attribute) and _is_config(node.value):
+            keys.add(node.attr)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if _is_config(node.func.value):
+                methods.add(node.func.attr)
+                keys.update(_text(argument) for argument in node.args[:1])
+    return keys - methods
+
+
+def _is_config(node: ast.expr) -> bool:
+    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
+    return name in ("config", "final_config_dict")
+
+
+def _text(node: ast.expr) -> str:
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+@cache
+def host_code_keys() -> frozenset[str]:
+    """Keys that RecBole's own code reads; some stand in none of its property files."""
+    return frozenset(
+        key
+        for path in HOST_FOLDER.rglob("*.py")
+        for key in keys_read_by(path.read_text(encoding="utf-8"))
+    )
+
+
+def _source_of(module: str) -> str:
+    """Source of a module; nothing for one that was typed in or compiled."""
+    try:
+        return inspect.getsource(sys.modules[module])
+    except (OSError, TypeError):
+        return ""
+
+
+def known_keys(*classes: type) -> frozenset[str]:
+    """Keys of property files, and those that RecBole's code or that of the classes reads.
+
+    Reading code takes a second: only for a key that no property file declares.
+    """
+    modules = {base.__module__ for cls in classes for base in cls.__mro__}
+    own = {key for name in modules for key in keys_read_by(_source_of(name))}
+    return declared_keys() | host_code_keys() | own
+
+
+def check_known(source: str, key: str, *classes: type) -> None:
+    """Refuse a key that nothing reads.
+
+    Raises:
+        UnreadKey: It is one; the message offers the nearest name.
+    """
+    known = known_keys(*classes)
+    if key in known:
+        return
+    near = get_close_matches(key, known - set(REFUSED), n=1, cutoff=0.82)  # slips, not kinship
+    hint = f"; did you mean `{near[0]}`?" if near else ""
+    raise UnreadKey(f"{source}: unknown key `{key}`{hint}", key)
+
+
+def check_values(final: Mapping[str, Any]) -> None:
+    """Check ranges and choices of the effective settings, before RecBole's code meets them.
+
+    Raises:
+        UserError: The first value that does not fit.
+    """
+    check_values_of({key: value for key, value in final.items() if key not in REFUSED})
+    _check_columns(final)
+    _check_training(final)
+    _check_filters(final)
+    check_evaluation(final)
+
+
+def _check_columns(final: Mapping[str, Any]) -> None:
+    """Each of these names a column of its own."""
+    keys: dict[Any, str] = {}
+    for key in ("ITEM_ID_FIELD", "USER_ID_FIELD", "TIME_FIELD", "LABEL_FIELD"):
+        other = keys.setdefault(final[key], key)
+        expect(other == key, key, final[key], f"another column than key `{other}` names")
+    prefix = final["NEG_PREFIX"]
+    expect(prefix, "NEG_PREFIX", prefix, "what the column of negatives is called beside the items'")
+    for suffix, fields in (final["load_col"] or {}).items():
+        is_list = isinstance(fields, list) and "*" not in fields
+        expect(
+            fields in (None, "*") or is_list,
+            "load_col",
+            final["load_col"],
+            f'a list of columns for `{suffix}`, or "*" for all of them',
+        )
+
+
+def check_neumf(final: Mapping[str, Any]) -> None:
+    """Refuse what RecBole's NeuMF takes, and fails with in its own words.
+
+    Raises:
+        UserError: The first value that does not fit.
+    """
+    is_trained = final["mf_train"] or final["mlp_train"]
+    expect(is_trained, "mf_train", False, "true, or mlp_train: true")
+    expect(final["mlp_hidden_size"], "mlp_hidden_size", [], "one width or more")
+    if final["use_pretrain"]:
+        for key in ("mf_pretrain_path", "mlp_pretrain_path"):
+            path = final[key]
+            is_file = path is not None and Path(path).suffix == ".pth" and Path(path).is_file()
+            expect(is_file, key, path, "a checkpoint (.pth), for use_pretrain: true")
+
+
+def _check_training(final: Mapping[str, Any]) -> None:
+    """Settings of a step that RecBole takes, and fails or goes wrong with."""
+    clip = final["clip_grad_norm"]
+    is_clip = clip is None or ("max_norm" in clip and set(clip) <= CLIP_ARGS)
+    expect(is_clip, "clip_grad_norm", clip, "{max_norm: 5.0}")
+    # RecBole would clip gradients that the scaler has multiplied.
+    expect(not (clip and final["enable_scaler"]), "clip_grad_norm", clip, "null with enable_scaler")
+    negatives = final["train_neg_sample_args"] or {}
+    is_known = negatives.get("distribution") in ("uniform", "popularity", None, "None")
+    expected = "distribution uniform or popularity, or null where no negatives are drawn"
+    expect(is_known, "train_neg_sample_args", negatives, expected)
+    is_fed = not negatives.get("dynamic") or negatives.get("candidate_num", 0) > 0
+    expect(is_fed, "train_neg_sample_args", negatives, "candidate_num above 0 with dynamic")
+
+
+def _check_filters(final: Mapping[str, Any]) -> None:
+    """What RecBole reads with a printed warning, or not at all beside a given split."""
+    separator = final["field_separator"]
+    is_one = isinstance(separator, str) and len(separator) == 1 and separator.isascii()
+    expect(is_one and separator not in "\r\n", "field_separator", separator, "one ASCII character")
+    separator = final["seq_separator"]
+    expect(separator != "", "seq_separator", separator, "one character or more")
+    keep = final["rm_dup_inter"]
+    expect(keep in (None, "first", "last"), "rm_dup_inter", keep, "null, first or last")
+    for key in COUNT_FILTERS:
+        expect(is_interval(final[key]), key, final[key], INTERVAL_FORM)
+    by_value = final["val_interval"]
+    expect(by_value is None or isinstance(by_value, dict), "val_interval", by_value, "a dict")
+    for value in (by_value or {}).values():
+        is_sound = isinstance(value, list) or is_interval(value)
+        expect(is_sound, "val_interval", by_value, f"{INTERVAL_FORM}, or a list of tokens")
+    given = final["benchmark_filename"]
+    expect(given != [], "benchmark_filename", given, "null, or names such as [train, valid, test]")
+    if given is not None:
+        _check_given_split(final)
+
+
+def _check_given_split(final: Mapping[str, Any]) -> None:
+    """RecBole skips every filter beside `benchmark_filename`."""
+    filters = {key: final[key] for key in COUNT_FILTERS if not _takes_all(final[key])}
+    if final["filter_inter_by_user_or_item"]:
+        filters["filter_inter_by_user_or_item"] = True
+    if final["val_interval"]:
+        filters["val_interval"] = final["val_interval"]
+    for key, value in filters.items():
+        raise UserError(
+            f"key `{key}`: found {value!r} beside benchmark_filename "
+            f"{final['benchmark_filename']}, expected none: a given split is used whole, but for "
+            "`rm_dup_inter`; filter its files, or drop the key"
+        )
+
+
+def is_interval(text: Any) -> bool:
+    """Whether RecBole reads a value as intervals, or as none."""
+    return text is None or all(_ends(part) for part in str(text).split(";"))
+
+
+def _takes_all(text: Any) -> bool:
+    """Whether an interval of counts leaves nothing out."""
+    ends = [_ends(part) for part in str(text).split(";")] if text is not None else []
+    return text is None or any(e and e[0] <= 0 and e[1] == float("inf") for e in ends)
+
+
+def _ends(text: str) -> tuple[float, float] | None:
+    """Both ends of one interval, if it is one."""
+    match = INTERVAL.fullmatch(text.strip())
+    try:
+        lower, upper = map(float, match.groups()) if match else (1.0, 0.0)
+    except ValueError:
+        return None
+    return (lower, upper) if lower <= upper else None

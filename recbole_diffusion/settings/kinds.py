@@ -1,0 +1,338 @@
+"""What values each key takes: by the type of its default, or as the table here says."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import NoneType
+from typing import Any
+
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.settings.values import check_plain
+
+# No setting of a model or a run needs more; float32 overflows not far above.
+GREATEST = 1e30
+BELOW_INT32 = 2**31 - 1
+# What messages call a type.
+NAMES = {
+    bool: "true or false",
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    dict: "a dict",
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value may be.
+
+    Attributes:
+        types: Of the value; ``NoneType`` among them for null.
+        least: Of a number.
+        most: Of a number; a whole one is below 2^31 too, unless this says more.
+        choices: Of a text, in lower case; none given: any.
+        each: Of the values in a list or dict.
+        entries: Of the values in a dict, by key.
+    """
+
+    types: tuple[type, ...]
+    least: float = -GREATEST
+    most: float = GREATEST
+    choices: tuple[str, ...] = ()
+    each: "Kind | None" = None
+    entries: Mapping[str, "Kind"] = field(default_factory=dict)
+
+    def has_type(self, value: Any) -> bool:
+        """Whether a value has one of the types; true and false are no numbers."""
+        if isinstance(value, bool):
+            return bool in self.types
+        return isinstance(value, self.types)
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is of this kind."""
+        if not self.has_type(value):
+            return False
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return self._lies_within(value)
+        if isinstance(value, str):
+            return not self.choices or value.lower() in self.choices
+        if isinstance(value, dict):
+            if self.entries and self.each is None and not set(value) <= set(self.entries):
+                return False
+            parts = [(self.entries.get(key, self.each), part) for key, part in value.items()]
+        else:
+            parts = [(self.each, part) for part in (value if isinstance(value, list) else ())]
+        return all(kind.holds(part) if kind else _is_finite(part) for kind, part in parts)
+
+    def _lies_within(self, value: float) -> bool:
+        most = self.most
+        if isinstance(value, int) and most == GREATEST:
+            most = BELOW_INT32
+        return max(self.least, -most) <= value <= most
+
+    def range(self) -> str:
+        """Both ends of what a number may be."""
+        low = "" if self.least == -GREATEST else f"{self.least:g}"
+        if self.most == GREATEST:
+            high = "below 1e30" if float in self.types else "below 2^31"
+            return f"at least {low}, {high}" if low else high
+        is_power = BELOW_INT32 <= self.most < math.inf
+        high = f"2^{math.log2(self.most + 1):g} - 1" if is_power else f"{self.most}"
+        return f"from {low} to {high}" if low else f"at most {high}"
+
+    def __str__(self) -> str:
+        names = [NAMES[kind] for kind in self.types if kind in NAMES]
+        if int in self.types and float in self.types:
+            names.remove(NAMES[int])
+        told = " or ".join(names)
+        if int in self.types:
+            told += f" {self.range()}"
+        if self.choices:
+            told += f", one of {', '.join(self.choices)}"
+        if self.each is not None:
+            told += f", each value {self.each}"
+        for key, kind in self.entries.items():
+            told += f", {key} {kind}"
+        return told + (", or null" if NoneType in self.types else "")
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _finite_part(value: Any) -> Any:
+    """A list or dict without its infinite numbers and NaN."""
+    if isinstance(value, dict):
+        return {k: _finite_part(v) for k, v in value.items() if _is_finite(v) or _holds_parts(v)}
+    if isinstance(value, list):
+        return [_finite_part(part) for part in value if _is_finite(part) or _holds_parts(part)]
+    return value
+
+
+def _holds_parts(value: Any) -> bool:
+    return isinstance(value, (list, dict))
+
+
+def or_null(kind: Kind) -> Kind:
+    """A kind that takes null too."""
+    return replace(kind, types=(*kind.types, NoneType))
+
+
+def _each(kind: Kind, *keys: str) -> dict[str, Kind]:
+    return dict.fromkeys(keys, kind)
+
+
+FLAG = Kind((bool,))
+TEXT = Kind((str,))
+WHOLE = Kind((int,))
+NUMBER = Kind((int, float))
+NOT_NEGATIVE = Kind((int, float), 0)
+POSITIVE = Kind((int, float), 1e-6)
+SHARE = Kind((int, float), 0, 1)
+COUNT = Kind((int,), 0)
+SIZE = Kind((int,), 1)
+# Widths and numbers of parts, of which each takes memory.
+WIDTH = Kind((int,), 1, 2**20)
+DEPTH = Kind((int,), 0, 1000)
+SEED = Kind((int,), 0, 2**32 - 1)
+TEXTS = Kind((list, NoneType), each=TEXT)
+WIDTHS = Kind((list,), each=WIDTH)
+COLUMNS = Kind((dict, NoneType), each=Kind((list,), each=TEXT))
+DICT = Kind((dict, NoneType))
+
+# Keys that take other values than those of the type of their default.
+KINDS: dict[str, Kind] = {
+    # Run
+    **_each(SEED, "seed", "split_seed"),
+    "state": Kind((str,), choices=("debug", "info", "warning", "error", "critical")),
+    "use_gpu": Kind((bool, str)),
+    "gpu_id": Kind((int, str, NoneType)),
+    "worker": Kind((int,), 0, 64),
+    "metric_decimal_place": Kind((int,), 0, 17),
+    **_each(TEXT, "output_dir", "learner", "wandb_project"),
+    "data_path": or_null(TEXT),
+    # Data
+    "encoding": or_null(TEXT),
+    **_each(TEXT, "USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "NEG_PREFIX"),
+    **_each(TEXT, "field_separator", "seq_separator"),
+    **_each(COLUMNS, "unload_col", "unused_col"),
+    # "*" stands for all columns of a file.
+    "load_col": Kind((dict, NoneType), each=Kind((list, str), each=TEXT)),
+    **_each(TEXTS, "additional_feat_suffix", "normalize_field", "benchmark_filename"),
+    **_each(TEXTS, "alias_of_user_id", "alias_of_item_id"),
+    "preload_weight": Kind((dict, NoneType), each=TEXT),
+    "normalize_all": or_null(FLAG),
+    "seq_len": Kind((dict, NoneType), each=SIZE),
+    "MAX_ITEM_LIST_LENGTH": SIZE,
+    "val_interval": Kind((dict, NoneType), each=Kind((str, list))),
+    **_each(or_null(TEXT), "user_inter_num_interval", "item_inter_num_interval"),
+    **_each(or_null(TEXT), "rm_dup_inter"),
+    "item_features": DICT,
+    "train_noise_ratio": SHARE,
+    "tail_ratio": Kind((int, float, NoneType), 1e-6, 1),
+    # Training
+    "epochs": COUNT,
+    **_each(SIZE, "train_batch_size", "generator_batch_size", "pretrain_batch_size"),
+    **_each(COUNT, "eval_step", "stopping_step", "pretrain_stopping_step"),
+    "learner": Kind((str,), choices=("adam", "adamw", "sgd", "adagrad", "rmsprop")),
+    **_each(NOT_NEGATIVE, "learning_rate", "denoiser_learning_rate", "generator_learning_rate"),
+    "weight_decay": Kind((int, float), 0, 1e6),
+    **_each(NOT_NEGATIVE, "pretrain_learning_rate", "pretrain_reg_weight"),
+    "train_neg_sample_args": Kind(
+        (dict, NoneType),
+        entries={
+            "distribution": or_null(TEXT),
+            "sample_num": WIDTH,
+            # Beyond, one item has all the weight, and who knows it gets no negative.
+            "alpha": Kind((int, float), -10, 10),
+            "dynamic": FLAG,
+            "candidate_num": Kind((int,), 0, 2**20),
+        },
+    ),
+    "clip_grad_norm": Kind(
+        (dict, NoneType),
+        entries={
+            "max_norm": POSITIVE,
+            "norm_type": Kind((int, float), 1, math.inf),
+            "error_if_nonfinite": FLAG,
+        },
+    ),
+    # Evaluation
+    "metrics": Kind((list, str)),
+    "topk": Kind((list, int)),
+    "valid_metric": TEXT,
+    "eval_args": Kind(
+        (dict,),
+        entries={
+            "split": DICT,
+            "order": TEXT,
+            "group_by": or_null(TEXT),
+            "mode": Kind((str, dict)),
+        },
+    ),
+    "eval_batch_size": SIZE,
+    "eval_memory_mb": Kind((int, float), 1e-3, 2**30),
+    "eval_batch_users": or_null(SIZE),
+    # Models of ours
+    **_each(WIDTH, "embedding_size", "n_neighbors", "n_clusters", "hidden_size", "steps"),
+    **_each(WIDTH, "preference_hidden_size", "svd_rank", "graph_items"),
+    "step_embedding_size": Kind((int,), 2, 2**20),
+    "sampling_steps": Kind((int,), 0, 2**20),
+    **_each(or_null(WIDTH), "alignment_hidden_size", "denoiser_hidden_size", "respaced_steps"),
+    **_each(WIDTHS, "hidden_sizes", "encoder_sizes", "decoder_sizes"),
+    "n_layers": DEPTH,
+    **_each(SIZE, "pretrain_epochs"),
+    "pretrain_n_layers": Kind((int,), 1, 1000),
+    **_each(COUNT, "lamda_anneal_epochs", "kl_anneal_updates"),
+    "temperature": POSITIVE,
+    "embedding_std": Kind((int, float, NoneType), 1e-6, 1e6),
+    "first_beta": Kind((int, float, NoneType), 1e-12, 1),
+    **_each(NOT_NEGATIVE, "guidance_scale", "reconstruction_weight", "bpr_weight"),
+    **_each(NOT_NEGATIVE, "contrastive_weight", "msi_weight", "modal_graph_weight"),
+    **_each(NOT_NEGATIVE, "residual_weight", "balance_weight", "reg_weight", "kl_weight"),
+    **_each(NOT_NEGATIVE, "lamda", "lamda_min"),
+    **_each(TEXTS, "channels", "modalities"),
+    **_each(or_null(TEXT), "pretrained_user_embedding", "pretrained_item_embedding"),
+    "feature_weights": Kind((int, float, dict), 0, each=NOT_NEGATIVE),
+    **_each(NOT_NEGATIVE, "history_power", "recency_decay"),
+    "local_items": or_null(WIDTH),
+    "kept_weights": WIDTH,
+    **_each(WIDTH, "max_length", "inner_size", "n_heads", "horizon", "given_back", "sampled_items"),
+    "reverse_steps": Kind((int,), 1, 1000),
+    "softmax_items": SIZE,
+    "levels": Kind((list,), each=SHARE),
+    "views": Kind((list,), each=Kind((list,))),
+    "view_length": Kind((int, float), 1e-6, 1e6),
+    **_each(SHARE, "absorbed_share", "prefix_share", "weight_average"),
+    "horizon_decay": Kind((int, float), 0, 100),
+    "skip_gain": NOT_NEGATIVE,
+    "level_embedding_size": Kind((int,), 0, 2**20),
+    # Models of RecBole
+    **_each(or_null(TEXT), "pretrain_path", "mf_pretrain_path", "mlp_pretrain_path"),
+    **_each(WIDTH, "class_num", "conv_kernel_size", "gcn_output_dim", "hidden_dimension"),
+    **_each(WIDTH, "item_embedding_size", "user_embedding_size", "k", "kfac", "metrics_k"),
+    **_each(WIDTH, "latent_dimension", "mf_embedding_size", "mlp_embedding_size", "n_cate"),
+    **_each(WIDTH, "n_factors", "neigh_embedding_size", "neigh_num", "num_basis_functions"),
+    **_each(WIDTH, "num_clusters", "num_conv_kernel", "pool_kernel_size", "rank"),
+    **_each(WIDTH, "ui_embedding_size", "weight_size", "history_len", "history_num_per_term"),
+    **_each(DEPTH, "n_iterations", "hyper_layers", "n_dec_epochs", "n_enc_epochs"),
+    **_each(COUNT, "anneal_steps", "vae_anneal_steps", "total_anneal_steps", "warm_up_step"),
+    **_each(SIZE, "m_step", "save_step"),
+    "split_to": Kind((int,), 0, 2**20),
+    **_each(NUMBER, "negative_weight", "w_max", "resolution"),
+    **_each(NOT_NEGATIVE, "shrink", "anneal_cap"),
+    **_each(SHARE, "dropout", "dropout_prob", "drop_ratio", "corruption_ratio", "l1_ratio"),
+    **_each(SHARE, "message_dropout", "node_dropout"),
+    **_each(WIDTHS, "cnn_channels", "cnn_kernels", "cnn_strides", "critic_layers", "dims_dnn"),
+    **_each(WIDTHS, "encoder_hidden_size", "hidden_size_list", "in_dims", "out_dims"),
+    **_each(WIDTHS, "item_hidden_size_list", "user_hidden_size_list", "mlp_hidden_size"),
+    **_each(Kind((list,), each=NUMBER), "mixture_weights", "reg_weights"),
+}
+# By the type of a default, bool before int.
+BASE = {
+    bool: FLAG,
+    int: WHOLE,
+    float: NUMBER,
+    str: or_null(TEXT),
+    list: Kind((list, NoneType)),
+    dict: DICT,
+}
+
+
+def kind_of(key: str, default: Any, table: Mapping[str, Kind] = KINDS) -> Kind | None:
+    """What a key takes; None for whatever is plain.
+
+    A model of the user's may have a key of a name in the table, for another thing: its default
+    then has another type, and says what it takes.
+    """
+    kind = table.get(key)
+    if kind is not None and (default is None or kind.has_type(default)):
+        return kind
+    return next((base for known, base in BASE.items() if isinstance(default, known)), None)
+
+
+def check_value(
+    source: str, key: str, value: Any, default: Any, table: Mapping[str, Kind] = KINDS
+) -> None:
+    """Check type, range and choices of a key's value.
+
+    Args:
+        source: File or command line, for the message; may be empty.
+        key: The key.
+        value: What it is given.
+        default: Its default; None if it has none.
+        table: Of keys that take other values than those of the type of their default.
+
+    Raises:
+        UserError: A value that does not fit.
+    """
+    where = f"{source}: key `{key}`" if source else f"key `{key}`"
+    check_plain(source, value, (key,))
+    kind = kind_of(key, default, table)
+    is_sound = kind.holds(value) if kind is not None else _is_finite(value)
+    if is_sound:
+        return
+    if kind is None or (not _is_finite(value) and kind.holds(_finite_part(value))):
+        raise UserError(f"{where}: found {value!r}, expected finite numbers")
+    if kind.has_type(value) and isinstance(value, (int, float)):
+        finite = "" if _is_finite(value) else "a finite number, "
+        raise UserError(f"{where}: found {value!r}, expected {finite}{kind.range()}")
+    if kind.has_type(value) and kind.choices:
+        raise UserError(f"{where}: found {value!r}, expected one of {', '.join(kind.choices)}")
+    like = f", such as {default!r}" if default is not None and kind.holds(default) else ""
+    raise UserError(f"{where}: found {value!r} ({type(value).__name__}), expected {kind}{like}")
+
+
+def check_values_of(layer: Mapping[str, Any]) -> None:
+    """Check the values of settings that are their own defaults, as a model of the user's has them.
+
+    Raises:
+        UserError: The first value that does not fit.
+    """
+    for key, value in layer.items():
+        check_value("", key, value, value)

@@ -1,0 +1,296 @@
+"""Names of models: ours first, then RecBole's; ``recbole.X`` is RecBole's X.
+
+A model is imported when a run needs it.
+"""
+
+import ast
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.host.patch import HOST_FOLDER, host_kind
+
+HOST_PREFIX = "recbole."
+HOST_MODELS = "recbole.model.general_recommender"
+TRAINING = "recbole_diffusion.training.trainer"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a run needs to know of a model.
+
+    Attributes:
+        name: The class name; RecBole's own rules by model name see this.
+        model: The recommender's class, or where it is: "module:name".
+        trainer: Its trainer's class, or where that is; None: RecBole's for the model, with this
+            package's reports and checkpoints.
+        is_host: Whether it is RecBole's, so that RecBole's property file holds its defaults.
+        properties: Property file of its defaults; None means ``model/<name>.yaml`` of the package.
+    """
+
+    name: str
+    model: type | str
+    trainer: type | str | None = None
+    is_host: bool = False
+    properties: Path | None = None
+
+    @property
+    def model_class(self) -> Any:
+        """The recommender's class."""
+        return _found(self.model)
+
+    @property
+    def trainer_class(self) -> Any:
+        """The trainer's class."""
+        return _host_trainer(self) if self.trainer is None else _found(self.trainer)
+
+    @property
+    def key(self) -> str:
+        """A name that ``find_model`` resolves to this, whatever else is registered."""
+        return HOST_PREFIX + self.name if self.is_host else self.name
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether comparisons test the others against it, unless they say otherwise."""
+        return self.is_host or getattr(self.model_class, "is_baseline", False)
+
+    @property
+    def module(self) -> str | None:
+        """Name of the module that registers a model of the user's; None for RecBole's and ours."""
+        name = self.model if isinstance(self.model, str) else self.model.__module__
+        return None if name.startswith(("recbole.", "recbole_diffusion.")) else name
+
+    @property
+    def type(self) -> Any:
+        """RecBole's ``ModelType`` of the model."""
+        return self.model_class.type
+
+
+def _found(place: type | str) -> Any:
+    """A class, imported where it is named by "module:name"."""
+    if isinstance(place, type):
+        return place
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+@cache
+def _host_trainer(registration: Registration) -> Any:
+    get_trainer = _found("recbole.utils:get_trainer")
+    return _found(f"{TRAINING}:trainer_on")(get_trainer(registration.type, registration.name))
+
+
+def always(settings: Mapping[str, Any]) -> bool:
+    """Whatever the settings are."""
+    return True
+
+
+@dataclass(frozen=True)
+class OptionalPackage:
+    """A package that a model of RecBole imports when it is used.
+
+    Attributes:
+        model: Class name of the model.
+        module: What it imports.
+        package: What pip installs.
+        is_used: Whether these settings of the model use it.
+    """
+
+    model: str
+    module: str
+    package: str
+    is_used: Callable[[Mapping[str, Any]], bool] = always
+
+
+def _is_clustered(settings: Mapping[str, Any]) -> bool:
+    return bool(settings["n_cate"] > 1)
+
+
+def _is_louvain(settings: Mapping[str, Any]) -> bool:
+    return bool(settings["neigh_info_method"] == "louvain")
+
+
+OPTIONAL_PACKAGES = (
+    OptionalPackage("NCL", "faiss", "faiss-cpu"),
+    OptionalPackage("LDiffRec", "kmeans_pytorch", "kmeans_pytorch", _is_clustered),
+    OptionalPackage("NNCF", "networkx", "networkx", _is_louvain),
+    OptionalPackage("NNCF", "community", "python-louvain", _is_louvain),
+)
+
+
+def _ours(name: str, module: str, trainer: str) -> Registration:
+    places = f"recbole_diffusion.models.{module}:{name}", f"recbole_diffusion.{trainer}"
+    return Registration(name, *places)
+
+
+ROW_TRAINER = "training.rows:RowTrainer"
+_REGISTERED = {
+    registration.name: registration
+    for registration in (
+        _ours("InfoDCL", "infodcl.model", "training.channels:ChannelTrainer"),
+        _ours("DiffRec", "diffrec.model", ROW_TRAINER),
+        _ours("TDiffRec", "diffrec.model", ROW_TRAINER),
+        _ours("LDiffRec", "diffrec.latent", "models.diffrec.trainer:LDiffRecTrainer"),
+        _ours("LTDiffRec", "diffrec.latent", "models.diffrec.trainer:LDiffRecTrainer"),
+        _ours("LinDiffRec", "lindiffrec.model", "models.lindiffrec.trainer:LinDiffRecTrainer"),
+        _ours("PrefixDiff", "prefixdiff.model", "models.prefixdiff.trainer:PrefixDiffTrainer"),
+        _ours("SASRec", "sequential", ROW_TRAINER),
+        _ours("GRU4Rec", "sequential", ROW_TRAINER),
+        _ours("SimDiff", "simdiff.model", "models.simdiff.trainer:SimDiffTrainer"),
+        _ours("LD4MRec", "ld4mrec.model", ROW_TRAINER),
+        _ours("DiffMM", "diffmm.model", "models.diffmm.trainer:DiffMMTrainer"),
+    )
+}
+
+
+def register(
+    model_class: type,
+    trainer_class: type | None = None,
+    properties: str | Path | None = None,
+) -> type:
+    """Make a model available under its class name, before RecBole's of the same name.
+
+    Args:
+        model_class: Subclass of RecBole's ``GeneralRecommender``. Its attribute ``train_loader``
+            says what a training batch holds: "interactions" (default) or "users".
+        trainer_class: Subclass of ``DiffusionTrainer``; None for that itself.
+        properties: YAML file with a default for every key that the model reads.
+
+    Returns:
+        ``model_class``, so that this serves as a decorator.
+
+    Raises:
+        UserError: Not a general recommender, a foreign trainer, or a missing property file.
+    """
+    recommender = _found("recbole.model.abstract_recommender:GeneralRecommender")
+    if not (isinstance(model_class, type) and issubclass(model_class, recommender)):
+        raise UserError(
+            f"register: found {model_class!r}, expected a subclass of RecBole's GeneralRecommender"
+        )
+    base = _found(f"{TRAINING}:DiffusionTrainer")
+    trainer = base if trainer_class is None else trainer_class
+    if not (isinstance(trainer, type) and issubclass(trainer, base)):
+        raise UserError(
+            f"register({model_class.__name__}): found trainer {trainer!r}, "
+            "expected a subclass of DiffusionTrainer"
+        )
+    path = None if properties is None else Path(properties).resolve()
+    if path is not None and not path.is_file():
+        raise UserError(f"register({model_class.__name__}): property file {path} does not exist")
+    name = model_class.__name__
+    _REGISTERED[name] = Registration(name, model_class, trainer, properties=path)
+    return model_class
+
+
+def import_modules(names: str | Sequence[str] | None) -> None:
+    """Import modules that register models; they are looked for in the working directory too.
+
+    Args:
+        names: In a list, or in one text with commas; None for none.
+
+    Raises:
+        UserError: A name of no module.
+    """
+    asked = names.split(",") if isinstance(names, str) else names or ()
+    for name in filter(None, (name.strip() for name in asked)):
+        if os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
+        try:
+            import_module(name)
+        except (ImportError, TypeError) as error:
+            if isinstance(error, ImportError) and not name.startswith(f"{error.name}"):
+                raise  # what the module itself imports
+            raise UserError(
+                f"key `modules`: found {name!r}, expected modules that can be imported from "
+                f"{os.getcwd()} or from what is installed, such as my_module: {error}"
+            ) from error
+
+
+def find_model(model: str | type) -> Registration:
+    """Resolve a model name, or a model class, to what a run needs.
+
+    Raises:
+        UserError: No such model; the message offers the nearest names.
+    """
+    if isinstance(model, type):
+        return _of_class(model)
+    if model in _REGISTERED:
+        return _REGISTERED[model]
+    name = model.removeprefix(HOST_PREFIX)
+    if name not in host_models():
+        raise UserError(_unknown_model(model))
+    return Registration(name, f"{HOST_MODELS}:{name}", is_host=True)
+
+
+def _of_class(model: type) -> Registration:
+    """As ``find_model``; a class of the user's is registered."""
+    name = model.__name__
+    if name in host_models() and model is _found(f"{HOST_MODELS}:{name}"):
+        return find_model(HOST_PREFIX + name)
+    found = _REGISTERED.get(name)
+    if found is None or found.model_class is not model:
+        register(model)
+    return _REGISTERED[name]
+
+
+def list_models() -> dict[str, list[str]]:
+    """Names that ``--model`` takes, under "recbole_diffusion" and "recbole"."""
+    host = [n if n not in _REGISTERED else HOST_PREFIX + n for n in host_models()]
+    return {"recbole_diffusion": sorted(_REGISTERED), "recbole": sorted(host)}
+
+
+def check_packages(registration: Registration, settings: Mapping[str, Any]) -> None:
+    """Check that what a model of RecBole imports under these settings is installed.
+
+    Raises:
+        UserError: It is not; the message has the line that installs it.
+    """
+    if not registration.is_host:
+        return
+    missing = [
+        needed
+        for needed in OPTIONAL_PACKAGES
+        if needed.model == registration.name
+        and needed.is_used(settings)
+        and find_spec(needed.module) is None
+    ]
+    if missing:
+        raise UserError(
+            f"model {registration.name} needs {' and '.join(f'`{n.module}`' for n in missing)}, "
+            f"which is not installed: pip install {' '.join(n.package for n in missing)}"
+        )
+
+
+@cache
+def host_models() -> tuple[str, ...]:
+    """Names of RecBole's general recommenders, read from the imports of their package."""
+    source = HOST_FOLDER.joinpath("model", "general_recommender", "__init__.py").read_text("utf-8")
+    imports = (node for node in ast.parse(source).body if isinstance(node, ast.ImportFrom))
+    return tuple(dict.fromkeys(name.name for node in imports for name in node.names))
+
+
+def _unknown_model(model: str) -> str:
+    kind = host_kind(model.removeprefix(HOST_PREFIX))
+    if kind not in (None, "general"):
+        return (
+            f"key `model`: found {model!r}, RecBole's {kind} model, expected a general "
+            "recommender: this package runs no other kind. --list_models prints those that it runs."
+        )
+    known = [name for names in list_models().values() for name in names]
+    lowered = {name.lower(): name for name in known}
+    near = [lowered[n] for n in get_close_matches(model.lower(), lowered, n=3, cutoff=0.5)]
+    hint = f" (did you mean {', '.join(near)}?)" if near else ""
+    return (
+        f"key `model`: found {model!r}, expected one of ours "
+        f"({', '.join(sorted(_REGISTERED))}) or one of RecBole's {len(host_models())} general "
+        f"recommenders{hint}. --list_models prints all of them; "
+        "a model of your own is known once its module is imported: --modules=my_module"
+    )

@@ -1,0 +1,1 @@
+"""What takes several runs: comparisons, searches, and figures of both."""

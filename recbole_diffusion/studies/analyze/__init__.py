@@ -1,0 +1,1 @@
+"""Figures of runs and comparisons, from what they logged and from their checkpoints."""

@@ -1,0 +1,239 @@
+"""The page of a comparison, with its tables and figures.
+
+python -m recbole_diffusion.analyze.report FOLDER
+"""
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+from recbole_diffusion.base.arguments import ArgumentParser
+from recbole_diffusion.base.errors import UserError, exit_code, refusals_of
+from recbole_diffusion.base.files import read_json, written_whole
+from recbole_diffusion.models.infodcl import figures as infodcl
+from recbole_diffusion.models.lindiffrec import figures as lindiffrec
+from recbole_diffusion.models.prefixdiff import figures as prefixdiff
+from recbole_diffusion.models.simdiff import figures as simdiff
+from recbole_diffusion.pages.figure import Gallery, Missing
+from recbole_diffusion.pages.html import Section, page
+from recbole_diffusion.runs.quick_start import saved_run
+from recbole_diffusion.studies.analyze.comparison import (
+    GROUP_FIGURES,
+    draw_efficiency,
+    draw_groups,
+    draw_robustness,
+)
+from recbole_diffusion.studies.analyze.training import (
+    History,
+    draw_change,
+    draw_learning_curves,
+    draw_loss_terms,
+    draw_snr_over_epochs,
+)
+from recbole_diffusion.studies.compare.results import read_results
+from recbole_diffusion.studies.compare.tables import GROUP_TITLES, make_tables
+from recbole_diffusion.training.history import lost_epochs, read_history
+
+RESULTS, REPORT = "results.json", "report.html"
+# Models with figures of their own, made from a checkpoint.
+DRAWN: dict[str, Callable[..., Gallery]] = {
+    "InfoDCL": infodcl.draw,
+    "LinDiffRec": lindiffrec.draw,
+    "PrefixDiff": prefixdiff.draw,
+    "SimDiff": simdiff.draw,
+}
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write ``report.html`` into the folder of a comparison.
+
+    Args:
+        folder: Holds ``results.json``, and the runs that it names.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: No comparison, or a damaged file of it or of one beside it.
+    """
+    folder = Path(folder).resolve()
+    results = _read_results(folder)
+    metric = results["evaluation"]["valid_metric"]
+    tables = make_tables(results)
+    of_groups = [table for table in tables if table.title.endswith(tuple(GROUP_TITLES.values()))]
+    overview, training, groups, robustness = Gallery(), Gallery(), Gallery(), Gallery()
+    overview.add(draw_efficiency(results, metric))
+    add_training_figures(training, _histories(folder, results, training), metric)
+    groups.add(*(draw_groups(results, kind, metric) for kind in GROUP_FIGURES))
+    robustness.add(draw_robustness(results, _neighbours(folder, results, robustness), metric))
+    sections = [
+        Section("results", "Results", [t for t in tables if t not in of_groups], overview),
+        Section("training", "Training", [], training),
+        Section("diffusion", "Inside the diffusion models", [], _diagnostics(folder, results)),
+        Section("groups", "Groups of users and items", of_groups, groups),
+        Section("noise", "Robustness", [], robustness),
+    ]
+    text = page(
+        f"Comparison on {results['dataset']}", _facts(results), results["command"], sections
+    )
+    with written_whole(folder / REPORT) as stream:
+        stream.write(text.encode())
+    return folder / REPORT
+
+
+def told_missing(name: str, reason: str) -> Missing:
+    """What a page lacks for a fault, which is told at once too."""
+    getLogger().warning(f"not in the page: {name}: {reason}")
+    return Missing(name, reason)
+
+
+def _read_results(folder: Path) -> dict[str, Any]:
+    path = folder / RESULTS
+    if not path.is_file():
+        raise UserError(f"report: {folder} holds no {RESULTS}: expected the folder of a comparison")
+    return read_results(path, "command", "code")
+
+
+def add_training_figures(gallery: Gallery, histories: list[History], metric: str) -> None:
+    """What the histories of runs show.
+
+    Args:
+        gallery: Takes the figures.
+        histories: One for each run.
+        metric: Of validation.
+    """
+    gallery.add(
+        draw_learning_curves(histories, metric),
+        draw_loss_terms(histories),
+        draw_snr_over_epochs(histories),
+        draw_change(histories),
+    )
+
+
+def _histories(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> list[History]:
+    """Of all runs that have one; the gallery is told of those that cannot be read."""
+    histories = []
+    for number, model in enumerate(results["models"]):
+        for cell in _on_validation(model):
+            try:
+                records = read_history(folder / cell["folder"])
+            except UserError as error:
+                gallery.add(told_missing(f"{model['name']}, seed {cell['seed']}", str(error)))
+                continue
+            lost = lost_epochs(folder / cell["folder"], records, cell.get("epochs_trained") or 0)
+            if lost is not None:
+                gallery.add(
+                    told_missing(f"{model['name']}, seed {cell['seed']}: some epochs", lost)
+                )
+            if records:
+                histories.append(History(model["name"], number, cell["seed"], records))
+    return histories
+
+
+def _on_validation(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The runs whose best epoch is picked on validation."""
+    return [cell for cell in model["cells"] if not cell["selects_on_test"]]
+
+
+def _diagnostics(folder: Path, results: Mapping[str, Any]) -> Gallery:
+    """Figures of the papers for the first finished run of each model that has some."""
+    gallery = Gallery()
+    for model in results["models"]:
+        cells = [cell for cell in _on_validation(model) if cell["status"] == "finished"]
+        if model["model"] in DRAWN and cells:
+            key = "-" + re.sub(r"[^a-z0-9]+", "-", model["name"].lower())
+            name = f": {model['name']}, seed {cells[0]['seed']}"
+            path = folder / cells[0]["folder"]
+            found = checkpoint_figures(path, model["model"], cells[0]["seed"], "pca", key, name)
+            gallery.add(*found.figures, *found.missing)
+    return gallery
+
+
+def checkpoint_figures(
+    folder: Path, model: str, seed: int, projection: str, key: str = "", name: str = ""
+) -> Gallery:
+    """Figures of the best epoch of a run; a run that cannot be loaded has none, and says why.
+
+    Args:
+        folder: Of the run.
+        model: Its name, one of ``DRAWN``.
+        seed: Of the run.
+        projection: Of the map of items.
+        key: Put behind the keys of the figures.
+        name: Put behind their titles.
+    """
+    try:
+        run, _ = saved_run(folder, {"state": "error"})
+    except UserError as error:
+        return Gallery(missing=[told_missing(f"Figures of the best epoch{name}", str(error))])
+    run.network.eval()
+    return DRAWN[model](run, seed, projection, key, name)
+
+
+def _neighbours(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> dict[float, Any]:
+    """This comparison and those beside it that differ in `train_noise_ratio` alone, by that.
+
+    The gallery is told of those that cannot be read.
+    """
+    parts: dict[float, Any] = {}
+    own: tuple[float, Any] | None = None
+    others = sorted(path.parent for path in folder.parent.glob(f"*/{RESULTS}"))
+    for place in [folder, *(other for other in others if other != folder)]:
+        try:
+            found = _plan(place)
+            if place == folder:
+                own, parts = found, {} if found is None else {found[0]: results}
+            elif own is not None and found is not None and found[1] == own[1]:
+                parts.setdefault(found[0], _read_results(place))
+        except UserError as error:
+            gallery.add(told_missing(f"The comparison in {place.name}", str(error)))
+    return parts
+
+
+def _plan(folder: Path) -> tuple[float, Any] | None:
+    """The ratio that was asked for, and all that has to agree; None without a plan.
+
+    Raises:
+        DamagedFile: The plan is none.
+    """
+    path = folder / "plan.json"
+    if not path.is_file():
+        return None
+    plan = read_json(path, "dataset", "config_files", "shared", "own", "seeds", "options")
+    with refusals_of(f"{path}: no plan of a comparison", ValueError, LookupError, TypeError):
+        shared = dict(plan["shared"])
+        ratio = float(shared.pop("train_noise_ratio", 0.0))
+        budget = [plan["options"][key] for key in ("tune", "tune_minutes", "trial_minutes")]
+        asked = (plan["dataset"], plan["config_files"], shared, plan["own"], plan["seeds"], budget)
+        return ratio, asked
+
+
+def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    data, seeds = results["data"], results["seeds"]
+    return [
+        ("Users", f"{data['users']:,}"),
+        ("Items", f"{data['items']:,}"),
+        ("Train interactions", f"{data['train_interactions']:,}"),
+        ("Test interactions", f"{data['test_interactions']:,}"),
+        ("Seeds", ", ".join(map(str, seeds))),
+        ("Picked on validation by", str(results["evaluation"]["valid_metric"])),
+        ("Split", data["split_hash"]),
+        ("Made by", results["code"]),
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; gives its exit code."""
+    return exit_code(lambda: _write_and_tell(arguments))
+
+
+def _write_and_tell(arguments: Sequence[str] | None) -> None:
+    parser = ArgumentParser(
+        prog="python -m recbole_diffusion.analyze.report",
+        description=(__doc__ or "").splitlines()[0],
+    )
+    parser.add_argument("folder", help="of a comparison")
+    sys.stdout.write(f"{write_report(parser.parse_args(arguments).folder)}\n")

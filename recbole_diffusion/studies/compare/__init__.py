@@ -1,0 +1,1 @@
+"""Fair comparisons: models on one split, over seeds, with tests and tables."""

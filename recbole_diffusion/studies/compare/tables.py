@@ -1,0 +1,259 @@
+"""The tables of a comparison, made from ``results.json`` alone."""
+
+import csv
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from recbole_diffusion.pages.tables import (
+    BETTER,
+    QUOTED,
+    WORSE,
+    Entry,
+    Table,
+    csv_cell,
+    metric_name,
+)
+
+COST_COLUMNS = (
+    ("train_seconds_per_epoch", "s an epoch", ".2f"),
+    ("epochs_trained", "epochs", ".0f"),
+    ("setup_seconds", "s setup", ".2f"),
+    ("pretrain_seconds", "s pre-training", ".1f"),
+    ("test_seconds", "s evaluation", ".2f"),
+    ("parameters", "parameters", ",.0f"),
+    ("peak_memory_mb", "peak MiB", ".0f"),
+)
+
+
+def make_tables(results: Mapping[str, Any]) -> list[Table]:
+    """All tables of a comparison.
+
+    Args:
+        results: Content of ``results.json``.
+    """
+    makers = (_accuracy, protocol_table, test_table, _costs, _diversity)
+    kinds = next((list(m["groups"]) for m in results["models"] if m["groups"]), [])
+    made = [make(results) for make in makers] + [_groups(results, kind) for kind in kinds]
+    return [table for table in made if table.rows]
+
+
+def _accuracy(results: Mapping[str, Any]) -> Table:
+    metrics = results["evaluation"]["metrics"]
+    marks = _marks(results)
+    rows = []
+    for model in results["models"]:
+        name = model["name"]
+        if model["test"]:
+            entries = [
+                Entry(
+                    spread_text(model["test"][metric]),
+                    results["best"][metric] == name,
+                    marks.get((name, metric), ""),
+                )
+                for metric in metrics
+            ]
+        else:
+            entries = [Entry(model["status"])] + [Entry("")] * (len(metrics) - 1)
+        rows.append([Entry(_name(model)), *entries])
+    for row in results["quoted"]:
+        values = [row["metrics"].get(metric) for metric in metrics]
+        if any(value is not None for value in values):
+            quoted = [Entry("" if value is None else f"{value:.4f}") for value in values]
+            rows.append([Entry(f"{row['name']} ({row['source']})", mark=QUOTED), *quoted])
+    title = f"Test metrics on {results['dataset']}, {_seed_text(results)}"
+    return Table(title, ["model", *map(metric_name, metrics)], rows, _accuracy_notes(results))
+
+
+def _name(model: Mapping[str, Any]) -> str:
+    cells = [cell for cell in model["cells"] if not cell["selects_on_test"]]
+    done = sum(cell["status"] == "finished" for cell in cells)
+    is_short = model["status"] == "partial"
+    return f"{model['name']} ({done} of {len(cells)} seeds)" if is_short else model["name"]
+
+
+def _seed_text(results: Mapping[str, Any]) -> str:
+    n_seeds = len(results["seeds"])
+    return f"mean ± standard deviation over {n_seeds} seeds" if n_seeds > 1 else "one seed"
+
+
+def _accuracy_notes(results: Mapping[str, Any]) -> list[str]:
+    tests, data = results["significance"], results["data"]
+    notes = [
+        f"Split {data['split_hash']}: the same for all. Best epoch and settings by "
+        f"{metric_name(results['evaluation']['valid_metric'])} on validation; masked: "
+        f"{results['evaluation']['masked']}.",
+        _budget_text(results),
+    ]
+    if tests["comparisons"]:
+        name = {"wilcoxon": "Wilcoxon signed-rank test (Pratt)", "t": "paired t-test"}
+        notes.append(
+            f"{BETTER} better, {WORSE} worse than the best baseline, {name[tests['test']]} over "
+            f"users at {tests['alpha']} after Holm's correction over {len(tests['comparisons'])} "
+            "tests."
+        )
+    if results["quoted"]:
+        notes.append(f"{QUOTED} as the paper reports it: not run here, not tested, never best.")
+    for model in results["models"]:
+        notes += [
+            f"{model['name']}, seed {cell['seed']}: {cell['error']}"
+            for cell in model["cells"]
+            if cell["error"]
+        ]
+        if model["status"] == "not run":
+            notes.append(f"{model['name']} is not run: {model['command']}")
+    return notes
+
+
+def _budget_text(results: Mapping[str, Any]) -> str:
+    budget = results["budget"]
+    if budget is None:
+        return "Untuned: each model at its settings as they are."
+    spent = [
+        f"{model['name']} {search_text(model['tuning'])}"
+        for model in results["models"]
+        if model["tuning"]
+    ]
+    return (
+        f"Tuned on validation: {budget['tune']} trials and {budget['tune_minutes']:.0f} minutes "
+        f"for each model, {budget['trial_minutes']:.0f} minutes a trial; spent: "
+        f"{', '.join(spent) or 'nothing yet'}."
+    )
+
+
+def search_text(tuning: Mapping[str, Any]) -> str:
+    """What a search has spent, and whether its best trial was cut short."""
+    outcome = tuning.get("best_outcome", "complete")
+    cut = "" if outcome == "complete" else f" (best trial: {outcome})"
+    return f"{tuning['trials']} trials in {tuning['minutes']:.0f} min{cut}"
+
+
+def _marks(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    return {
+        (test["candidate"], test["metric"]): BETTER if test["mean_difference"] > 0 else WORSE
+        for test in results["significance"]["comparisons"]
+        if test["is_significant"]
+    }
+
+
+def protocol_table(results: Mapping[str, Any]) -> Table:
+    """Our averages and those of papers' protocols side by side; no rows without protocols."""
+    metrics, protocols = results["significance"]["metrics"], results["protocols"]
+    sources = [("", "")] + [(entry["name"], f" ({entry['name']})") for entry in protocols]
+    rows = []
+    for model in results["models"] if protocols else ():
+        row = [Entry(_name(model))]
+        for metric in metrics:
+            for name, _ in sources:
+                values = model["protocols"].get(name, {}) if name else model["test"]
+                row.append(Entry(spread_text(values.get(metric))))
+        rows.append(row)
+    header = [metric_name(metric) + suffix for metric in metrics for _, suffix in sources]
+    notes = [
+        f"{entry['name']}: masked {entry['masked']}; average over {entry['average']}"
+        + (f" of {entry['batch_users']}" if entry["batch_users"] else "")
+        + (f". WARNING: {entry['warning']}" if entry["warning"] else "")
+        for entry in protocols
+    ]
+    return Table("The same runs by the papers' protocols", ["model", *header], rows, notes)
+
+
+def test_table(results: Mapping[str, Any]) -> Table:
+    """Each candidate against the best baseline, metric by metric."""
+    rows = [
+        [
+            Entry(f"{test['candidate']} against {test['baseline']}"),
+            Entry(metric_name(test["metric"])),
+            Entry(f"{test['mean_difference']:+.4f}"),
+            Entry(f"{test['p']:.2g}"),
+            Entry(f"{test['p_holm']:.2g}"),
+        ]
+        for test in results["significance"]["comparisons"]
+    ]
+    header = ["comparison", "metric", "difference", "p", "p (Holm)"]
+    return Table("Tests against the best baseline", header, rows, [])
+
+
+def _costs(results: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            Entry(_name(model)),
+            *(Entry(spread_text(model["costs"].get(k), form)) for k, _, form in COST_COLUMNS),
+        ]
+        for model in results["models"]
+        if model["costs"]
+    ]
+    notes = [
+        "Setup makes the model, and solves those of RecBole that need no gradients; parameters are "
+        "what gradients train. Peak MiB: of the GPU where one is used, else of the process."
+    ]
+    return Table("Costs", ["model", *(text for _, text, _ in COST_COLUMNS)], rows, notes)
+
+
+def _diversity(results: Mapping[str, Any]) -> Table:
+    cutoff = results["evaluation"]["valid_metric"].rpartition("@")[2]
+    names = [f"{kind}@{cutoff}" for kind in ("itemcoverage", "averagepopularity", "giniindex")]
+    rows = [
+        [Entry(_name(model)), *(Entry(spread_text(model["diversity"].get(n))) for n in names)]
+        for model in results["models"]
+        if model["diversity"]
+    ]
+    notes = [
+        "Coverage: share of all items that are recommended to anyone. Popularity: mean number of "
+        "train interactions of a recommended item. Gini: 0 if all items are recommended alike."
+    ]
+    return Table("Beyond accuracy", ["model", *map(metric_name, names)], rows, notes)
+
+
+GROUP_TITLES = {
+    "at_most": "by users with at most so many train interactions",
+    "between": "by users' number of train interactions",
+    "item_popularity": "by items, from the least to the most popular",
+}
+
+
+def _groups(results: Mapping[str, Any], kind: str) -> Table:
+    metric = results["evaluation"]["valid_metric"]
+    known = [model for model in results["models"] if model["groups"]]
+    by_model = [model["groups"][kind] for model in known]
+    # Those that some user is in, of whichever model.
+    kept = [
+        n for n, same in enumerate(zip(*by_model, strict=True)) if any(g["users"] for g in same)
+    ]
+    groups = [by_model[0][n] for n in kept]
+    rows = [
+        [Entry(_name(model)), *(Entry(spread_text(own[n]["metrics"].get(metric))) for n in kept)]
+        for model, own in zip(known, by_model, strict=True)
+        if any(metric in group["metrics"] for group in groups)
+    ]
+    header = ["model", *(f"{group['group']} ({group['users']} users)" for group in groups)]
+    return Table(f"{metric_name(metric)} {GROUP_TITLES[kind]}", header, rows, [])
+
+
+def spread_text(value: Mapping[str, Any] | None, form: str = ".4f") -> str:
+    """A mean and its deviation; nothing where there is none."""
+    if value is None or value["mean"] is None:
+        return ""
+    text = format(value["mean"], form)
+    return text if value["std"] is None else f"{text} ± {format(value['std'], form)}"
+
+
+def as_csv(results: Mapping[str, Any]) -> str:
+    """One line a model, unrounded: means, deviations, costs and diversity; then the quoted rows."""
+    lines: list[dict[str, Any]] = []
+    for model in results["models"]:
+        line = {"model": model["name"], "source": "here", "status": model["status"]}
+        for part in ("test", "costs", "diversity"):
+            for name, value in model[part].items():
+                line |= {name: value["mean"], f"{name} std": value["std"]}
+        lines.append(line)
+    lines += [
+        {"model": row["name"], "source": row["source"], "status": "quoted", **row["metrics"]}
+        for row in results["quoted"]
+    ]
+    header = list(dict.fromkeys(key for line in lines for key in line))
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, header, lineterminator="\n")
+    writer.writerow({name: csv_cell(name) for name in header})
+    writer.writerows({name: csv_cell(value) for name, value in line.items()} for line in lines)
+    return stream.getvalue()

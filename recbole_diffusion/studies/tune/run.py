@@ -1,0 +1,97 @@
+"""The command ``tune``: its keys, and what it prints."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recbole_diffusion.base.arguments import described_keys
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.settings.property_files import shipped_name
+from recbole_diffusion.settings.registry import find_model
+from recbole_diffusion.settings.words import split_files
+
+try:
+    from recbole_diffusion.studies.tune.grid import parse_grid
+    from recbole_diffusion.studies.tune.study import Search, Tuned, make_task
+except ModuleNotFoundError as error:
+    missing = str(error.name).partition(".")[0]
+    raise UserError(
+        f"tune needs `{missing}`, which is not installed: pip install optuna"
+    ) from error
+
+OPTIONS = (
+    "trials",
+    "minutes",
+    "trial_minutes",
+    "folder",
+    "storage",
+    "study_name",
+    "space",
+    "grid",
+)
+
+
+def main(keys: dict[str, Any]) -> None:
+    """Run the command.
+
+    Args:
+        keys: Of the command line.
+    """
+    options = {name: keys.pop(name) for name in OPTIONS if name in keys}
+    if "grid" in options:
+        options["grid"] = parse_grid(options["grid"])
+    model, dataset = str(keys.pop("model", "InfoDCL")), str(keys.pop("dataset", "ml-100k"))
+    config_files = split_files(keys.pop("config_files", ""))
+    tune(model, dataset, config_files, keys, **options)
+
+
+def keys_text() -> str:
+    """The command's own keys, for ``tune --help``."""
+    return described_keys(tune, config_dict="--key=value", grid="--grid key=v1,v2")
+
+
+def tune(
+    model: str | type = "InfoDCL",
+    dataset: str = "ml-100k",
+    config_files: str | Sequence[str] = (),
+    config_dict: Mapping[str, Any] | None = None,
+    *,
+    trials: int = 20,
+    minutes: float | None = None,
+    trial_minutes: float = 8.0,
+    folder: str | Path | None = None,
+    storage: str | None = None,
+    study_name: str | None = None,
+    space: str | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+) -> Tuned:
+    """Search a model's settings on validation, and print the table of trials.
+
+    Args:
+        model: Name or class of a model.
+        dataset: Name of a data set.
+        config_files: Property file or files; what they set are defaults of the search.
+        config_dict: Keys and values of every trial, which are not searched.
+        trials: Finished trials, of all processes that share the study.
+        minutes: Of these trials together; None: no limit.
+        trial_minutes: After which a trial ends at its best validation so far.
+        folder: Of the study; None: ``tuning/<model>-<dataset>``.
+        storage: URL of a database; None: a journal in the folder.
+        study_name: In the storage.
+        space: Property file of the search space; None: the package's of the model.
+        grid: Values by key; every combination is one trial, in place of a search.
+
+    Returns:
+        The best settings, and what they cost.
+
+    Raises:
+        UserError: As ``study.tuned_settings``.
+        KeyboardInterrupt: The same call goes on with the study.
+    """
+    place = folder or Path("tuning") / f"{shipped_name(find_model(model))}-{dataset}"
+    arguments = (model, dataset, config_files, config_dict, trials, minutes, trial_minutes)
+    task = make_task(*arguments, place, None, space, grid)
+    search = Search(task, storage, study_name)
+    search.run()
+    search.log_table()
+    return search.tuned()

@@ -1,0 +1,1 @@
+"""Trainers, their checkpoints, histories and stages before training."""
