@@ -17,8 +17,8 @@ from recbole_diffusion.runs.quick_start import saved_run
 def keys(tmp_path: Path) -> dict[str, Any]:
     return {
         "data_path": str(DATASETS), "output_dir": str(tmp_path), "show_progress": False,
-        "eval_args": {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "TO"}, "epochs": 2,
-        "hidden_sizes": [8], "embedding_size": 8,
+        "eval_args": {"split": {"RS": [0.6, 0.2, 0.2]}, "order": "TO"}, "epochs": 8,
+        "hidden_sizes": [8], "embedding_size": 8, "learning_rate": 0.02, "weight_average": 0.5,
     }  # fmt: skip
 
 
