@@ -1,5 +1,6 @@
 """Names of models: whose comes first, what may be registered, and what a run makes of it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from recbole.utils import InputType, ModelType
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.infodcl.model import InfoDCL
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
-from recbole_diffusion.settings.registry import find_model, list_models, register
+from recbole_diffusion.settings.registry import find_model, has_figures, list_models, register
 from recbole_diffusion.training.channels import ChannelTrainer
 from recbole_diffusion.training.trainer import DiffusionTrainer, RunTrainer
 
@@ -214,3 +215,34 @@ def test_traditional_models_are_general_enough(planted: dict[str, Any]) -> None:
     register(type("TinyCounts", (TinyFactors,), {"type": ModelType.TRADITIONAL}))
     keys = {**planted, "tiny_size": 4}
     assert run_recbole_diffusion("TinyCounts", "planted", config_dict=keys)["epochs_trained"] == 1
+
+
+def test_another_package_brings_a_model_by_an_entry_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pip installs one: a module, and a folder that names its entry points."""
+    (tmp_path / "brought.py").write_text(
+        "from recbole.model.general_recommender import BPR\n\n\nclass Brought(BPR):\n    pass\n"
+    )
+    installed = tmp_path / "brought-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: brought\nVersion: 1.0\n")
+    points = "[recbole_diffusion.models]\nBrought = brought:Brought\n"
+    (installed / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "Brought" in list_models()["recbole_diffusion"]
+    assert "brought" not in sys.modules
+    found = find_model("Brought")
+    assert (found.name, found.module) == ("Brought", "brought")
+    assert found.trainer_class is DiffusionTrainer
+    assert find_model("Brought") == found
+
+
+def test_every_model_of_the_folders_is_where_it_says() -> None:
+    names = list_models()["recbole_diffusion"]
+    assert len(names) == 12
+    for name in names:
+        found = find_model(name)
+        assert found.model_class.__name__ == name
+        assert issubclass(found.trainer_class, DiffusionTrainer)
+        assert callable(found.draw) == has_figures(name)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from recbole_diffusion.base.errors import UserError
@@ -32,6 +34,7 @@ class Registration:
         model: The recommender's class, or where it is: "module:name".
         trainer: Its trainer's class, or where that is; None: RecBole's for the model, with this
             package's reports and checkpoints.
+        figures: Where the function is that draws a run's figures, if there is one.
         is_host: Whether it is RecBole's, so that RecBole's property file holds its defaults.
         properties: Property file of its defaults; None means ``model/<name>.yaml`` of the package.
     """
@@ -39,6 +42,7 @@ class Registration:
     name: str
     model: type | str
     trainer: type | str | None = None
+    figures: str | None = None
     is_host: bool = False
     properties: Path | None = None
 
@@ -51,6 +55,11 @@ class Registration:
     def trainer_class(self) -> Any:
         """The trainer's class."""
         return _host_trainer(self) if self.trainer is None else _found(self.trainer)
+
+    @property
+    def draw(self) -> Any:
+        """The function that draws a run's figures; None without one."""
+        return None if self.figures is None else _found(self.figures)
 
     @property
     def key(self) -> str:
@@ -126,29 +135,33 @@ OPTIONAL_PACKAGES = (
 )
 
 
-def _ours(name: str, module: str, trainer: str) -> Registration:
-    places = f"recbole_diffusion.models.{module}:{name}", f"recbole_diffusion.{trainer}"
-    return Registration(name, *places)
+MODELS = "recbole_diffusion.models"
+# Entry points of other packages: a name of a model, and its class.
+ENTRY_POINTS = "recbole_diffusion.models"
 
 
-ROW_TRAINER = "training.rows:RowTrainer"
-_REGISTERED = {
-    registration.name: registration
-    for registration in (
-        _ours("InfoDCL", "infodcl.model", "training.channels:ChannelTrainer"),
-        _ours("DiffRec", "diffrec.model", ROW_TRAINER),
-        _ours("TDiffRec", "diffrec.model", ROW_TRAINER),
-        _ours("LDiffRec", "diffrec.latent", "models.diffrec.trainer:LDiffRecTrainer"),
-        _ours("LTDiffRec", "diffrec.latent", "models.diffrec.trainer:LDiffRecTrainer"),
-        _ours("LinDiffRec", "lindiffrec.model", "models.lindiffrec.trainer:LinDiffRecTrainer"),
-        _ours("PrefixDiff", "prefixdiff.model", "models.prefixdiff.trainer:PrefixDiffTrainer"),
-        _ours("SASRec", "sequential", ROW_TRAINER),
-        _ours("GRU4Rec", "sequential", ROW_TRAINER),
-        _ours("SimDiff", "simdiff.model", "models.simdiff.trainer:SimDiffTrainer"),
-        _ours("LD4MRec", "ld4mrec.model", ROW_TRAINER),
-        _ours("DiffMM", "diffmm.model", "models.diffmm.trainer:DiffMMTrainer"),
-    )
-}
+def _shipped() -> dict[str, Registration]:
+    """What the folders of ``models`` name; nothing of it is imported."""
+    folder = find_spec(MODELS)
+    assert folder is not None
+    found = {}
+    for info in iter_modules(folder.submodule_search_locations):
+        package = import_module(f"{MODELS}.{info.name}") if info.ispkg else None
+        for name, places in getattr(package, "MODELS", {}).items():
+            whole: dict[str, Any] = {
+                key: f"{MODELS}.{info.name}{place}" if place.startswith(".") else place
+                for key, place in places.items()
+            }
+            found[name] = Registration(name, **whole)
+    return found
+
+
+_REGISTERED = _shipped()
+
+
+def _brought() -> dict[str, EntryPoint]:
+    """Models that other packages bring, by name."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
 def register(
@@ -224,6 +237,8 @@ def find_model(model: str | type) -> Registration:
         return _of_class(model)
     if model in _REGISTERED:
         return _REGISTERED[model]
+    if model in _brought():
+        return _of_class(_brought()[model].load())
     name = model.removeprefix(HOST_PREFIX)
     if name not in host_models():
         raise UserError(_unknown_model(model))
@@ -241,10 +256,16 @@ def _of_class(model: type) -> Registration:
     return _REGISTERED[name]
 
 
+def has_figures(name: str) -> bool:
+    """Whether a model, ours or registered, draws figures of its runs; False for an unknown name."""
+    return name in _REGISTERED and _REGISTERED[name].figures is not None
+
+
 def list_models() -> dict[str, list[str]]:
     """Names that ``--model`` takes, under "recbole_diffusion" and "recbole"."""
-    host = [n if n not in _REGISTERED else HOST_PREFIX + n for n in host_models()]
-    return {"recbole_diffusion": sorted(_REGISTERED), "recbole": sorted(host)}
+    ours = {*_REGISTERED, *_brought()}
+    host = [HOST_PREFIX + name if name in ours else name for name in host_models()]
+    return {"recbole_diffusion": sorted(ours), "recbole": sorted(host)}
 
 
 def check_packages(registration: Registration, settings: Mapping[str, Any]) -> None:

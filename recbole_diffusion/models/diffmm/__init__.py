@@ -1,1 +1,8 @@
 """DiffMM (MM 2024)."""
+
+MODELS = {
+    "DiffMM": {
+        "model": ".model:DiffMM",
+        "trainer": ".trainer:DiffMMTrainer",
+    },
+}

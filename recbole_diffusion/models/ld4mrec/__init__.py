@@ -1,1 +1,8 @@
 """LD4MRec."""
+
+MODELS = {
+    "LD4MRec": {
+        "model": ".model:LD4MRec",
+        "trainer": "recbole_diffusion.training.rows:RowTrainer",
+    },
+}

@@ -1,1 +1,9 @@
 """LinDiffRec: a linear diffusion that is solved, not trained."""
+
+MODELS = {
+    "LinDiffRec": {
+        "model": ".model:LinDiffRec",
+        "trainer": ".trainer:LinDiffRecTrainer",
+        "figures": ".figures:draw",
+    },
+}

@@ -1,1 +1,9 @@
 """PrefixDiff: an absorbing diffusion along a history."""
+
+MODELS = {
+    "PrefixDiff": {
+        "model": ".model:PrefixDiff",
+        "trainer": ".trainer:PrefixDiffTrainer",
+        "figures": ".figures:draw",
+    },
+}

@@ -1,1 +1,9 @@
 """SimDiff."""
+
+MODELS = {
+    "SimDiff": {
+        "model": ".model:SimDiff",
+        "trainer": ".trainer:SimDiffTrainer",
+        "figures": ".figures:draw",
+    },
+}

@@ -5,7 +5,7 @@ python -m recbole_diffusion.analyze.report FOLDER
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,10 @@ from typing import Any
 from recbole_diffusion.base.arguments import ArgumentParser
 from recbole_diffusion.base.errors import UserError, exit_code, refusals_of
 from recbole_diffusion.base.files import read_json, written_whole
-from recbole_diffusion.models.infodcl import figures as infodcl
-from recbole_diffusion.models.lindiffrec import figures as lindiffrec
-from recbole_diffusion.models.prefixdiff import figures as prefixdiff
-from recbole_diffusion.models.simdiff import figures as simdiff
 from recbole_diffusion.pages.figure import Gallery, Missing
 from recbole_diffusion.pages.html import Section, page
 from recbole_diffusion.runs.quick_start import saved_run
+from recbole_diffusion.settings.registry import has_figures
 from recbole_diffusion.studies.analyze.comparison import (
     GROUP_FIGURES,
     draw_efficiency,
@@ -38,13 +35,6 @@ from recbole_diffusion.studies.compare.tables import GROUP_TITLES, make_tables
 from recbole_diffusion.training.history import lost_epochs, read_history
 
 RESULTS, REPORT = "results.json", "report.html"
-# Models with figures of their own, made from a checkpoint.
-DRAWN: dict[str, Callable[..., Gallery]] = {
-    "InfoDCL": infodcl.draw,
-    "LinDiffRec": lindiffrec.draw,
-    "PrefixDiff": prefixdiff.draw,
-    "SimDiff": simdiff.draw,
-}
 
 
 def write_report(folder: str | Path) -> Path:
@@ -143,23 +133,22 @@ def _diagnostics(folder: Path, results: Mapping[str, Any]) -> Gallery:
     gallery = Gallery()
     for model in results["models"]:
         cells = [cell for cell in _on_validation(model) if cell["status"] == "finished"]
-        if model["model"] in DRAWN and cells:
+        if has_figures(model["model"]) and cells:
             key = "-" + re.sub(r"[^a-z0-9]+", "-", model["name"].lower())
             name = f": {model['name']}, seed {cells[0]['seed']}"
             path = folder / cells[0]["folder"]
-            found = checkpoint_figures(path, model["model"], cells[0]["seed"], "pca", key, name)
+            found = checkpoint_figures(path, cells[0]["seed"], "pca", key, name)
             gallery.add(*found.figures, *found.missing)
     return gallery
 
 
 def checkpoint_figures(
-    folder: Path, model: str, seed: int, projection: str, key: str = "", name: str = ""
+    folder: Path, seed: int, projection: str, key: str = "", name: str = ""
 ) -> Gallery:
     """Figures of the best epoch of a run; a run that cannot be loaded has none, and says why.
 
     Args:
-        folder: Of the run.
-        model: Its name, one of ``DRAWN``.
+        folder: Of the run, of a model that has figures.
         seed: Of the run.
         projection: Of the map of items.
         key: Put behind the keys of the figures.
@@ -170,7 +159,8 @@ def checkpoint_figures(
     except UserError as error:
         return Gallery(missing=[told_missing(f"Figures of the best epoch{name}", str(error))])
     run.network.eval()
-    return DRAWN[model](run, seed, projection, key, name)
+    gallery: Gallery = run.config.registration.draw(run, seed, projection, key, name)
+    return gallery
 
 
 def _neighbours(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> dict[float, Any]:

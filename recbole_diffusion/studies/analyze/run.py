@@ -12,9 +12,9 @@ from recbole_diffusion.models.embedding_figures import PROJECTIONS
 from recbole_diffusion.pages.figure import Gallery
 from recbole_diffusion.pages.html import Section, page
 from recbole_diffusion.pages.tables import Entry, Table, csv_cell, metric_name
+from recbole_diffusion.settings.registry import has_figures
 from recbole_diffusion.studies.analyze.comparison import draw_sensitivity
 from recbole_diffusion.studies.analyze.report import (
-    DRAWN,
     REPORT,
     RESULTS,
     add_training_figures,
@@ -122,8 +122,8 @@ def _run_page(folder: Path, projection: str) -> tuple[str, list[Gallery]]:
     training, inside = Gallery(), Gallery()
     _tell_lost(training, lost_epochs(folder, history.records, result["epochs_trained"]))
     add_training_figures(training, [history] if history.records else [], metric)
-    if model in DRAWN and not result["is_host_model"]:
-        found = checkpoint_figures(folder, model, seed, projection)
+    if has_figures(model) and not result["is_host_model"]:
+        found = checkpoint_figures(folder, seed, projection)
         inside.add(*found.figures, *found.missing)
     parts = {"validation": result["valid"], "test": result.get("test")}
     known = {name: scores for name, scores in parts.items() if scores}
