@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ from recbole_diffusion.base.files import LOCK, sole_writer
 from recbole_diffusion.commands.cli import parse_arguments
 from recbole_diffusion.host import scripts as habits
 from recbole_diffusion.runs import quick_start
+from recbole_diffusion.runs.quick_start import _Run
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.words import split_files
+from recbole_diffusion.training import pretrain
 from recbole_diffusion.training import trainer as base
 from recbole_diffusion.training.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.training.history import FILE, read_history
@@ -272,6 +275,42 @@ def test_pretraining_goes_on_too(settings: Callable[..., dict[str, Any]]) -> Non
     assert_same_end(start("InfoDCL", keys), whole)  # from the cache
 
 
+def test_gradients_of_generators_are_clipped(settings: Callable[..., dict[str, Any]]) -> None:
+    """To nothing, by which all weights stay that the generators' own optimiser moves."""
+
+    def moved(**keys: Any) -> float:
+        run = _Run(Config("DiffMM", "planted", (), settings("DiffMM", "runs", **keys)))
+        trainer = run.make_trainer(Path(keys.pop("folder", ".")))
+        before = [p.detach().clone() for p in run.network.generators.parameters()]
+        run.network.train()
+        trainer._train_generator("one", 0)
+        after = list(run.network.generators.parameters())
+        return max((a - b).abs().max().item() for a, b in zip(after, before, strict=True))
+
+    assert moved(clip_grad_norm={"max_norm": 1e-6}, learner="sgd") < 1e-5 < moved(learner="sgd")
+
+
+@pytest.mark.parametrize("key", ["data_hash", "split_hash"])
+def test_cached_embeddings_are_those_of_the_data(
+    settings: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Of two data sets, or splits, that are alike in all settings."""
+    trained: list[str] = []
+
+    def train(config: Any, *_others: Any) -> pretrain.Stage:
+        trained.append(config[key])
+        return pretrain.Stage(np.ones((41, 8), np.float32), np.ones((31, 8), np.float32), 0.0)
+
+    monkeypatch.setattr(pretrain, "_train", train)
+    config = Config("InfoDCL", "planted", (), settings("InfoDCL", "runs"))
+    dataset = SimpleNamespace(_dataset=SimpleNamespace(user_num=41, item_num=31))
+    config["embedding_size"], config["split_hash"], config["data_hash"] = 8, "same", "same"
+    for value in ("one", "other", "one"):
+        config[key] = value
+        pretrain.lightgcn_embeddings(config, dataset, None)
+    assert trained == ["one", "other"]
+
+
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_run_without_its_best_epoch_is_not_trained_on(
     settings: Callable[..., dict[str, Any]], is_there: bool
@@ -356,6 +395,24 @@ def test_run_that_was_stopped_after_its_last_epoch(
     resumed: dict[str, Any] = {}
     assert count_batches(lambda: resumed.update(resume_run(folder_of(stopped)))) == 0
     assert_same_end(resumed, whole)
+
+
+def test_patience_that_is_just_used_up_lets_one_more_epoch_pass(
+    settings: Callable[..., dict[str, Any]],
+) -> None:
+    """Stopped after the last validation that may pass without a better one."""
+    keys = {"epochs": 9, "learning_rate": 0.0, "stopping_step": 2}
+    whole = start("BPR", settings("BPR", "whole", **keys))
+    assert whole["epochs_trained"] == 4
+    stopped = settings("BPR", "stopped", **keys)
+
+    def stop(epoch: int, score: float) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_recbole_diffusion("BPR", "planted", (), stopped, on_validation=stop)
+    assert_same_end(resume_run(folder_of(stopped)), whole)
 
 
 @pytest.mark.parametrize(("keys", "epoch"), [({"eval_step": 0}, 2), ({"epochs": 1}, 0)])

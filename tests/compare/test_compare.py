@@ -422,6 +422,9 @@ def test_jobs_start_within_the_memory(tmp_path: Path) -> None:
     assert limits.estimate(large) == 500.0
     assert limits.estimate(small) == 500.0  # unknown: as the largest known
     assert not limits.admits(large, [large])  # memory
+    (large.folder / "memory.json").write_text('{"peak_mb": 200.0}')
+    limits.measured(large)
+    assert limits.estimate(large) == 500.0  # the largest of all, not the last
     limits.peaks["a"] = 100.0
     assert limits.admits(small, [large, small])
     assert not limits.admits(large, [large, small])

@@ -229,6 +229,26 @@ def test_scores_equal_the_chain_step_by_step(
     assert same_ranking(found[1:], expected[1:], 20) == 1.0
 
 
+@pytest.mark.parametrize("sampling_steps", [1, 3, 6])
+@torch.no_grad()
+def test_inference_starts_after_so_many_forward_steps(
+    planted: dict[str, Any], sampling_steps: int
+) -> None:
+    """Of T' steps of Eq. 1 one after the other, mean and variance: q(x_T' | x_0)."""
+    network = make(planted, noise_scale=0.9, sampling_steps=sampling_steps).network
+    rows = torch.ones(4000, network.n_items)
+    betas = 1 - network.diffusion.alphas_cumprod.double().numpy()
+    betas = 1 - (1 - betas) / np.concatenate([[1.0], 1 - betas[:-1]])
+    scale, variance = 1.0, 0.0
+    for beta in betas[:sampling_steps]:
+        scale, variance = scale * np.sqrt(1 - beta), variance * (1 - beta) + beta
+    torch.manual_seed(1)
+    x_t = network._start(rows)
+    assert x_t.mean().item() == pytest.approx(scale, abs=6e-3)
+    assert x_t.var().item() == pytest.approx(variance, rel=0.02)
+    assert len(set(betas[:sampling_steps])) == sampling_steps  # so that one step less is another
+
+
 @torch.no_grad()
 def test_without_noise_the_denoiser_is_applied_step_after_step(planted: dict[str, Any]) -> None:
     network = make(planted, noise_scale=0.0, reweight=False).network
