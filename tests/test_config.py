@@ -18,16 +18,16 @@ from recbole.utils import InputType
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.commands.cli import parse_arguments
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.settings import property_files
+from recbole_diffusion.settings import property_files, schema
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.folders import list_datasets
-from recbole_diffusion.settings.keys import REFUSED, check_known, declared_keys, keys_read_by
+from recbole_diffusion.settings.keys import REFUSED, declared_keys
 from recbole_diffusion.settings.property_files import (
     find_property_file,
     properties_folder,
     read_properties,
 )
-from recbole_diffusion.settings.registry import find_model, register
+from recbole_diffusion.settings.registry import register
 from recbole_diffusion.settings.values import parse_value
 
 HOST = Path(recbole.__file__).parent
@@ -36,13 +36,13 @@ OVERALL = properties_folder() / "overall.yaml"
 
 
 class Layered(GeneralRecommender):
-    """Reads a key that no property file declares."""
+    """Reads a key of its own."""
 
     input_type = InputType.PAIRWISE
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.depth = config["undeclared_depth"]
+        self.depth = config["declared_depth"]
 
 
 def make_config(
@@ -741,21 +741,6 @@ def host_keys() -> set[str]:
     }
 
 
-@pytest.mark.compat
-def test_every_key_that_host_code_reads_is_known() -> None:
-    keys = host_keys()
-    assert len(keys) > 150
-    in_code_only = keys - declared_keys()
-    assert {"encoding", "tail_ratio", "token_num_threshold"} <= in_code_only
-    unknown = []
-    for key in sorted(in_code_only | {"alias_of_user_id", "alias_of_item_id"}):
-        try:
-            check_known("test", key, find_model("BPR").model_class)
-        except UserError as error:
-            unknown.append(str(error))
-    assert unknown == []
-
-
 def test_key_read_in_code_only_is_taken_by_a_config(planted: dict[str, Any]) -> None:
     declared = declared_keys()
     only_in_code = sorted(host_keys() - declared - {"_", "model"})
@@ -769,34 +754,23 @@ def test_names_of_methods_are_no_keys(planted: dict[str, Any], key: str) -> None
         make_config(planted, **{key: 1})
 
 
+class LayeredSettings(schema.Settings):
+    """Keys of a model of the user's."""
+
+    declared_depth: int = schema.key(2, "layers", within="1..9")
+
+
 def test_own_key_of_a_registered_model(own_registry: None, planted: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="unknown key `undeclared_depth`"):
-        make_config(planted, undeclared_depth=2)
-    register(Layered)
-    assert make_config(planted, "Layered", undeclared_depth=2)["undeclared_depth"] == 2
-    with pytest.raises(UserError, match="`undeclared_dept`; did you mean `undeclared_depth`"):
-        make_config(planted, "Layered", undeclared_dept=2)
-    assert make_config(planted, Layered, undeclared_depth=3)["undeclared_depth"] == 3
-
-
-def test_keys_are_found_in_all_forms_of_reading() -> None:
-    source = """
-class Model:
-    def __init__(self, config):
-        self.a = config["a"] + self.config['b']
-        self.c = config.get("c", 3)
-        self.d = 1 if "d" in config else 0
-        self.e = 1 if "e" not in self.config else 0
-        self.f = other["f"]
-"""
-    assert {"a", "b", "c", "d", "e"} <= keys_read_by(source)
-    assert "f" not in keys_read_by(source)
-
-
-def test_scan_of_code_is_silent() -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert keys_read_by("TEXT = '\\p'\nself.a = config['a']") == {"a"}
+    with pytest.raises(UserError, match="unknown key `declared_depth`"):
+        make_config(planted, declared_depth=2)
+    register(Layered, settings=LayeredSettings)
+    assert make_config(planted, "Layered")["declared_depth"] == 2
+    assert make_config(planted, "Layered", declared_depth=3)["declared_depth"] == 3
+    with pytest.raises(UserError, match="`declared_dept`; did you mean `declared_depth`"):
+        make_config(planted, "Layered", declared_dept=2)
+    with pytest.raises(UserError, match="`declared_depth`: found 10, expected from 1 to 9"):
+        make_config(planted, "Layered", declared_depth=10)
+    assert make_config(planted, Layered, declared_depth=3)["declared_depth"] == 3
 
 
 def test_command_line_is_not_read_behind_the_back(

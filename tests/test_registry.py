@@ -16,13 +16,21 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.infodcl.model import InfoDCL
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
 from recbole_diffusion.settings.registry import find_model, has_figures, list_models, register
+from recbole_diffusion.settings.schema import Settings, key
 from recbole_diffusion.training.channels import ChannelTrainer
 from recbole_diffusion.training.trainer import DiffusionTrainer, RunTrainer
+
+
+class TinySettings(Settings):
+    """Keys of the model below."""
+
+    tiny_size: int = key(4, "width", within="1..64")
 
 
 class TinyFactors(GeneralRecommender):
     """Inner products; notes the columns of every training batch."""
 
+    settings_class = TinySettings
     input_type = InputType.PAIRWISE
     batches: list[dict[str, int]] = []
 

@@ -29,7 +29,7 @@ from recbole_diffusion.base.errors import (
     system_limit,
 )
 from recbole_diffusion.base.files import LOCK, read_json, remove_unfinished, sole_writer
-from recbole_diffusion.settings.keys import declared_keys, known_keys
+from recbole_diffusion.settings.keys import HOST_CODE_KEYS, declared_keys
 from recbole_diffusion.settings.recency import HOST_MODELS
 from recbole_diffusion.models.history_weights import weigh_histories
 from recbole_diffusion.settings.property_files import default_layers, run_command
@@ -333,9 +333,7 @@ def _without_retired(
 ) -> dict[str, Any]:
     """Settings of a saved run without those that nothing reads any more; tells of these."""
     defaults = {key for _, layer in default_layers(registration, "") for key in layer}
-    unread = set(settings) - defaults - declared_keys()
-    if unread:
-        unread -= known_keys(registration.model_class, registration.trainer_class)
+    unread = set(settings) - defaults - declared_keys() - HOST_CODE_KEYS
     if unread:
         getLogger().warning(
             f"checkpoint {path}: dropped key {', '.join(sorted(unread))}, which nothing reads "

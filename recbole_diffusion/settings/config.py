@@ -69,18 +69,18 @@ class Config(HostConfig):
         own_file = find_dataset_properties(dataset, self.external_config_dict.get("data_path"))
         self.own_file = own_file
         self.internal_config_dict = _merge(default_layers(self.registration, dataset, own_file))
-        classes = self.model_class, self.registration.trainer_class
+        kinds = self.registration.kinds
         if own_file is not None:
             shipped = _merge(default_layers(self.registration, dataset))
             own = read_given_properties(own_file)
-            check_layer(str(own_file), own, shipped, *classes)
+            check_layer(str(own_file), own, shipped, kinds)
             if "data_path" in own:
                 raise UserError(
                     f"{own_file}: key `data_path`: found {own['data_path']!r}, expected none: the "
                     "file describes the data that it lies beside"
                 )
         for source, layer in user:
-            check_layer(source, layer, self.internal_config_dict, *classes)
+            check_layer(source, layer, self.internal_config_dict, kinds)
 
         self.internal_config_dict["MODEL_TYPE"] = self.registration.type
         self.final_config_dict = copy.deepcopy(
@@ -95,7 +95,7 @@ class Config(HostConfig):
         final = self.final_config_dict
         if self.registration.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
             raise UserError(f"key `model`: {self.model} is not a general recommender")
-        check_values(final)
+        check_values(final, self.registration.kinds)
         if self.registration.is_host and self.registration.name == "NeuMF":
             check_neumf(final)
         self._check_history_weights()

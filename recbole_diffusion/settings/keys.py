@@ -1,10 +1,6 @@
 """Which keys a setting may have, and which values."""
 
-import ast
-import inspect
 import re
-import sys
-import warnings
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -21,8 +17,8 @@ from recbole.utils.argument_list import (
 from recbole_diffusion.base.errors import UnreadKey, UserError, expect
 from recbole_diffusion.settings import property_files
 from recbole_diffusion.settings.evaluation_keys import check_evaluation
-from recbole_diffusion.settings.kinds import check_value, check_values_of
-from recbole_diffusion.settings.property_files import HOST_FOLDER, HOST_PROPERTIES, read_properties
+from recbole_diffusion.settings.kinds import Kind, check_value
+from recbole_diffusion.settings.property_files import HOST_PROPERTIES, read_properties
 
 OUR_CACHE = (
     "what a run caches lies in `<output_dir>/cache`, keyed by data and settings, and holds no "
@@ -91,6 +87,8 @@ REFUSED = {
     "threshold": "it only writes labels, and ranking takes every row for a positive; keep the rows "
     'meant by val_interval, such as {rating: "[4,inf)"}',
 }
+# Keys that RecBole's code reads, and none of its property files has.
+HOST_CODE_KEYS = frozenset({"encoding", "tail_ratio"})
 CLIP_ARGS = {"max_norm", "norm_type", "error_if_nonfinite"}
 COUNT_FILTERS = ("user_inter_num_interval", "item_inter_num_interval")
 INTERVAL = re.compile(r"[(\[]([^,]+),([^,]+)[)\]]")
@@ -98,7 +96,10 @@ INTERVAL_FORM = "intervals such as [5,inf) or (0,1];[3,4], the lower end first"
 
 
 def check_layer(
-    source: str, layer: Mapping[str, Any], defaults: Mapping[str, Any], *classes: type
+    source: str,
+    layer: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    kinds: Mapping[str, Kind],
 ) -> None:
     """Check the keys and types of one layer that the user gave.
 
@@ -106,7 +107,7 @@ def check_layer(
         source: File or command line, for the message.
         layer: Its keys and values.
         defaults: The settings below the user's; a value has the type of its default.
-        *classes: Model and trainer, whose code may read keys that no property file declares.
+        kinds: What the model's keys and those of runs take.
 
     Raises:
         UserError: A key that is unknown or cannot be set, or a value of another type.
@@ -118,9 +119,8 @@ def check_layer(
             raise UserError(f"{source}: key `{key}`: found {value!r}, expected as --{key} only")
         if key in REFUSED:
             raise UserError(f"{source}: key `{key}` cannot be set: {REFUSED[key]}")
-        if key not in defaults and key not in declared_keys():
-            check_known(source, key, *classes)
-        check_value(source, key, value, defaults.get(key))
+        check_known(source, key, defaults)
+        check_value(source, key, value, defaults.get(key), kinds)
 
 
 @cache
@@ -146,75 +146,18 @@ def _is_of_runs(path: Path) -> bool:
     return path.name != "compare.yaml" and path.parent.name != "quoted"
 
 
-def keys_read_by(source: str) -> set[str]:
-    """Keys that a module's code reads as ``config["key"]``, ``config.get`` or ``"key" in config``.
+def check_known(source: str, key: str, defaults: Mapping[str, Any]) -> None:
+    """Refuse a key that nothing reads.
 
     Args:
-        source: Python source text.
-    """
-    keys: set[str] = set()
-    methods: set[str] = {"", "final_config_dict"}
-    with warnings.catch_warnings():  # what the source's own escapes would say
-        warnings.simplefilter("ignore")
-        tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Subscript) and _is_config(node.value):
-            keys.add(_text(node.slice))
-        elif isinstance(node, ast.Compare) and _is_config(node.comparators[0]):
-            keys.add(_text(node.left))
-        elif isinstance(node, ast.Attribute) and _is_config(node.value):
-            keys.add(node.attr)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            if _is_config(node.func.value):
-                methods.add(node.func.attr)
-                keys.update(_text(argument) for argument in node.args[:1])
-    return keys - methods
-
-
-def _is_config(node: ast.expr) -> bool:
-    name = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-    return name in ("config", "final_config_dict")
-
-
-def _text(node: ast.expr) -> str:
-    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-
-
-@cache
-def host_code_keys() -> frozenset[str]:
-    """Keys that RecBole's own code reads; some stand in none of its property files."""
-    return frozenset(
-        key
-        for path in HOST_FOLDER.rglob("*.py")
-        for key in keys_read_by(path.read_text(encoding="utf-8"))
-    )
-
-
-def _source_of(module: str) -> str:
-    """Source of a module; nothing for one that was typed in or compiled."""
-    try:
-        return inspect.getsource(sys.modules[module])
-    except (OSError, TypeError):
-        return ""
-
-
-def known_keys(*classes: type) -> frozenset[str]:
-    """Keys of property files, and those that RecBole's code or that of the classes reads.
-
-    Reading code takes a second: only for a key that no property file declares.
-    """
-    modules = {base.__module__ for cls in classes for base in cls.__mro__}
-    own = {key for name in modules for key in keys_read_by(_source_of(name))}
-    return declared_keys() | host_code_keys() | own
-
-
-def check_known(source: str, key: str, *classes: type) -> None:
-    """Refuse a key that nothing reads.
+        source: File or command line, for the message.
+        key: The key.
+        defaults: Keys of the model's property files.
 
     Raises:
         UnreadKey: It is one; the message offers the nearest name.
     """
-    known = known_keys(*classes)
+    known = declared_keys() | HOST_CODE_KEYS | defaults.keys()
     if key in known:
         return
     near = get_close_matches(key, known - set(REFUSED), n=1, cutoff=0.82)  # slips, not kinship
@@ -222,13 +165,19 @@ def check_known(source: str, key: str, *classes: type) -> None:
     raise UnreadKey(f"{source}: unknown key `{key}`{hint}", key)
 
 
-def check_values(final: Mapping[str, Any]) -> None:
+def check_values(final: Mapping[str, Any], kinds: Mapping[str, Kind]) -> None:
     """Check ranges and choices of the effective settings, before RecBole's code meets them.
+
+    Args:
+        final: The effective settings.
+        kinds: What the model's keys and those of runs take.
 
     Raises:
         UserError: The first value that does not fit.
     """
-    check_values_of({key: value for key, value in final.items() if key not in REFUSED})
+    for key, value in final.items():
+        if key not in REFUSED:
+            check_value("", key, value, value, kinds)
     _check_columns(final)
     _check_training(final)
     _check_filters(final)

@@ -31,6 +31,8 @@ class Kind:
         types: Of the value; ``NoneType`` among them for null.
         least: Of a number.
         most: Of a number; a whole one is below 2^31 too, unless this says more.
+        is_open_at_least: Whether the least itself is none of them.
+        is_open_at_most: Whether the greatest itself is none of them.
         choices: Of a text, in lower case; none given: any.
         each: Of the values in a list or dict.
         entries: Of the values in a dict, by key.
@@ -39,6 +41,8 @@ class Kind:
     types: tuple[type, ...]
     least: float = -GREATEST
     most: float = GREATEST
+    is_open_at_least: bool = False
+    is_open_at_most: bool = False
     choices: tuple[str, ...] = ()
     each: "Kind | None" = None
     entries: Mapping[str, "Kind"] = field(default_factory=dict)
@@ -69,6 +73,10 @@ class Kind:
         most = self.most
         if isinstance(value, int) and most == GREATEST:
             most = BELOW_INT32
+        if self.is_open_at_least and value <= self.least:
+            return False
+        if self.is_open_at_most and value >= self.most:
+            return False
         return max(self.least, -most) <= value <= most
 
     def range(self) -> str:
@@ -76,10 +84,14 @@ class Kind:
         low = "" if self.least == -GREATEST else f"{self.least:g}"
         if self.most == GREATEST:
             high = "below 1e30" if float in self.types else "below 2^31"
-            return f"at least {low}, {high}" if low else high
+            start = "above" if self.is_open_at_least else "at least"
+            return f"{start} {low}, {high}" if low else high
         is_power = BELOW_INT32 <= self.most < math.inf
         high = f"2^{math.log2(self.most + 1):g} - 1" if is_power else f"{self.most}"
-        return f"from {low} to {high}" if low else f"at most {high}"
+        start = "above" if self.is_open_at_least else "from"
+        comma = "," if self.is_open_at_least else ""
+        end = f"below {high}" if self.is_open_at_most else high
+        return f"{start} {low}{comma} to {end}" if low else f"at most {high}"
 
     def __str__(self) -> str:
         names = [NAMES[kind] for kind in self.types if kind in NAMES]
@@ -326,13 +338,3 @@ def check_value(
         raise UserError(f"{where}: found {value!r}, expected one of {', '.join(kind.choices)}")
     like = f", such as {default!r}" if default is not None and kind.holds(default) else ""
     raise UserError(f"{where}: found {value!r} ({type(value).__name__}), expected {kind}{like}")
-
-
-def check_values_of(layer: Mapping[str, Any]) -> None:
-    """Check the values of settings that are their own defaults, as a model of the user's has them.
-
-    Raises:
-        UserError: The first value that does not fit.
-    """
-    for key, value in layer.items():
-        check_value("", key, value, value)

@@ -1,5 +1,6 @@
 """Property files: where they lie, how they are read, and which apply to a run."""
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -83,16 +84,23 @@ def default_layers(
     model_files = [registration.properties or ours / "model" / f"{name}.yaml"]
     if registration.is_host:
         model_files = [HOST_PROPERTIES / "model" / f"{name}.yaml"]
-    paths = [
+    below = [
         HOST_PROPERTIES / "overall.yaml",
         HOST_PROPERTIES / "dataset" / "sample.yaml",
         ours / "overall.yaml",
         HOST_PROPERTIES / "dataset" / f"{dataset}.yaml",
         ours / "dataset" / f"{dataset}.yaml",
         *([own_file] if own_file is not None else []),
+    ]
+    above = [
         *model_files,
         ours / "model_on_dataset" / shipped_name(registration) / f"{dataset}.yaml",
     ]
+    typed = [(name, registration.defaults)] if registration.module is not None else []
+    return [*_read(below), *typed, *_read(above)]
+
+
+def _read(paths: Sequence[Path]) -> list[tuple[str, dict[str, Any]]]:
     return [(str(path), read_properties(path)) for path in paths if path.is_file()]
 
 

@@ -19,6 +19,9 @@ from typing import Any
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.host.patch import HOST_FOLDER, host_kind
+from recbole_diffusion.settings.kinds import KINDS, Kind
+from recbole_diffusion.settings.run_settings import RunSettings
+from recbole_diffusion.settings.schema import Settings, kinds_of
 
 HOST_PREFIX = "recbole."
 HOST_MODELS = "recbole.model.general_recommender"
@@ -35,6 +38,8 @@ class Registration:
         trainer: Its trainer's class, or where that is; None: RecBole's for the model, with this
             package's reports and checkpoints.
         figures: Where the function is that draws a run's figures, if there is one.
+        settings: Its typed keys, a ``schema.Settings``, or where they are; None for a model whose
+            property file alone tells its keys.
         is_host: Whether it is RecBole's, so that RecBole's property file holds its defaults.
         properties: Property file of its defaults; None means ``model/<name>.yaml`` of the package.
     """
@@ -43,6 +48,7 @@ class Registration:
     model: type | str
     trainer: type | str | None = None
     figures: str | None = None
+    settings: type | str | None = None
     is_host: bool = False
     properties: Path | None = None
 
@@ -55,6 +61,23 @@ class Registration:
     def trainer_class(self) -> Any:
         """The trainer's class."""
         return _host_trainer(self) if self.trainer is None else _found(self.trainer)
+
+    @property
+    def settings_class(self) -> Any:
+        """The class of its typed keys, or None."""
+        return None if self.settings is None else _found(self.settings)
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Of its typed keys."""
+        keys = {} if self.settings is None else self.settings_class.keys()
+        return {name: key.default for name, key in keys.items()}
+
+    @property
+    def kinds(self) -> dict[str, Kind]:
+        """What its keys and those of runs take."""
+        own = {} if self.settings is None else kinds_of(self.settings_class)
+        return {**KINDS, **kinds_of(RunSettings), **own}
 
     @property
     def draw(self) -> Any:
@@ -168,6 +191,7 @@ def register(
     model_class: type,
     trainer_class: type | None = None,
     properties: str | Path | None = None,
+    settings: type[Settings] | None = None,
 ) -> type:
     """Make a model available under its class name, before RecBole's of the same name.
 
@@ -176,6 +200,8 @@ def register(
             says what a training batch holds: "interactions" (default) or "users".
         trainer_class: Subclass of ``DiffusionTrainer``; None for that itself.
         properties: YAML file with a default for every key that the model reads.
+        settings: The same as typed keys, in place of the file or beside it; None: those of the
+            class attribute ``settings_class``, if it has one.
 
     Returns:
         ``model_class``, so that this serves as a decorator.
@@ -199,7 +225,8 @@ def register(
     if path is not None and not path.is_file():
         raise UserError(f"register({model_class.__name__}): property file {path} does not exist")
     name = model_class.__name__
-    _REGISTERED[name] = Registration(name, model_class, trainer, properties=path)
+    keys = settings or getattr(model_class, "settings_class", None)
+    _REGISTERED[name] = Registration(name, model_class, trainer, settings=keys, properties=path)
     return model_class
 
 

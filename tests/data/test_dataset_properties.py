@@ -55,7 +55,7 @@ def test_keys_are_sound_and_data_of_the_form_loads(tmp_path: Path, name: str) ->
     for source, content in default_layers(registration, name):
         if not source.endswith(f"dataset/{name}.yaml"):
             below |= content
-    check_layer(name, layer, below, registration.model_class, registration.trainer_class)
+    check_layer(name, layer, below, registration.kinds)
 
     write_data(tmp_path, name, layer.get("benchmark_filename", [""]))
     small = {"data_path": str(tmp_path), "topk": [5], "valid_metric": "Recall@5"}

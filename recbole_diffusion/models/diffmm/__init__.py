@@ -4,5 +4,6 @@ MODELS = {
     "DiffMM": {
         "model": ".model:DiffMM",
         "trainer": ".trainer:DiffMMTrainer",
+        "settings": ".settings:DiffMMSettings",
     },
 }

@@ -4,6 +4,7 @@ MODELS = {
     "InfoDCL": {
         "model": ".model:InfoDCL",
         "trainer": "recbole_diffusion.training.channels:ChannelTrainer",
+        "settings": ".settings:InfoDCLSettings",
         "figures": ".figures:draw",
     },
 }

@@ -4,6 +4,7 @@ MODELS = {
     "LinDiffRec": {
         "model": ".model:LinDiffRec",
         "trainer": ".trainer:LinDiffRecTrainer",
+        "settings": ".settings:LinDiffRecSettings",
         "figures": ".figures:draw",
     },
 }

@@ -4,6 +4,7 @@ MODELS = {
     "PrefixDiff": {
         "model": ".model:PrefixDiff",
         "trainer": ".trainer:PrefixDiffTrainer",
+        "settings": ".settings:PrefixDiffSettings",
         "figures": ".figures:draw",
     },
 }

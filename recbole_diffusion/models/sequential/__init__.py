@@ -4,9 +4,11 @@ MODELS = {
     "SASRec": {
         "model": ".model:SASRec",
         "trainer": "recbole_diffusion.training.rows:RowTrainer",
+        "settings": ".settings:SASRecSettings",
     },
     "GRU4Rec": {
         "model": ".model:GRU4Rec",
         "trainer": "recbole_diffusion.training.rows:RowTrainer",
+        "settings": ".settings:GRU4RecSettings",
     },
 }

@@ -4,6 +4,7 @@ MODELS = {
     "SimDiff": {
         "model": ".model:SimDiff",
         "trainer": ".trainer:SimDiffTrainer",
+        "settings": ".settings:SimDiffSettings",
         "figures": ".figures:draw",
     },
 }

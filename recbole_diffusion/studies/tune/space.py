@@ -169,11 +169,10 @@ def check_setting(source: str, key: str, value: Any, config: Config) -> None:
         UserError: It cannot; the message begins with ``source``.
     """
     defaults = config.internal_config_dict
-    classes = config.model_class, config.registration.trainer_class
-    check_layer(source, {key: value}, defaults, *classes)
+    check_layer(source, {key: value}, defaults, config.registration.kinds)
     try:
         settings = {**defaults, **config.external_config_dict, key: value}
-        check_values(settings)
+        check_values(settings, config.registration.kinds)
         if key == "recency_decay":
             check_recency(settings)
     except UserError as error:
