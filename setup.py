@@ -23,7 +23,7 @@ setup(
     package_data={
         "recbole_diffusion": ["py.typed"],
         "recbole_diffusion.pages": ["page.css", "page.js"],
-        "recbole_diffusion.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml"],
+        "recbole_diffusion.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml", "schema/*.json"],
     },
     install_requires=[
         # 1.2.1 works, but requires a ray that nothing uses and that no Python above 3.11 has.

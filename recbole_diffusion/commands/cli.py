@@ -10,8 +10,9 @@ from typing import Any
 from recbole_diffusion import __version__
 from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.settings.folders import list_datasets
-from recbole_diffusion.settings.registry import import_modules, list_models
+from recbole_diffusion.settings.registry import find_model, import_modules, list_models
 from recbole_diffusion.settings.words import read_word, split_files
+from recbole_diffusion.settings.writing import model_keys
 
 # How each command is called; indented as after "usage: ".
 USAGES = {
@@ -48,7 +49,7 @@ Results, log, settings and checkpoints go to a new folder under ./runs.
   --list_models   print the models and stop
   --list_datasets print the data sets that are found here and stop
   --version       print the version and stop
-  --help          print this, or the keys of the command before it, and stop
+  --help          print this and stop; behind a command, or before a model, print its keys
 
 compare runs several models with several seeds on one split, tests the differences and writes
 tables; the same command goes on where it stopped. compare --help lists its keys; docs/compare.md.
@@ -147,7 +148,15 @@ def _listing(words: Sequence[str]) -> str:
     if words[0] in COMMANDS:
         keys_text = import_module(COMMANDS[words[0]]).keys_text()
         return f"usage: {USAGES[words[0]]}\n\n{keys_text}"
-    return USAGE
+    model = _model_of(words)
+    return USAGE if model is None else model_keys(find_model(model))
+
+
+def _model_of(words: Sequence[str]) -> str | None:
+    """Of `--model=X --help` and `--help X`, the X."""
+    named = [word.removeprefix("--model=") for word in words if word.startswith("--model=")]
+    plain = [word for word in words if not word.startswith("-")]
+    return next(iter([*named, *plain]), None)
 
 
 def parse_arguments(words: Sequence[str]) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class RunSettings(Settings):
         {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "group_by": "user", "mode": "full"},
         "RecBole's: the split, its order and grouping",
         kind=KINDS["eval_args"],
+        form="dict",
         section="Evaluation: every item that the user has not interacted with is ranked",
     )
     metrics: list[str] = key(

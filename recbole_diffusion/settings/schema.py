@@ -7,7 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
 
@@ -102,7 +102,11 @@ class Settings:
         fields: dict[str, _Field] = {}
         defaults: dict[str, Any] = {}
         for base in reversed(cls.__mro__):
-            own = {name: f for name, f in vars(base).items() if isinstance(f, _Field)}
+            own = {
+                name: replace(f, section=f.section or fields.get(name, f).section)
+                for name, f in vars(base).items()
+                if isinstance(f, _Field)
+            }
             fields |= own
             defaults |= {name: field.default for name, field in own.items()}
             defaults |= vars(base).get("_defaults", {})

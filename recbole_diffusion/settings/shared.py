@@ -25,8 +25,7 @@ class LightGCNStage(Settings):
     """Of models that begin with embeddings of LightGCN."""
 
     pretrained_item_embedding: str | None = key(
-        None,
-        "file of item embeddings in place of LightGCN's",
+        None, "file of item embeddings in place of LightGCN's", section="Embeddings of LightGCN"
     )
     pretrain_epochs: int = key(200, "at most this many epochs of LightGCN", within="> 0")
     pretrain_batch_size: int = key(2048, "interactions a step", within="> 0")
@@ -39,7 +38,9 @@ class LightGCNStage(Settings):
 class NoiseSchedule(Settings):
     """Of diffusion of embeddings."""
 
-    noise_schedule: str = key("exp", choices=("linear", "linear-var", "exp", "cosine", "sqrt"))
+    noise_schedule: str = key(
+        "exp", choices=("linear", "linear-var", "exp", "cosine", "sqrt"), section="Noise schedule"
+    )
     beta_start: float = key(0.1, "exp schedule", within=">= 0")
     beta_end: float = key(10.0, "exp schedule", within=">= beta_start")
     noise_scale: float = key(0.1, "linear and linear-var schedules", within="> 0")

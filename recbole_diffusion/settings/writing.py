@@ -6,13 +6,13 @@ python -m recbole_diffusion.settings.writing properties
 import json
 import sys
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.files import written_whole
 from recbole_diffusion.settings.kinds import GREATEST, Kind
-from recbole_diffusion.settings.registry import find_model, list_models
+from recbole_diffusion.settings.property_files import HOST_PROPERTIES
+from recbole_diffusion.settings.registry import Registration, find_model, list_models
 from recbole_diffusion.settings.run_settings import RunSettings
 from recbole_diffusion.settings.schema import Key, Settings
 from recbole_diffusion.settings.values import as_yaml
@@ -53,17 +53,30 @@ def _lines(name: str, key: Key) -> list[str]:
 
 
 def property_files() -> dict[str, str]:
-    """Text of each property file that is made of typed keys, by its path below ``properties``."""
+    """Text of each file below ``properties`` that is made of typed keys, by its path."""
     title = "Defaults of every run; RecBole's overall.yaml lies beneath."
     files = {"overall.yaml": property_text(RunSettings, title)}
     for name in list_models()["recbole_diffusion"]:
-        settings = find_model(name).settings_class
-        if settings is not None:
-            about = (settings.__doc__ or "").partition("\n\n")
-            more = " ".join(about[2].split())
-            title = f"{name}: every key that the model reads. {_symbols(about[0])} {more}".strip()
-            files[f"model/{name}.yaml"] = property_text(settings, title)
+        registration = find_model(name)
+        if registration.module is None:
+            files[f"model/{name}.yaml"] = model_keys(registration)
+            schema = json_schema(registration.settings_class)
+            files[f"schema/{name}.json"] = json.dumps(schema, indent=1) + "\n"
     return files
+
+
+def model_keys(registration: Registration) -> str:
+    """Every key of a model, its default and what it is, as its property file tells them."""
+    if registration.settings is None:
+        host = HOST_PROPERTIES / "model" / f"{registration.name}.yaml"
+        path = host if registration.is_host else registration.properties
+        if path is None or not path.is_file():
+            return f"{registration.name}: no key of its own\n"
+        return path.read_text("utf-8")
+    settings = registration.settings_class
+    first, _, more = (settings.__doc__ or "").partition("\n\n")
+    told = [f"{registration.name}: every key that the model reads.", _symbols(first), more]
+    return property_text(settings, " ".join(" ".join(told).split()))
 
 
 def _symbols(first: str) -> str:
@@ -73,10 +86,10 @@ def _symbols(first: str) -> str:
 
 
 def json_schema(settings: type[Settings]) -> dict[str, Any]:
-    """A JSON schema of the property files that hold some keys.
+    """A JSON schema of property files that hold a model's keys and those of runs.
 
     Args:
-        settings: The keys.
+        settings: Keys of the model.
     """
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -87,7 +100,7 @@ def json_schema(settings: type[Settings]) -> dict[str, Any]:
                 "default": key.default,
                 "description": key.form + (f"; {key.meaning}" if key.meaning else ""),
             }
-            for name, key in settings.keys().items()
+            for name, key in {**RunSettings.keys(), **settings.keys()}.items()
         },
     }
 
@@ -110,22 +123,15 @@ def _json_kind(kind: Kind) -> dict[str, Any]:
 
 
 def write(folder: Path) -> None:
-    """Write the property files, over those of the folder.
+    """Write the files, over those of the folder.
 
     Args:
         folder: ``properties``.
     """
     for name, text in property_files().items():
+        (folder / name).parent.mkdir(exist_ok=True)
         with written_whole(folder / name) as stream:
             stream.write(text.encode())
-    schemas: Mapping[str, Any] = {
-        name: json_schema(settings)
-        for name in list_models()["recbole_diffusion"]
-        if (settings := find_model(name).settings_class) is not None
-    }
-    for name, schema in schemas.items():
-        with written_whole(folder / "model" / f"{name}.schema.json") as stream:
-            stream.write(json.dumps(schema, indent=1).encode())
 
 
 if __name__ == "__main__":

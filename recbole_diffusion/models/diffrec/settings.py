@@ -13,6 +13,7 @@ class DiffRecSettings(Training, defaults={"epochs": 1000, "stopping_step": 3}):
         [200, 600],
         "from the middle outwards: n -> 600 -> 200 -> 600 -> n",
         within="1..2^20",
+        section="Denoiser",
     )
     step_embedding_size: int = key(10, "width of the step's embedding", within="2..2^20")
     dropout: float = key(0.5, "of the noisy row", within="[0, 1)")
@@ -21,6 +22,7 @@ class DiffRecSettings(Training, defaults={"epochs": 1000, "stopping_step": 3}):
         "linear-var",
         "exp, cosine and sqrt read no noise_*",
         choices=("linear", "linear-var"),
+        section="Diffusion",
     )
     steps: int = key(5, "T", within="1..2^20")
     noise_scale: float = key(0.1, "s in Eq. 4; 0 means no noise", within=">= 0")
@@ -46,6 +48,7 @@ class DiffRecSettings(Training, defaults={"epochs": 1000, "stopping_step": 3}):
         0,
         "T' of Algorithm 2: forward steps before the reverse",
         within="0..steps",
+        section="Inference",
     )
     sampling_noise: bool = key(False, "add noise in the reverse steps")
     respaced_steps: int | None = key(
@@ -62,6 +65,7 @@ class RecencySettings(Settings):
         "linear",
         "linear is the paper's: w_min to w_max",
         choices=("linear", "power", "exponential"),
+        section="Weights by age (section 3.6)",
     )
     recency_decay: float = key(
         0.75,

@@ -9,7 +9,9 @@ class InfoDCLSettings(
 ):
     """Keys of InfoDCL; symbols are those of Liang et al. 2026."""
 
-    embedding_size: int = key(64, "d, width of user and item embeddings", within="1..2^20")
+    embedding_size: int = key(
+        64, "d, width of user and item embeddings", within="1..2^20", section="Embeddings"
+    )
     embedding_std: float | None = key(
         None,
         "N(0, std^2) start; null: Xavier, as the paper",

@@ -11,6 +11,7 @@ class ClosedForm(Settings):
         0.25,
         "a: a row is divided by its number of items to this power",
         within=">= 0",
+        section="Closed form",
     )
     popularity_power: float = key(
         0.0,

@@ -19,6 +19,7 @@ class PrefixDiffSettings(
         "of the weights that score: what a step keeps of their average; 0: the weights "
         "of the last step",
         within="[0, 1)",
+        section="Average of the weights",
     )
     absorption: str = key(
         "both",

@@ -12,6 +12,7 @@ class SASRecSettings(Training):
         64,
         "width of items and of blocks; a multiple of n_heads",
         within="1..2^20",
+        section="Network",
     )
     n_layers: int = key(2, "blocks", within="0..1000")
     n_heads: int = key(2, "of attention", within="1..2^20")
@@ -24,7 +25,7 @@ class GRU4RecSettings(Training):
     """Keys of GRU4Rec."""
 
     train_batch_size: int = key(16, "users a step, each with all its prefixes", within="> 0")
-    embedding_size: int = key(64, "width of items", within="1..2^20")
+    embedding_size: int = key(64, "width of items", within="1..2^20", section="Network")
     hidden_size: int = key(128, "units of a layer", within="1..2^20")
     n_layers: int = key(1, "layers of units", within="1..1000")
     max_length: int = key(200, "latest items of a history that are read", within="1..2^20")

@@ -11,7 +11,9 @@ class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stoppin
     Amazon-Office with text.
     """
 
-    embedding_size: int = key(64, "d, width of user and item embeddings", within="2..2^20")
+    embedding_size: int = key(
+        64, "d, width of user and item embeddings", within="2..2^20", section="Embeddings"
+    )
     embedding_std: float | None = key(
         0.1,
         "N(0, std^2) start, as the authors' code; null: Xavier",
