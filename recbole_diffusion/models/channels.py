@@ -230,18 +230,6 @@ def schedule_of(config: Any, model: str) -> Tensor:
         )
 
 
-def choice(config: Any, key: str, *allowed: str) -> str:
-    """The value of a key that has named values.
-
-    Raises:
-        UserError: Another value.
-    """
-    value: str = config[key]
-    if value not in allowed:
-        raise UserError(f"key `{key}`: found {value!r}, expected one of {', '.join(allowed)}")
-    return value
-
-
 def base_size(config: Any, dataset: Any, channel: str) -> int:
     """Width of a graph channel: of the user's file, else of the pre-training stage.
 

@@ -33,7 +33,8 @@ class Kind:
         most: Of a number; a whole one is below 2^31 too, unless this says more.
         is_open_at_least: Whether the least itself is none of them.
         is_open_at_most: Whether the greatest itself is none of them.
-        choices: Of a text, in lower case; none given: any.
+        choices: Of a text; none given: any.
+        any_case: Whether the choices stand for texts in capitals too.
         each: Of the values in a list or dict.
         entries: Of the values in a dict, by key.
     """
@@ -44,6 +45,7 @@ class Kind:
     is_open_at_least: bool = False
     is_open_at_most: bool = False
     choices: tuple[str, ...] = ()
+    any_case: bool = False
     each: "Kind | None" = None
     entries: Mapping[str, "Kind"] = field(default_factory=dict)
 
@@ -60,7 +62,8 @@ class Kind:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return self._lies_within(value)
         if isinstance(value, str):
-            return not self.choices or value.lower() in self.choices
+            told = value.lower() if self.any_case else value
+            return not self.choices or told in self.choices
         if isinstance(value, dict):
             if self.entries and self.each is None and not set(value) <= set(self.entries):
                 return False
@@ -157,11 +160,13 @@ WIDTHS = Kind((list,), each=WIDTH)
 COLUMNS = Kind((dict, NoneType), each=Kind((list,), each=TEXT))
 DICT = Kind((dict, NoneType))
 
+LEVELS = ("debug", "info", "warning", "error", "critical")
+LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
 # Keys that take other values than those of the type of their default.
 KINDS: dict[str, Kind] = {
     # Run
     **_each(SEED, "seed", "split_seed"),
-    "state": Kind((str,), choices=("debug", "info", "warning", "error", "critical")),
+    "state": Kind((str,), choices=LEVELS, any_case=True),
     "use_gpu": Kind((bool, str)),
     "gpu_id": Kind((int, str, NoneType)),
     "worker": Kind((int,), 0, 64),
@@ -189,12 +194,11 @@ KINDS: dict[str, Kind] = {
     "tail_ratio": Kind((int, float, NoneType), 1e-6, 1),
     # Training
     "epochs": COUNT,
-    **_each(SIZE, "train_batch_size", "generator_batch_size", "pretrain_batch_size"),
-    **_each(COUNT, "eval_step", "stopping_step", "pretrain_stopping_step"),
-    "learner": Kind((str,), choices=("adam", "adamw", "sgd", "adagrad", "rmsprop")),
-    **_each(NOT_NEGATIVE, "learning_rate", "denoiser_learning_rate", "generator_learning_rate"),
+    "train_batch_size": SIZE,
+    **_each(COUNT, "eval_step", "stopping_step"),
+    "learner": Kind((str,), choices=LEARNERS, any_case=True),
+    "learning_rate": NOT_NEGATIVE,
     "weight_decay": Kind((int, float), 0, 1e6),
-    **_each(NOT_NEGATIVE, "pretrain_learning_rate", "pretrain_reg_weight"),
     "train_neg_sample_args": Kind(
         (dict, NoneType),
         entries={
@@ -230,41 +234,11 @@ KINDS: dict[str, Kind] = {
     "eval_batch_size": SIZE,
     "eval_memory_mb": Kind((int, float), 1e-3, 2**30),
     "eval_batch_users": or_null(SIZE),
-    # Models of ours
-    **_each(WIDTH, "embedding_size", "n_neighbors", "n_clusters", "hidden_size", "steps"),
-    **_each(WIDTH, "preference_hidden_size", "svd_rank", "graph_items"),
-    "step_embedding_size": Kind((int,), 2, 2**20),
-    "sampling_steps": Kind((int,), 0, 2**20),
-    **_each(or_null(WIDTH), "alignment_hidden_size", "denoiser_hidden_size", "respaced_steps"),
-    **_each(WIDTHS, "hidden_sizes", "encoder_sizes", "decoder_sizes"),
+    # Models
+    **_each(WIDTH, "embedding_size", "hidden_size", "steps", "n_heads", "inner_size"),
     "n_layers": DEPTH,
-    **_each(SIZE, "pretrain_epochs"),
-    "pretrain_n_layers": Kind((int,), 1, 1000),
-    **_each(COUNT, "lamda_anneal_epochs", "kl_anneal_updates"),
     "temperature": POSITIVE,
-    "embedding_std": Kind((int, float, NoneType), 1e-6, 1e6),
-    "first_beta": Kind((int, float, NoneType), 1e-12, 1),
-    **_each(NOT_NEGATIVE, "guidance_scale", "reconstruction_weight", "bpr_weight"),
-    **_each(NOT_NEGATIVE, "contrastive_weight", "msi_weight", "modal_graph_weight"),
-    **_each(NOT_NEGATIVE, "residual_weight", "balance_weight", "reg_weight", "kl_weight"),
-    **_each(NOT_NEGATIVE, "lamda", "lamda_min"),
-    **_each(TEXTS, "channels", "modalities"),
-    **_each(or_null(TEXT), "pretrained_user_embedding", "pretrained_item_embedding"),
-    "feature_weights": Kind((int, float, dict), 0, each=NOT_NEGATIVE),
-    **_each(NOT_NEGATIVE, "history_power", "recency_decay"),
-    "local_items": or_null(WIDTH),
-    "kept_weights": WIDTH,
-    **_each(WIDTH, "max_length", "inner_size", "n_heads", "horizon", "given_back", "sampled_items"),
-    "reverse_steps": Kind((int,), 1, 1000),
-    "softmax_items": SIZE,
-    "levels": Kind((list,), each=SHARE),
-    "views": Kind((list,), each=Kind((list,))),
-    "view_length": Kind((int, float), 1e-6, 1e6),
-    **_each(SHARE, "absorbed_share", "prefix_share", "weight_average"),
-    "horizon_decay": Kind((int, float), 0, 100),
-    "skip_gain": NOT_NEGATIVE,
-    "level_embedding_size": Kind((int,), 0, 2**20),
-    # Models of RecBole
+    **_each(NOT_NEGATIVE, "reg_weight", "lamda"),
     **_each(or_null(TEXT), "pretrain_path", "mf_pretrain_path", "mlp_pretrain_path"),
     **_each(WIDTH, "class_num", "conv_kernel_size", "gcn_output_dim", "hidden_dimension"),
     **_each(WIDTH, "item_embedding_size", "user_embedding_size", "k", "kfac", "metrics_k"),

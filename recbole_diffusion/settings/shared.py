@@ -1,14 +1,17 @@
 """Keys that several models read."""
 
+from recbole_diffusion.settings.kinds import LEARNERS, Kind
 from recbole_diffusion.settings.schema import Settings, key
 
-LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
+LEARNER = Kind((str,), choices=LEARNERS, any_case=True)
+ADAMS = ("adam", "adamw")
+ADAM = Kind((str,), choices=ADAMS, any_case=True)
 
 
 class Training(Settings):
     """Of models that are trained."""
 
-    learner: str = key("adamw", choices=LEARNERS)
+    learner: str = key("adamw", choices=LEARNERS, kind=LEARNER)
     learning_rate: float = key(1e-3, within=">= 0")
     weight_decay: float = key(0.0, within="[0, 1e6]")
     train_batch_size: int = key(2048, "interactions a step", within="> 0")

@@ -442,11 +442,11 @@ def test_names_of_items_do_not_matter(own: dict[str, Any], tmp_path: Path) -> No
         ({"views": []}, "`views`: found [], expected a list"),
         ({"embedding_size": 9, "denoiser": "attention"}, "`embedding_size`: found 9, expected a"),
         ({"absorption": "random", "denoiser": "attention"}, "`absorption`: found 'random'"),
-        ({"max_length": 1, "denoiser": "attention"}, "`max_length`: found 1, expected 2 or more"),
+        ({"max_length": 1, "denoiser": "attention"}, "`max_length`: found 1, expected from 2 to"),
         ({"age": "time", "denoiser": "attention"}, "`age`: found 'time', expected rank with"),
         ({"denoiser": "rnn"}, "`denoiser`: found 'rnn', expected one of attention, views"),
         ({"prefix_share": 0}, "`prefix_share`: found 0, expected above 0, to 1"),
-        ({"weight_average": 1.0}, "`weight_average`: found 1.0, expected 0 to below 1"),
+        ({"weight_average": 1.0}, "`weight_average`: found 1.0, expected from 0 to below 1"),
         ({"reg_weight": 0}, "`reg_weight`: found 0, expected above 0"),
         (
             {"recency": "power", "eval_args": {"order": "RO"}},

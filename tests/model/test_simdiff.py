@@ -714,10 +714,10 @@ def test_defaults_are_the_papers_model_in_the_codes_reductions():
     [
         ("latent", "gaussian", "mixed, guide, item, noise"),
         ("target", "guide", "item, mixed, pretrained"),
-        ("reverse_step", "ddim", "direct, posterior"),
-        ("guide_fusion", "sum", "concat or mean"),
-        ("reconstruction_reduction", "mean", "row, element"),
-        ("balance_form", "l2", "norm, squared"),
+        ("reverse_step", "ddim", "posterior, direct"),
+        ("guide_fusion", "sum", "concat, mean"),
+        ("reconstruction_reduction", "mean", "element, row"),
+        ("balance_form", "l2", "squared, norm"),
         ("noise_schedule", "quadratic", "linear, linear-var, exp, cosine, sqrt"),
     ],
 )

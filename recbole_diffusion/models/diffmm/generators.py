@@ -14,7 +14,6 @@ from torch.nn import functional
 from recbole_diffusion.base.errors import expect, refusals_of
 from recbole_diffusion.diffusion import GaussianDiffusion, make_betas
 from recbole_diffusion.diffusion.inference import HiddenChain, reverse_coefficients
-from recbole_diffusion.models.channels import choice
 from recbole_diffusion.models.diffrec.model import check_sizes
 from recbole_diffusion.nn.autoencoder import gaussian_kl
 from recbole_diffusion.nn.graph import BipartiteGraph
@@ -60,7 +59,7 @@ class DiffusionGenerator(nn.Module):
         self.use_half_snr = config["use_half_snr"]
         self.msi_weight = config["msi_weight"]
         self.sampling_steps = config["sampling_steps"]
-        self.reduction = choice(config, "generator_reduction", "row", "element")
+        self.reduction = config["generator_reduction"]
         self._check_settings(config)
         with refusals_of("DiffMM", ValueError):
             betas = make_betas(  # Eq. 3
@@ -77,12 +76,9 @@ class DiffusionGenerator(nn.Module):
         )
 
     def _check_settings(self, config: Any) -> None:
-        steps, size, dropout = config["steps"], config["step_embedding_size"], config["dropout"]
-        is_step = 0 <= self.sampling_steps <= steps
-        expect(is_step, "sampling_steps", self.sampling_steps, f"0..{steps} (`steps`)")
+        steps, forward = config["steps"], self.sampling_steps
+        expect(forward <= steps, "sampling_steps", forward, f"0..{steps} (`steps`)")
         check_sizes("hidden_sizes", config["hidden_sizes"])
-        expect(size >= 2, "step_embedding_size", size, "2 or more")
-        expect(0 <= dropout < 1, "dropout", dropout, "a share from 0 to below 1")
 
     def losses(self, users: Tensor, rows: RowBatch, signal: Signal) -> tuple[Tensor, ...]:
         """Weighted terms of Eq. 24, as means over a batch: ELBO, and with a weight the signal's.
@@ -161,7 +157,7 @@ class GraphAutoencoder(nn.Module):
     def __init__(self, config: Any, graph: BipartiteGraph, n_users: int) -> None:
         super().__init__()
         self.graph, self.n_users = graph, n_users
-        self.reduction = choice(config, "generator_reduction", "row", "element")
+        self.reduction = config["generator_reduction"]
         size = config["embedding_size"]
         self.hidden_layer = nn.Linear(size, size, bias=False)
         self.latent_layer = nn.Linear(size, 2 * size, bias=False)

@@ -25,7 +25,6 @@ from recbole_diffusion.models.base import EmbeddingRecommender
 from recbole_diffusion.models.channels import (
     check_digests,
     check_modalities,
-    choice,
     digest_of,
     modality_names,
 )
@@ -63,17 +62,17 @@ class DiffMM(EmbeddingRecommender):
         self.graph_items = config["graph_items"]
         self.self_loops = config["self_loops"]
         self.edge_keep_rate = config["edge_keep_rate"]
-        self.second_hop = choice(config, "second_hop", "id", "modal")
+        self.second_hop = config["second_hop"]
         self.normalize_signal = config["normalize_signal"]
         self.modal_graph_weight = config["modal_graph_weight"]
         self.residual_weight = config["residual_weight"]
         self.contrastive_weight = config["contrastive_weight"]
-        self.contrastive_anchor = choice(config, "contrastive_anchor", "main", "modality")
+        self.contrastive_anchor = config["contrastive_anchor"]
         self.temperature = config["temperature"]
         self.random_ratio = config["random_ratio"]
         self.random_keep_rate = config["random_keep_rate"]
         self.reg_weight = config["reg_weight"]
-        self.reg_scope = choice(config, "reg_scope", "all", "embeddings")
+        self.reg_scope = config["reg_scope"]
         self.modalities = modality_names(config, "DiffMM", at_least_one=True)
         self._check_settings()
         interactions = interaction_matrix(dataset)
@@ -86,12 +85,8 @@ class DiffMM(EmbeddingRecommender):
         self._random_graph: BipartiteGraph | None = None
 
     def _check_settings(self) -> None:
-        last, ratio = self.n_items - 1, self.random_ratio
-        expect(1 <= self.graph_items <= last, "graph_items", self.graph_items, f"1..{last}")
-        for key in ("edge_keep_rate", "random_keep_rate"):
-            rate = getattr(self, key)
-            expect(0 < rate <= 1, key, rate, "above 0 and at most 1")
-        expect(0 <= ratio <= 1, "random_ratio", ratio, "a number from 0 to 1")
+        last = self.n_items - 1
+        expect(self.graph_items <= last, "graph_items", self.graph_items, f"1..{last}")
         is_paired = len(self.modalities) > 1 or self.contrastive_anchor == "main"
         expected = "main with one modality, or contrastive_weight: 0"
         is_fed = is_paired or self.contrastive_weight == 0
@@ -99,7 +94,7 @@ class DiffMM(EmbeddingRecommender):
 
     def _build_embeddings(self, config: Any, dataset: Any) -> None:
         """Weights of the recommendation task, and the features; checkpoints hold their digests."""
-        size, alignment = config["embedding_size"], choice(config, "alignment", "linear", "matrix")
+        size, alignment = config["embedding_size"], config["alignment"]
         self.user_embedding = nn.Embedding(self.n_users, size)
         self.item_embedding = nn.Embedding(self.n_items, size)
         for table in (self.user_embedding, self.item_embedding):
@@ -113,7 +108,7 @@ class DiffMM(EmbeddingRecommender):
         self.modality_logits = nn.Parameter(torch.zeros(len(self.modalities)))
 
     def _build_generators(self, config: Any, interactions: Any) -> None:
-        kind = choice(config, "generator", "diffusion", "vgae")
+        kind = config["generator"]
         with_loops = interaction_graph(interactions, self_loops=True) if kind == "vgae" else None
         self.generators = nn.ModuleDict()
         for name in self.modalities:

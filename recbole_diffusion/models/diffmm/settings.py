@@ -1,7 +1,8 @@
 """Keys of DiffMM."""
 
+from recbole_diffusion.settings.kinds import LEARNERS
 from recbole_diffusion.settings.schema import key
-from recbole_diffusion.settings.shared import LEARNERS, Training
+from recbole_diffusion.settings.shared import LEARNER, Training
 
 
 class DiffMMSettings(
@@ -12,7 +13,7 @@ class DiffMMSettings(
     Values that the paper searches are those that its authors use for TikTok.
     """
 
-    learner: str = key("adam", "of every optimiser", choices=LEARNERS)
+    learner: str = key("adam", "of every optimiser", choices=LEARNERS, kind=LEARNER)
     learning_rate: float = key(0.001, "of the recommendation task", within=">= 0")
     modalities: list[str] | None = key(
         None,

@@ -4,7 +4,6 @@ Wang et al. 2023, "Diffusion Recommender Model", https://doi.org/10.1145/3539618
 from the paper, and from RecBole's model of this name, stand in ``docs/models/diffrec.md``.
 """
 
-import math
 from typing import Any
 
 import torch
@@ -60,11 +59,8 @@ class DiffRec(HistoryRecommender):
 
     def _check_settings(self, config: Any) -> None:
         steps, noise_scale, respaced = self.steps, self.noise_scale, config["respaced_steps"]
-        expect(self.mean_type in ("x0", "eps"), "mean_type", self.mean_type, "x0 or eps")
-        is_step = 0 <= self.sampling_steps <= steps
+        is_step = self.sampling_steps <= steps
         expect(is_step, "sampling_steps", self.sampling_steps, f"0..{steps} (`steps`)")
-        is_noise = 0 <= noise_scale < math.inf
-        expect(is_noise, "noise_scale", noise_scale, "0 or a positive number")
         if noise_scale == 0 and (self.reweight or self.mean_type == "eps"):
             raise UserError(
                 "key `noise_scale`: found 0, which is no noise at all: expected `reweight: false` "
@@ -74,9 +70,6 @@ class DiffRec(HistoryRecommender):
         expected = f"null or 1..{steps} (`steps`); null without noise"
         expect(respaced is None or is_respaced, "respaced_steps", respaced, expected)
         check_sizes("hidden_sizes", config["hidden_sizes"])
-        size, dropout = config["step_embedding_size"], config["dropout"]
-        expect(size >= 2, "step_embedding_size", size, "2 or more")
-        expect(0 <= dropout < 1, "dropout", dropout, "a share from 0 to below 1")
 
     def _diffused_size(self, config: Any) -> int:
         """Width of what is noised and generated."""
@@ -250,10 +243,8 @@ class TDiffRec(DiffRec):
 
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
         least, most = config["w_min"], config["w_max"]
-        expect(0 < most < math.inf, "w_max", most, "a positive number")
-        expect(0 <= least <= most, "w_min", least, f"0..{most} (`w_max`)")
+        expect(least <= most, "w_min", least, f"0..{most} (`w_max`)")
         kind = config["recency"]
-        expect(kind in TIMED, "recency", kind, f"one of {', '.join(TIMED)}")
         self.recency = Recency(kind, config["recency_decay"], least, most)
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
         times = times_of(dataset, config["TIME_FIELD"])

@@ -19,7 +19,6 @@ from recbole_diffusion.diffusion import GaussianDiffusion
 from recbole_diffusion.models.channels import (
     ChannelRecommender,
     check_channels,
-    choice,
     schedule_of,
 )
 from recbole_diffusion.nn.layers import StepEmbedding, thin_svd
@@ -51,9 +50,9 @@ class InfoDCL(ChannelRecommender):
         self.contrastive_weight = config["contrastive_weight"]
         self.balance_weight = config["balance_weight"]
         self.reg_weight = config["reg_weight"]
-        self.reconstruction_reduction = choice(config, "reconstruction_reduction", "row", "element")
-        self.contrastive_reduction = choice(config, "contrastive_reduction", "mean", "sum")
-        self.balance_form = choice(config, "balance_form", "norm", "squared")
+        self.reconstruction_reduction = config["reconstruction_reduction"]
+        self.contrastive_reduction = config["contrastive_reduction"]
+        self.balance_form = config["balance_form"]
         self.use_diffusion = config["use_diffusion"]
         self.use_psnet = config["use_psnet"]
 

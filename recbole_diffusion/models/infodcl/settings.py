@@ -1,7 +1,7 @@
 """Keys of InfoDCL."""
 
 from recbole_diffusion.settings.schema import key
-from recbole_diffusion.settings.shared import LightGCNStage, NoiseSchedule, Training
+from recbole_diffusion.settings.shared import ADAM, ADAMS, LightGCNStage, NoiseSchedule, Training
 
 
 class InfoDCLSettings(
@@ -17,7 +17,7 @@ class InfoDCLSettings(
         "N(0, std^2) start; null: Xavier, as the paper",
         within="[1e-6, 1e6]",
     )
-    learner: str = key("adam", choices=("adam", "adamw"))
+    learner: str = key("adam", choices=ADAMS, kind=ADAM)
     channels: list[str] | None = key(
         ["social", "knowledge"],
         "social, knowledge, or names under item_features; [knowledge] is InfoDCL-S, "

@@ -31,7 +31,6 @@ from recbole_diffusion.models.channels import (
     base_size,
     check_base_files,
     check_channels,
-    choice,
     schedule_of,
 )
 from recbole_diffusion.nn.layers import StepEmbedding
@@ -62,9 +61,8 @@ class SimDiff(ChannelRecommender):
         self.bpr_weight = config["bpr_weight"]
         self.reg_weight = config["reg_weight"]
         self.balance_weight = config["balance_weight"]
-        self.reconstruction_reduction = choice(config, "reconstruction_reduction", "row", "element")
-        self.balance_form = choice(config, "balance_form", "norm", "squared")
-        expect(0 <= self.bpr_weight <= 1, "bpr_weight", self.bpr_weight, "a number from 0 to 1")
+        self.reconstruction_reduction = config["reconstruction_reduction"]
+        self.balance_form = config["balance_form"]
         self.channels: list[str] = []
         self.target = "item"
         self._generated: Tensor | None = None
@@ -72,9 +70,9 @@ class SimDiff(ChannelRecommender):
             self._build_generation(config, dataset)
 
     def _build_generation(self, config: Any, dataset: Any) -> None:
-        self.latent = choice(config, "latent", "mixed", "guide", "item", "noise")
-        self.target = choice(config, "target", "item", "mixed", "pretrained")
-        self.reverse_step = choice(config, "reverse_step", "direct", "posterior")
+        self.latent = config["latent"]
+        self.target = config["target"]
+        self.reverse_step = config["reverse_step"]
         self.injection_ratio = config["injection_ratio"]
         self.guidance_scale = config["guidance_scale"]
         self.guide_dropout = config["guide_dropout"]
@@ -100,10 +98,7 @@ class SimDiff(ChannelRecommender):
             self.item_embedding.requires_grad_(False)
 
     def _check_generation(self) -> None:
-        ratio, dropout = self.injection_ratio, self.guide_dropout
-        expect(0 <= ratio <= 1, "injection_ratio", ratio, "a number from 0 to 1")
-        expect(0 <= dropout < 1, "guide_dropout", dropout, "a number from 0 to below 1")
-        is_learned = self.guidance_scale == 0 or (dropout > 0 and self.latent != "noise")
+        is_learned = self.guidance_scale == 0 or (self.guide_dropout > 0 and self.latent != "noise")
         expected = "0 without a guide, and with guide_dropout: 0, which trains nothing to guide by"
         expect(is_learned, "guidance_scale", self.guidance_scale, expected)
         has_guide = self.target != "mixed" or self.latent != "noise"
@@ -321,7 +316,6 @@ class SignalAlignment(nn.Module):
         self, widths: Sequence[int], size: int, hidden_size: int | None, fusion: str
     ) -> None:
         super().__init__()
-        expect(fusion in ("concat", "mean"), "guide_fusion", fusion, "concat or mean")
         self.is_concat = fusion == "concat"
         inputs = [sum(widths)] if self.is_concat else widths
         self.mlps = nn.ModuleList(_mlp(width, hidden_size, size) for width in inputs)

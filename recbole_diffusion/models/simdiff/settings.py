@@ -1,7 +1,7 @@
 """Keys of SimDiff."""
 
 from recbole_diffusion.settings.schema import key
-from recbole_diffusion.settings.shared import LightGCNStage, NoiseSchedule, Training
+from recbole_diffusion.settings.shared import ADAM, ADAMS, LightGCNStage, NoiseSchedule, Training
 
 
 class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stopping_step": 30}):
@@ -19,7 +19,7 @@ class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stoppin
         "N(0, std^2) start, as the authors' code; null: Xavier",
         within="[1e-6, 1e6]",
     )
-    learner: str = key("adam", choices=("adam", "adamw"))
+    learner: str = key("adam", choices=ADAMS, kind=ADAM)
     learning_rate: float = key(
         0.01,
         ".02 is better on Office, and diverged on MicroLens",
