@@ -16,6 +16,7 @@ import recbole_diffusion
 from recbole_diffusion.settings.keys import declared_keys
 from recbole_diffusion.settings.kinds import check_value
 from recbole_diffusion.settings.property_files import properties_folder, read_properties
+from recbole_diffusion.settings.registry import find_model
 from recbole_diffusion.settings.values import parse_value
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -158,7 +159,8 @@ def check_settings(page: str, settings: list[tuple[str, Any]]) -> None:
     defaults = defaults_of(page)
     for key, value in settings:
         assert key in defaults or key in declared_keys(), key
-        check_value(page, key, value, defaults.get(key))
+        kinds = {k: v for m in PAGES[page][0] for k, v in find_model(m).kinds.items()}
+        check_value(page, key, value, defaults.get(key), kinds)
 
 
 def test_commands_hold_keys_with_values_that_serve(page: str) -> None:

@@ -153,10 +153,10 @@ def _listing(words: Sequence[str]) -> str:
 
 
 def _model_of(words: Sequence[str]) -> str | None:
-    """Of `--model=X --help` and `--help X`, the X."""
-    named = [word.removeprefix("--model=") for word in words if word.startswith("--model=")]
-    plain = [word for word in words if not word.startswith("-")]
-    return next(iter([*named, *plain]), None)
+    """Of `--model=X --help` and `--help X`, the X, if there is such a model."""
+    known = {name for names in list_models().values() for name in names}
+    found = (word.removeprefix("--model=") for word in words)
+    return next((word for word in found if word in known), None)
 
 
 def parse_arguments(words: Sequence[str]) -> dict[str, Any]:

@@ -235,6 +235,7 @@ KINDS: dict[str, Kind] = {
     "eval_memory_mb": Kind((int, float), 1e-3, 2**30),
     "eval_batch_users": or_null(SIZE),
     # Models
+    **_each(or_null(TEXT), "pretrained_user_embedding", "pretrained_item_embedding"),
     **_each(WIDTH, "embedding_size", "hidden_size", "steps", "n_heads", "inner_size"),
     "n_layers": DEPTH,
     "temperature": POSITIVE,
