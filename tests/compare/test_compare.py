@@ -22,6 +22,7 @@ from recbole_diffusion import compare
 from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.base.files import LOCK, read_json, sole_writer
 from recbole_diffusion.commands import cli
+from recbole_diffusion.settings import schema
 from recbole_diffusion.settings.registry import register
 from recbole_diffusion.studies.compare import jobs, plan, request, run, worker
 from recbole_diffusion.studies.compare.jobs import Job, Limits, Outcome, run_jobs
@@ -156,7 +157,12 @@ def test_second_command_in_the_folder_is_refused(
 def test_key_that_one_model_alone_reads_is_advised_for_it(
     keys: dict[str, Any], own_registry: None
 ) -> None:
+    class DeepSettings(schema.Settings):
+        depth_of_this_test: int = schema.key(2, within="> 0")
+
     class Deep(BPR):
+        settings_class = DeepSettings
+
         def __init__(self, config: Any, dataset: Any) -> None:
             super().__init__(config, dataset)
             self.depth = config["depth_of_this_test"]
