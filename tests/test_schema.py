@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from recbole_diffusion.settings.kinds import Kind
 from recbole_diffusion.settings.property_files import properties_folder, read_properties
 from recbole_diffusion.settings.registry import find_model, list_models
 from recbole_diffusion.settings.run_settings import RunSettings
@@ -29,7 +30,8 @@ class Derived(Base, defaults={"size": 8}):
 
     kinds: list[int] = key([1, 2], within="1..2^4")
     share: float = key(0.25, within="(0, 1]")
-    form: str = key("a", choices=("a", "b"))
+    form: Literal["a", "b"] = key("a")
+    way: str = key("up", kind=Kind((str,), choices=("up", "down"), any_case=True))
 
 
 class Again(Derived, defaults={"share": 0.75}):
@@ -38,8 +40,9 @@ class Again(Derived, defaults={"share": 0.75}):
 
 def test_keys_are_those_of_the_bases_first_with_the_latest_default() -> None:
     found = {name: found.default for name, found in Again.keys().items()}
-    assert list(found) == ["share", "size", "steps", "kinds", "form"]
-    assert found == {"share": 0.75, "size": 8, "steps": None, "kinds": [1, 2], "form": "a"}
+    assert list(found) == ["share", "size", "steps", "kinds", "form", "way"]
+    expected = {"share": 0.75, "size": 8, "steps": None, "kinds": [1, 2], "form": "a", "way": "up"}
+    assert found == expected
     assert {name: k.default for name, k in Base.keys().items()} == {
         "share": 0.5, "size": 4, "steps": None,
     }  # fmt: skip
@@ -53,7 +56,8 @@ def test_keys_are_those_of_the_bases_first_with_the_latest_default() -> None:
         (Base, "size", [1, 2**31 - 1], [0, 2**31, 1.0, None]),
         (Base, "steps", [1, 10**6, None], [0]),  # the model checks the other end
         (Derived, "kinds", [[], [1, 16]], [[0], [17], [1.5], None, 3]),
-        (Derived, "form", ["a", "b"], ["c", None, 1]),
+        (Derived, "form", ["a", "b"], ["c", "A", None, 1]),
+        (Derived, "way", ["up", "Down"], ["left", None, 1]),
     ],
 )
 def test_values_are_those_of_annotation_and_range(
@@ -72,7 +76,9 @@ def test_a_range_that_is_none_is_an_error() -> None:
 
 
 def test_values_are_typed_attributes() -> None:
-    found = Derived.of({"share": 0.3, "size": 9, "steps": 2, "kinds": [3], "form": "b", "x": 1})
+    found = Derived(
+        {"share": 0.3, "size": 9, "steps": 2, "kinds": [3], "form": "b", "way": "up", "x": 1}
+    )
     assert (found.share, found.size, found.steps, found.kinds, found.form) == (0.3, 9, 2, [3], "b")
 
 
@@ -86,6 +92,7 @@ def test_files_tell_type_range_and_meaning() -> None:
         "steps: ~                    # int in 1..size; null: all",
         "kinds: [1, 2]               # list of int in 1..2^4",
         "form: a                     # a | b",
+        "way: up                     # up | down",
     ]
 
 

@@ -1,6 +1,6 @@
 """Keys of every run."""
 
-from typing import Any
+from typing import Any, Literal
 
 from recbole_diffusion.settings.kinds import KINDS
 from recbole_diffusion.settings.schema import Settings, key
@@ -59,14 +59,13 @@ class RunSettings(Settings):
         kind=KINDS["item_features"],
         form="dict",
     )
-    recency: str = key(
+    recency: Literal["none", "linear", "power", "exponential", "auto"] = key(
         "none",
         "what an item of a history weighs by age, the number of later items of the same"
         " user: evenly from 1 - recency_decay to 1, (1 + age)^-recency_decay, or "
         "exp(-recency_decay * age). Read by EASE, ItemKNN, SLIMElastic (in their "
         "scores), LinDiffRec, PrefixDiff (in its closed form), TDiffRec and LTDiffRec "
         "(whose linear weights are w_min to w_max); needs TIME_FIELD",
-        choices=("none", "linear", "power", "exponential", "auto"),
     )
     recency_decay: float = key(0.75, within=">= 0")
     epochs: int = key(300, "at most this many", within=">= 0", section="Training")

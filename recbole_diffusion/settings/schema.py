@@ -6,10 +6,10 @@ Property files (``settings.writing``), checks, ``--help`` and editors' schema ar
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Self
+from typing import Any, Literal
 
 from recbole_diffusion.settings.kinds import BASE, Kind, or_null
 
@@ -44,7 +44,6 @@ class _Field:
     default: Any
     meaning: str
     within: str
-    choices: Sequence[str]
     kind: Kind | None
     form: str
     section: str
@@ -54,7 +53,6 @@ def key(
     default: Any,
     meaning: str = "",
     within: str = "",
-    choices: Sequence[str] = (),
     kind: Kind | None = None,
     form: str = "",
     section: str = "",
@@ -65,12 +63,11 @@ def key(
         default: Its value where nobody sets it.
         meaning: What it does, with its symbol.
         within: Range of a number, or of those in a list.
-        choices: Of a text.
         kind: In place of the one that annotation and range make.
         form: In place of the text that they make.
         section: Title of the section that begins with it.
     """
-    return _Field(default, meaning, within, choices, kind, form, section)
+    return _Field(default, meaning, within, kind, form, section)
 
 
 class Settings:
@@ -78,6 +75,9 @@ class Settings:
 
     A subclass annotates attributes made by ``key``, and names other defaults of its bases' keys by
     ``class Sub(Base, defaults={"epochs": 100})``.
+
+    Args:
+        values: Of all keys, such as a run's settings.
     """
 
     _defaults: Mapping[str, Any] = {}
@@ -88,11 +88,6 @@ class Settings:
     def __init__(self, values: Mapping[str, Any]) -> None:
         for name in self.keys():
             setattr(self, name, values[name])
-
-    @classmethod
-    def of(cls, config: Any) -> Self:
-        """The values of a run's settings."""
-        return cls(config)
 
     @classmethod
     @cache
@@ -135,10 +130,12 @@ def _kind(hint: Any, field: _Field) -> Kind:
 
 
 def _plain_kind(plain: Any, field: _Field) -> Kind:
+    if typing.get_origin(plain) is Literal:
+        return Kind((str,), choices=typing.get_args(plain))
     if plain is Any:
         return Kind((bool, int, float, str, list, dict))
     if plain is str:
-        return Kind((str,), choices=tuple(field.choices))
+        return Kind((str,))
     if plain is dict:
         return Kind((dict,))
     ends = _ends(field.within)
@@ -174,8 +171,11 @@ def _end(name: str, text: str, is_open: bool) -> dict[str, Any]:
 
 
 def _form(hint: Any, field: _Field) -> str:
-    if field.choices:
-        return " | ".join(field.choices)
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    if field.kind is not None and field.kind.choices:
+        choices = field.kind.choices
+    if choices:
+        return " | ".join(choices)
     parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     (plain,) = (part for part in parts if part is not type(None))
     if typing.get_origin(plain) is list:

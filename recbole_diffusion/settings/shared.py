@@ -1,17 +1,18 @@
 """Keys that several models read."""
 
+from typing import Literal
+
 from recbole_diffusion.settings.kinds import LEARNERS, Kind
 from recbole_diffusion.settings.schema import Settings, key
 
 LEARNER = Kind((str,), choices=LEARNERS, any_case=True)
-ADAMS = ("adam", "adamw")
-ADAM = Kind((str,), choices=ADAMS, any_case=True)
+ADAM = Kind((str,), choices=("adam", "adamw"), any_case=True)
 
 
 class Training(Settings):
     """Of models that are trained."""
 
-    learner: str = key("adamw", choices=LEARNERS, kind=LEARNER)
+    learner: str = key("adamw", kind=LEARNER)
     learning_rate: float = key(1e-3, within=">= 0")
     weight_decay: float = key(0.0, within="[0, 1e6]")
     train_batch_size: int = key(2048, "interactions a step", within="> 0")
@@ -41,8 +42,8 @@ class LightGCNStage(Settings):
 class NoiseSchedule(Settings):
     """Of diffusion of embeddings."""
 
-    noise_schedule: str = key(
-        "exp", choices=("linear", "linear-var", "exp", "cosine", "sqrt"), section="Noise schedule"
+    noise_schedule: Literal["linear", "linear-var", "exp", "cosine", "sqrt"] = key(
+        "exp", section="Noise schedule"
     )
     beta_start: float = key(0.1, "exp schedule", within=">= 0")
     beta_end: float = key(10.0, "exp schedule", within=">= beta_start")

@@ -18,6 +18,7 @@ from torch import Tensor
 from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.diffusion.inference import HiddenChain
 from recbole_diffusion.models.diffrec.model import DiffRec, TDiffRec, check_sizes
+from recbole_diffusion.models.diffrec.settings import LDiffRecSettings
 from recbole_diffusion.nn.autoencoder import ClusteredAutoencoder, gaussian_kl
 from recbole_diffusion.nn.rows import RowBatch
 
@@ -39,18 +40,19 @@ class LDiffRec(DiffRec):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.n_clusters = config["n_clusters"]
-        self.encoder_sizes = config["encoder_sizes"]
-        self.decoder_sizes = config["decoder_sizes"]
-        self.split_decoder = config["split_decoder"]
-        self.split_likelihood = config["split_likelihood"]
-        self.encoder_dropout = config["encoder_dropout"]
-        self.lamda = config["lamda"]
-        self.lamda_min = config["lamda_min"]
-        self.lamda_anneal_epochs = config["lamda_anneal_epochs"]
-        self.kl_weight = config["kl_weight"]
-        self.kl_anneal_updates = config["kl_anneal_updates"]
-        self.learning_rates = config["learning_rate"], config["denoiser_learning_rate"]
+        keys = LDiffRecSettings(config)
+        self.n_clusters = keys.n_clusters
+        self.encoder_sizes = keys.encoder_sizes
+        self.decoder_sizes = keys.decoder_sizes
+        self.split_decoder = keys.split_decoder
+        self.split_likelihood = keys.split_likelihood
+        self.encoder_dropout = keys.encoder_dropout
+        self.lamda = keys.lamda
+        self.lamda_min = keys.lamda_min
+        self.lamda_anneal_epochs = keys.lamda_anneal_epochs
+        self.kl_weight = keys.kl_weight
+        self.kl_anneal_updates = keys.kl_anneal_updates
+        self.learning_rates = keys.learning_rate, keys.denoiser_learning_rate
         self.seed = config["seed"]
         # Epochs and updates before the next update; the trainer sets the first.
         self.epoch = self.n_updates = 0

@@ -21,6 +21,7 @@ from recbole_diffusion.diffusion.process import GaussianDiffusion
 from recbole_diffusion.diffusion.schedule import make_betas, respaced_betas
 from recbole_diffusion.diffusion.timesteps import ImportanceSampler, UniformSampler
 from recbole_diffusion.models.base import HistoryRecommender
+from recbole_diffusion.models.diffrec.settings import DiffRecSettings, TDiffRecSettings
 from recbole_diffusion.nn.layers import MirroredMLP
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch
 from recbole_diffusion.settings.recency import KINDS
@@ -37,28 +38,30 @@ class DiffRec(HistoryRecommender):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.steps = config["steps"]
-        self.mean_type = config["mean_type"]
-        self.reweight = config["reweight"]
-        self.use_half_snr = config["use_half_snr"]
-        self.noise_scale = config["noise_scale"]
-        self.sampling_steps = config["sampling_steps"]
-        self.sampling_noise = config["sampling_noise"]
+        keys = DiffRecSettings(config)
+        self.steps = keys.steps
+        self.mean_type = keys.mean_type
+        self.reweight = keys.reweight
+        self.use_half_snr = keys.use_half_snr
+        self.noise_scale = keys.noise_scale
+        self.sampling_steps = keys.sampling_steps
+        self.sampling_noise = keys.sampling_noise
         self._check_settings(config)
         self.rows = self._make_rows(config, dataset)
         self._build_diffusion(config)
         self.denoiser = MirroredMLP(
             self._diffused_size(config),
-            config["hidden_sizes"],
-            config["step_embedding_size"],
-            config["dropout"],
-            config["norm"],
+            keys.hidden_sizes,
+            keys.step_embedding_size,
+            keys.dropout,
+            keys.norm,
         )
         self._chain: HiddenChain | None = None
         self._weights_of_chain: list[Any] = []
 
     def _check_settings(self, config: Any) -> None:
-        steps, noise_scale, respaced = self.steps, self.noise_scale, config["respaced_steps"]
+        keys = DiffRecSettings(config)
+        steps, noise_scale, respaced = self.steps, self.noise_scale, keys.respaced_steps
         is_step = self.sampling_steps <= steps
         expect(is_step, "sampling_steps", self.sampling_steps, f"0..{steps} (`steps`)")
         if noise_scale == 0 and (self.reweight or self.mean_type == "eps"):
@@ -69,7 +72,7 @@ class DiffRec(HistoryRecommender):
         is_respaced = type(respaced) is int and (1 if noise_scale else steps) <= respaced <= steps
         expected = f"null or 1..{steps} (`steps`); null without noise"
         expect(respaced is None or is_respaced, "respaced_steps", respaced, expected)
-        check_sizes("hidden_sizes", config["hidden_sizes"])
+        check_sizes("hidden_sizes", keys.hidden_sizes)
 
     def _diffused_size(self, config: Any) -> int:
         """Width of what is noised and generated."""
@@ -81,21 +84,22 @@ class DiffRec(HistoryRecommender):
         return InteractionRows(users, items, self.n_users)
 
     def _build_diffusion(self, config: Any) -> None:
-        sampler = ImportanceSampler if config["importance_sampling"] else UniformSampler
+        keys = DiffRecSettings(config)
+        sampler = ImportanceSampler if keys.importance_sampling else UniformSampler
         self.sampler = sampler(self.steps)
         self.diffusion = self.respaced = None
         kept = torch.arange(self.steps)
         if self.noise_scale > 0:
             with refusals_of(type(self).__name__, ValueError):
                 betas = make_betas(
-                    config["noise_schedule"],
+                    keys.noise_schedule,
                     self.steps,
                     noise_scale=self.noise_scale,
-                    noise_min=config["noise_min"],
-                    noise_max=config["noise_max"],
-                    first_beta=config["first_beta"],
+                    noise_min=keys.noise_min,
+                    noise_max=keys.noise_max,
+                    first_beta=keys.first_beta,
                 )
-                respaced, kept = respaced_betas(betas, config["respaced_steps"] or self.steps)
+                respaced, kept = respaced_betas(betas, keys.respaced_steps or self.steps)
             self.diffusion, self.respaced = GaussianDiffusion(betas), GaussianDiffusion(respaced)
         self.register_buffer("kept_steps", kept, persistent=False)
 
@@ -242,10 +246,10 @@ class TDiffRec(DiffRec):
     takes_recency = True
 
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
-        least, most = config["w_min"], config["w_max"]
+        keys = TDiffRecSettings(config)
+        least, most = keys.w_min, keys.w_max
         expect(least <= most, "w_min", least, f"0..{most} (`w_max`)")
-        kind = config["recency"]
-        self.recency = Recency(kind, config["recency_decay"], least, most)
+        self.recency = Recency(keys.recency, keys.recency_decay, least, most)
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
         times = times_of(dataset, config["TIME_FIELD"])
         return InteractionRows(users, items, self.n_users, times, self.recency)

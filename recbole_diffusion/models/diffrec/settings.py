@@ -1,5 +1,7 @@
 """Keys of DiffRec, T-DiffRec, L-DiffRec and LT-DiffRec."""
 
+from typing import Literal
+
 from recbole_diffusion.settings.schema import Settings, key
 from recbole_diffusion.settings.shared import LightGCNStage, Training
 
@@ -18,10 +20,9 @@ class DiffRecSettings(Training, defaults={"epochs": 1000, "stopping_step": 3}):
     step_embedding_size: int = key(10, "width of the step's embedding", within="2..2^20")
     dropout: float = key(0.5, "of the noisy row", within="[0, 1)")
     norm: bool = key(False, "divide the noisy row by its length")
-    noise_schedule: str = key(
+    noise_schedule: Literal["linear", "linear-var"] = key(
         "linear-var",
         "exp, cosine and sqrt read no noise_*",
-        choices=("linear", "linear-var"),
         section="Diffusion",
     )
     steps: int = key(5, "T", within="1..2^20")
@@ -33,7 +34,7 @@ class DiffRecSettings(Training, defaults={"epochs": 1000, "stopping_step": 3}):
         "replaces the first step's beta; null keeps it",
         within="[1e-12, 1]",
     )
-    mean_type: str = key("x0", "what the denoiser predicts", choices=("x0", "eps"))
+    mean_type: Literal["x0", "eps"] = key("x0", "what the denoiser predicts")
     reweight: bool = key(True, "weigh steps by their signal-to-noise ratios (Eq. 11-12)")
     use_half_snr: bool = key(
         False,
@@ -61,10 +62,9 @@ class DiffRecSettings(Training, defaults={"epochs": 1000, "stopping_step": 3}):
 class RecencySettings(Settings):
     """Of rows whose later interactions weigh more (section 3.6)."""
 
-    recency: str = key(
+    recency: Literal["linear", "power", "exponential"] = key(
         "linear",
         "linear is the paper's: w_min to w_max",
-        choices=("linear", "power", "exponential"),
         section="Weights by age (section 3.6)",
     )
     recency_decay: float = key(

@@ -1,7 +1,9 @@
 """Keys of InfoDCL."""
 
+from typing import Literal
+
 from recbole_diffusion.settings.schema import key
-from recbole_diffusion.settings.shared import ADAM, ADAMS, LightGCNStage, NoiseSchedule, Training
+from recbole_diffusion.settings.shared import ADAM, LightGCNStage, NoiseSchedule, Training
 
 
 class InfoDCLSettings(
@@ -17,7 +19,7 @@ class InfoDCLSettings(
         "N(0, std^2) start; null: Xavier, as the paper",
         within="[1e-6, 1e6]",
     )
-    learner: str = key("adam", choices=ADAMS, kind=ADAM)
+    learner: str = key("adam", kind=ADAM)
     channels: list[str] | None = key(
         ["social", "knowledge"],
         "social, knowledge, or names under item_features; [knowledge] is InfoDCL-S, "
@@ -70,21 +72,18 @@ class InfoDCLSettings(
     )
     reg_weight: float = key(0.0015, "lambda_g", within=">= 0")
     temperature: float = key(0.5, "tau", within=">= 1e-6")
-    reconstruction_reduction: str = key(
+    reconstruction_reduction: Literal["row", "element"] = key(
         "row",
         "row: squared norm of a row (Eq. 10), mean over the batch; element: mean over "
         "dimensions too, as the authors' code",
-        choices=("row", "element"),
     )
-    contrastive_reduction: str = key(
+    contrastive_reduction: Literal["mean", "sum"] = key(
         "mean",
         "over the batch; sum as the authors' code",
-        choices=("mean", "sum"),
     )
-    balance_form: str = key(
+    balance_form: Literal["norm", "squared"] = key(
         "norm",
         "norm: Eq. 13; squared: squares / batch, as the authors' code",
-        choices=("norm", "squared"),
     )
     n_layers: int = key(
         2,

@@ -1,5 +1,7 @@
 """Keys of LD4MRec."""
 
+from typing import Literal
+
 from recbole_diffusion.settings.schema import key
 from recbole_diffusion.settings.shared import Training
 
@@ -44,7 +46,7 @@ class LD4MRecSettings(Training, defaults={"learner": "adam", "epochs": 1000, "st
     )
     hidden_size: int = key(1000, "d", within="1..2^20", section="C-Net (section 5)")
     step_embedding_size: int = key(10, "d_forward", within="2..2^20")
-    activation: str = key("tanh", "sigma in Eq. 18-19", choices=("tanh", "sigmoid", "leaky_relu"))
+    activation: Literal["tanh", "sigmoid", "leaky_relu"] = key("tanh", "sigma in Eq. 18-19")
     use_collaboration: bool = key(True, "false: w/o CG, Eq. 18 alone")
     preference_hidden_size: int = key(
         64,

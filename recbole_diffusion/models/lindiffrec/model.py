@@ -29,6 +29,7 @@ from recbole_diffusion.models.lindiffrec.linear import (
     solve_chain,
 )
 from recbole_diffusion.models.lindiffrec.local import LocalWeights, block_size, solve_local
+from recbole_diffusion.models.lindiffrec.settings import ClosedForm
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows, unit_length
 from recbole_diffusion.settings.item_features import feature_names
 
@@ -51,16 +52,17 @@ class LinDiffRec(HistoryRecommender):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.history_power = config["history_power"]
-        self.noise = config["noise"]
-        self.steps = config["steps"]
-        self.step_ratio = config["step_ratio"]
-        self.noise_schedule = config["noise_schedule"]
-        self.reg_weight = config["reg_weight"]
-        self.is_recent_in_training = config["recency_in_training"]
-        self.target = config["target"]
-        self.n_local = config["local_items"]
-        self.n_kept = config["kept_weights"]
+        keys = ClosedForm(config)
+        self.history_power = keys.history_power
+        self.noise = keys.noise
+        self.steps = keys.steps
+        self.step_ratio = keys.step_ratio
+        self.noise_schedule = keys.noise_schedule
+        self.reg_weight = keys.reg_weight
+        self.is_recent_in_training = keys.recency_in_training
+        self.target = keys.target
+        self.n_local = keys.local_items
+        self.n_kept = keys.kept_weights
         self.recency = recency_of(config, dataset)
         times = None
         if self.recency.kind != "none" or self.target == "future":
@@ -69,7 +71,7 @@ class LinDiffRec(HistoryRecommender):
         self.rows = InteractionRows(users, items, self.n_users, times, self.recency)
         counts = torch.from_numpy(np.bincount(items, minlength=self.n_items)).float()
         self.register_buffer("counts", counts, persistent=False)
-        power = config["popularity_power"]
+        power = keys.popularity_power
         popularity = counts.clamp_min(1).pow(power)
         expect(bool(popularity.isfinite().all()), "popularity_power", power, "a smaller number")
         self.register_buffer("popularity", popularity, persistent=False)
@@ -162,6 +164,7 @@ class LinDiffRec(HistoryRecommender):
             penalties = self._penalties(moment.diagonal(), tau)
             return solve_chain(moment, penalties, self._ratios(), torch.device("cpu")).numpy()
 
+        assert self.n_local is not None
         found = solve_local(observations, penalty, solve, self.n_local, self.n_kept)
         self.local_weights.set(*found)
 

@@ -1,5 +1,7 @@
 """Keys of LinDiffRec, and of what is built on it."""
 
+from typing import Literal
+
 from recbole_diffusion.settings.kinds import NOT_NEGATIVE, Kind
 from recbole_diffusion.settings.schema import Settings, key
 
@@ -22,17 +24,15 @@ class ClosedForm(Settings):
         "lambda, in units of the mean diagonal of the second moment",
         within="> 0",
     )
-    noise: str = key(
+    noise: Literal["gaussian", "dropout"] = key(
         "gaussian",
         "dropout: lambda times each item's own diagonal",
-        choices=("gaussian", "dropout"),
     )
     steps: int = key(2, "T, reverse steps; 1 is EASE's form", within="1..2^20")
     step_ratio: float = key(0.2, "r, of the noise after and before a step", within="[0, 1)")
-    noise_schedule: str = key(
+    noise_schedule: Literal["constant", "geometric"] = key(
         "constant",
         "whether lambda grows with the noise, by 1 / r^2 a step backwards",
-        choices=("constant", "geometric"),
     )
     feature_weights: float | dict[str, float] = key(
         0.3,
@@ -40,12 +40,11 @@ class ClosedForm(Settings):
         kind=Kind((int, float, dict), 0, each=NOT_NEGATIVE),
         form="float >= 0, or dict",
     )
-    recency: str = key(
+    recency: Literal["auto", "none", "linear", "power", "exponential"] = key(
         "auto",
         "what a history's items weigh by age; auto: power where what is held out is "
         "later, which is where the split follows the times or is given with them; else "
         "none",
-        choices=("auto", "none", "linear", "power", "exponential"),
     )
     recency_decay: float = key(
         0.75,
@@ -57,10 +56,9 @@ class ClosedForm(Settings):
         False,
         "weigh by age in the second moment too; target: future always does",
     )
-    target: str = key(
+    target: Literal["history", "future"] = key(
         "history",
         "future: a denoiser predicts what comes after a prefix",
-        choices=("history", "future"),
     )
     local_items: int | None = key(
         None,

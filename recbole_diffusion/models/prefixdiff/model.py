@@ -29,6 +29,7 @@ from recbole_diffusion.models.prefixdiff.prefixes import (
     usual_gap,
     views_of,
 )
+from recbole_diffusion.models.prefixdiff.settings import PrefixDiffSettings
 from recbole_diffusion.nn.encoders import AttentionEncoder
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows
 from recbole_diffusion.nn.softmax import Targets, masked, softmax_loss
@@ -94,17 +95,18 @@ class PrefixDiff(HistoryRecommender):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.process = AbsorbingDiffusion(config["absorption"], config["absorbed_share"])
-        self.levels = config["levels"]
-        self.prefix_share = config["prefix_share"]
-        self.horizon = config["horizon"]
-        self.horizon_decay = config["horizon_decay"]
-        self.reverse_steps = config["reverse_steps"]
-        self.n_given_back = config["given_back"]
-        self.weight_average = config["weight_average"]
+        keys = PrefixDiffSettings(config)
+        self.process = AbsorbingDiffusion(keys.absorption, keys.absorbed_share)
+        self.levels = keys.levels
+        self.prefix_share = keys.prefix_share
+        self.horizon = keys.horizon
+        self.horizon_decay = keys.horizon_decay
+        self.reverse_steps = keys.reverse_steps
+        self.n_given_back = keys.given_back
+        self.weight_average = keys.weight_average
         self.n_updates = 0
-        self.softmax_items = config["softmax_items"]
-        self.sampled_items = config["sampled_items"]
+        self.softmax_items = keys.softmax_items
+        self.sampled_items = keys.sampled_items
         self.is_timed = config["TIME_FIELD"] in dataset.inter_feat and is_held_out_later(config)
         if not self.is_timed:
             getLogger().warning(_why_without_order(config, dataset))
@@ -114,16 +116,16 @@ class PrefixDiff(HistoryRecommender):
         shares = (counts + 1).pow(POPULARITY_POWER)
         shares[0] = 0  # padding
         self.register_buffer("item_shares", (shares / shares.sum()).float(), persistent=False)
-        self.skip = LinDiffRec(config, dataset) if config["skip"] else None
+        self.skip = LinDiffRec(config, dataset) if keys.skip else None
         if self.skip is not None and not self.is_timed:
-            kind = config["recency"]
+            kind = keys.recency
             is_even = kind in ("auto", "none")
             expect(is_even, "recency", kind, f"auto or none {WITHOUT_ORDER}")
-        self.skip_gain = config["skip_gain"]
+        self.skip_gain = keys.skip_gain
         self.likeliest_gain = 0.0
-        is_attention = config["denoiser"] == "attention"
-        self.max_length = config["max_length"] if is_attention else None
-        denoiser = self._attention(config) if is_attention else self._views(config)
+        is_attention = keys.denoiser == "attention"
+        self.max_length = keys.max_length if is_attention else None
+        denoiser = self._attention(config) if is_attention else self._views(keys)
         self.network = Network(denoiser, self.n_items)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
 
@@ -160,14 +162,14 @@ class PrefixDiff(HistoryRecommender):
         rows.values = relative_times(rows, self.clock_unit)
         return rows
 
-    def _views(self, config: Any) -> ViewDenoiser:
+    def _views(self, keys: PrefixDiffSettings) -> ViewDenoiser:
         return ViewDenoiser(
             self.n_items,
-            views_of(config["views"]) if self.is_timed else [ALIKE],
-            config["view_length"],
-            config["hidden_sizes"],
-            config["dropout"],
-            config["level_embedding_size"],
+            views_of(keys.views) if self.is_timed else [ALIKE],
+            keys.view_length,
+            keys.hidden_sizes,
+            keys.dropout,
+            keys.level_embedding_size,
         )
 
     def _attention(self, config: Any) -> AttentionDenoiser:

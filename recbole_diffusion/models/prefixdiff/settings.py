@@ -1,6 +1,6 @@
 """Keys of PrefixDiff."""
 
-from typing import Any
+from typing import Any, Literal
 
 from recbole_diffusion.models.lindiffrec.settings import ClosedForm
 from recbole_diffusion.settings.kinds import SHARE, Kind
@@ -21,11 +21,10 @@ class PrefixDiffSettings(
         within="[0, 1)",
         section="Average of the weights",
     )
-    absorption: str = key(
+    absorption: Literal["age", "random", "both"] = key(
         "both",
         "what vanishes: the latest items, any, or the latest, with some of the rest "
         "hidden from the denoiser",
-        choices=("age", "random", "both"),
         section="Forward process (step 2)",
     )
     absorbed_share: float = key(0.1, "of both: what is hidden of the rest", within="[0, 1)")
@@ -42,7 +41,7 @@ class PrefixDiffSettings(
         "(attention: max_length); one at least",
         within="(0, 1]",
     )
-    denoiser: str = key("attention", choices=("attention", "views"), section="Denoiser (step 3)")
+    denoiser: Literal["attention", "views"] = key("attention", section="Denoiser (step 3)")
     dropout: float = key(
         0.2,
         "of hidden units, or of embeddings and blocks' outputs",
@@ -56,11 +55,10 @@ class PrefixDiffSettings(
         section="Of denoiser: views",
     )
     view_length: float = key(4.0, "Euclidean length of a view's weights", within="[1e-6, 1e6]")
-    age: str = key(
+    age: Literal["rank", "time"] = key(
         "rank",
         "of an item in a view: number of later items, or time to the last, in units of "
         "the median gap; attention: rank",
-        choices=("rank", "time"),
     )
     hidden_sizes: list[int] = key([400], "widths of the layers behind the views", within="1..2^20")
     level_embedding_size: int = key(

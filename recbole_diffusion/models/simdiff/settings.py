@@ -1,7 +1,9 @@
 """Keys of SimDiff."""
 
+from typing import Literal
+
 from recbole_diffusion.settings.schema import key
-from recbole_diffusion.settings.shared import ADAM, ADAMS, LightGCNStage, NoiseSchedule, Training
+from recbole_diffusion.settings.shared import ADAM, LightGCNStage, NoiseSchedule, Training
 
 
 class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stopping_step": 30}):
@@ -19,7 +21,7 @@ class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stoppin
         "N(0, std^2) start, as the authors' code; null: Xavier",
         within="[1e-6, 1e6]",
     )
-    learner: str = key("adam", choices=ADAMS, kind=ADAM)
+    learner: str = key("adam", kind=ADAM)
     learning_rate: float = key(
         0.01,
         ".02 is better on Office, and diverged on MicroLens",
@@ -32,10 +34,9 @@ class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stoppin
         "item_features, or [knowledge] where it has none",
         section="Guide (section V-A): item features, or a graph channel of InfoDCL",
     )
-    guide_fusion: str = key(
+    guide_fusion: Literal["concat", "mean"] = key(
         "concat",
         "concat: one MLP of several channels, mean: mean of one each",
-        choices=("concat", "mean"),
     )
     alignment_hidden_size: int | None = key(
         64,
@@ -58,15 +59,13 @@ class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stoppin
         "false: BPR on the embeddings only, the control",
         section="Generation (section V-B)",
     )
-    latent: str = key(
+    latent: Literal["mixed", "guide", "item", "noise"] = key(
         "mixed",
         "X_T; mixed: Eq. 3, noise: w/o modal",
-        choices=("mixed", "guide", "item", "noise"),
     )
-    target: str = key(
+    target: Literal["item", "mixed", "pretrained"] = key(
         "item",
         "mixed: item + guide, pretrained: LightGCN's, fixed",
-        choices=("item", "mixed", "pretrained"),
     )
     injection_ratio: float = key(0.6, "psi, share of the item embedding in X_T", within="[0, 1]")
     denoiser_hidden_size: int | None = key(
@@ -89,17 +88,15 @@ class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stoppin
     )
     reg_weight: float = key(0.001, "alpha_2", within=">= 0")
     balance_weight: float = key(0.3, "weight of Eq. 8; 0: w/o CTO", within=">= 0")
-    reconstruction_reduction: str = key(
+    reconstruction_reduction: Literal["element", "row"] = key(
         "element",
         "element: squares averaged over rows and dimensions, as the authors' code; row:"
         " squared norm of a row (Eq. 6), mean over rows",
-        choices=("element", "row"),
     )
-    balance_form: str = key(
+    balance_form: Literal["squared", "norm"] = key(
         "squared",
         "squared: squares / batch, as the authors' code; norm: Eq. 8, under which the "
         "steps of generation blow up",
-        choices=("squared", "norm"),
     )
     n_layers: int = key(
         1,
@@ -107,12 +104,11 @@ class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stoppin
         within="0..1000",
         section="Inference (section V-C)",
     )
-    reverse_step: str = key(
+    reverse_step: Literal["posterior", "direct"] = key(
         "posterior",
         "posterior: the mean of Eq. 5's posterior, as the authors' code; direct: the "
         "output is the next state (Eq. 4), which overflows where 200 powers of a "
         "learned matrix do",
-        choices=("posterior", "direct"),
     )
     respaced_steps: int | None = key(None, "number of steps taken; null: all", within="1..steps")
     sampling_noise: bool = key(False, "noise after each posterior step but the last")
