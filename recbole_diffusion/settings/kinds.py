@@ -154,7 +154,6 @@ SIZE = Kind((int,), 1)
 # Widths and numbers of parts, of which each takes memory.
 WIDTH = Kind((int,), 1, 2**20)
 DEPTH = Kind((int,), 0, 1000)
-SEED = Kind((int,), 0, 2**32 - 1)
 TEXTS = Kind((list, NoneType), each=TEXT)
 WIDTHS = Kind((list,), each=WIDTH)
 COLUMNS = Kind((dict, NoneType), each=Kind((list,), each=TEXT))
@@ -162,16 +161,15 @@ DICT = Kind((dict, NoneType))
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 LEARNERS = ("adam", "adamw", "sgd", "adagrad", "rmsprop")
-# Keys that take other values than those of the type of their default.
+# Keys that take other values than those of the type of their default, and that no typed settings of
+# runs or models tell.
 KINDS: dict[str, Kind] = {
     # Run
-    **_each(SEED, "seed", "split_seed"),
     "state": Kind((str,), choices=LEVELS, any_case=True),
     "use_gpu": Kind((bool, str)),
     "gpu_id": Kind((int, str, NoneType)),
     "worker": Kind((int,), 0, 64),
-    "metric_decimal_place": Kind((int,), 0, 17),
-    **_each(TEXT, "output_dir", "learner", "wandb_project"),
+    "wandb_project": TEXT,
     "data_path": or_null(TEXT),
     # Data
     "encoding": or_null(TEXT),
@@ -190,12 +188,8 @@ KINDS: dict[str, Kind] = {
     **_each(or_null(TEXT), "user_inter_num_interval", "item_inter_num_interval"),
     **_each(or_null(TEXT), "rm_dup_inter"),
     "item_features": DICT,
-    "train_noise_ratio": SHARE,
     "tail_ratio": Kind((int, float, NoneType), 1e-6, 1),
     # Training
-    "epochs": COUNT,
-    "train_batch_size": SIZE,
-    **_each(COUNT, "eval_step", "stopping_step"),
     "learner": Kind((str,), choices=LEARNERS, any_case=True),
     "learning_rate": NOT_NEGATIVE,
     "weight_decay": Kind((int, float), 0, 1e6),
@@ -221,7 +215,6 @@ KINDS: dict[str, Kind] = {
     # Evaluation
     "metrics": Kind((list, str)),
     "topk": Kind((list, int)),
-    "valid_metric": TEXT,
     "eval_args": Kind(
         (dict,),
         entries={
@@ -232,8 +225,6 @@ KINDS: dict[str, Kind] = {
         },
     ),
     "eval_batch_size": SIZE,
-    "eval_memory_mb": Kind((int, float), 1e-3, 2**30),
-    "eval_batch_users": or_null(SIZE),
     # Models
     **_each(or_null(TEXT), "pretrained_user_embedding", "pretrained_item_embedding"),
     **_each(WIDTH, "embedding_size", "hidden_size", "steps", "n_heads", "inner_size"),

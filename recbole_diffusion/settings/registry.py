@@ -264,8 +264,9 @@ def find_model(model: str | type) -> Registration:
         return _of_class(model)
     if model in _REGISTERED:
         return _REGISTERED[model]
-    if model in _brought():
-        return _of_class(_brought()[model].load())
+    point = _brought().get(model)
+    if point is not None:
+        return _of_class(point.load())
     name = model.removeprefix(HOST_PREFIX)
     if name not in host_models():
         raise UserError(_unknown_model(model))

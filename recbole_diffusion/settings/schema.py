@@ -119,14 +119,20 @@ def _key(field: _Field, hint: Any, default: Any) -> Key:
 
 
 def _kind(hint: Any, field: _Field) -> Kind:
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    (plain,) = (part for part in parts if part is not type(None))
+    plain = _without_null(hint)
     if typing.get_origin(plain) is list:
         (entry,) = typing.get_args(plain)
         kind = Kind((list,), each=_plain_kind(entry, field))
     else:
         kind = _plain_kind(plain, field)
-    return or_null(kind) if type(None) in parts else kind
+    return kind if plain is hint else or_null(kind)
+
+
+def _without_null(hint: Any) -> Any:
+    """Of ``X | None`` the X; another annotation as it is."""
+    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    (plain,) = (part for part in parts if part is not type(None))
+    return plain
 
 
 def _plain_kind(plain: Any, field: _Field) -> Kind:
@@ -176,8 +182,7 @@ def _form(hint: Any, field: _Field) -> str:
         choices = field.kind.choices
     if choices:
         return " | ".join(choices)
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    (plain,) = (part for part in parts if part is not type(None))
+    plain = _without_null(hint)
     if typing.get_origin(plain) is list:
         (entry,) = typing.get_args(plain)
         return f"list of {TYPES[entry]}" + _range_text(field.within)

@@ -39,6 +39,16 @@ class LightGCNStage(Settings):
     pretrain_stopping_step: int = key(5, "as stopping_step", within=">= 0")
 
 
+class ChannelStage(LightGCNStage):
+    """Of models that know items by channels, some of them graphs."""
+
+    pretrained_user_embedding: str | None = key(
+        None, "file of base embeddings in place of LightGCN's"
+    )
+    pretrained_item_embedding: str | None = key(None, "the same for items; both or none are used")
+    n_neighbors: int = key(20, "most similar items of the knowledge channel", within="1..2^20")
+
+
 class NoiseSchedule(Settings):
     """Of diffusion of embeddings."""
 

@@ -24,10 +24,6 @@ from recbole_diffusion.models.base import HistoryRecommender
 from recbole_diffusion.models.diffrec.settings import DiffRecSettings, TDiffRecSettings
 from recbole_diffusion.nn.layers import MirroredMLP
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch
-from recbole_diffusion.settings.recency import KINDS
-
-# Kinds of weights that tell times apart.
-TIMED = tuple(kind for kind in KINDS if kind != "none")
 
 
 class DiffRec(HistoryRecommender):

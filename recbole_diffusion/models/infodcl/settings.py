@@ -3,11 +3,11 @@
 from typing import Literal
 
 from recbole_diffusion.settings.schema import key
-from recbole_diffusion.settings.shared import ADAM, LightGCNStage, NoiseSchedule, Training
+from recbole_diffusion.settings.shared import ADAM, ChannelStage, NoiseSchedule, Training
 
 
 class InfoDCLSettings(
-    NoiseSchedule, LightGCNStage, Training, defaults={"learning_rate": 0.005, "stopping_step": 20}
+    NoiseSchedule, ChannelStage, Training, defaults={"learning_rate": 0.005, "stopping_step": 20}
 ):
     """Keys of InfoDCL; symbols are those of Liang et al. 2026."""
 
@@ -26,12 +26,6 @@ class InfoDCLSettings(
         "[social, knowledge] InfoDCL-D",
         section="Metadata (section 3.1.1)",
     )
-    n_neighbors: int = key(20, "most similar items of the knowledge channel", within="1..2^20")
-    pretrained_user_embedding: str | None = key(
-        None,
-        "file of base embeddings in place of LightGCN's",
-    )
-    pretrained_item_embedding: str | None = key(None, "the same for items; both or none are used")
     steps: int = key(
         200,
         "T",

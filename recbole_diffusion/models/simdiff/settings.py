@@ -3,10 +3,10 @@
 from typing import Literal
 
 from recbole_diffusion.settings.schema import key
-from recbole_diffusion.settings.shared import ADAM, LightGCNStage, NoiseSchedule, Training
+from recbole_diffusion.settings.shared import ADAM, ChannelStage, NoiseSchedule, Training
 
 
-class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stopping_step": 30}):
+class SimDiffSettings(NoiseSchedule, ChannelStage, Training, defaults={"stopping_step": 30}):
     """Keys of SimDiff, with symbols of the paper.
 
     The defaults are, but for the learning rate, those that validation picked among ten on
@@ -43,12 +43,6 @@ class SimDiffSettings(NoiseSchedule, LightGCNStage, Training, defaults={"stoppin
         "hidden layer of Eq. 2's MLP; null: one linear layer",
         within="1..2^20",
     )
-    n_neighbors: int = key(20, "most similar items of the knowledge channel", within="1..2^20")
-    pretrained_user_embedding: str | None = key(
-        None,
-        "file of base embeddings in place of LightGCN's",
-    )
-    pretrained_item_embedding: str | None = key(None, "the same for items; both or none are used")
     pretrain_epochs: int = key(
         200,
         "at most this many epochs of LightGCN, for graph channels",
