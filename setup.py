@@ -7,7 +7,9 @@ from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(
-    r'^__version__ = "(.+)"$', (ROOT / "recbole_diffusion" / "__init__.py").read_text(), re.M
+    r'^__version__ = "(.+)"$',
+    (ROOT / "recbole_diffusion" / "base" / "version.py").read_text(),
+    re.M,
 ).group(1)
 
 setup(

@@ -26,8 +26,8 @@ from torch import Tensor
 
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.base.randomness import seed_everything
+from recbole_diffusion.data.full_sort import users_per_batch
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.evaluation.batches import users_per_batch
 from recbole_diffusion.settings.config import Config, settable
 from recbole_diffusion.training.checkpoint import read_checkpoint
 from recbole_diffusion.training.trainer import RunTrainer

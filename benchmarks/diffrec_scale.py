@@ -29,8 +29,8 @@ from diffrec_inference import (
 from synthetic import write_synthetic
 
 from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.data.full_sort import users_per_batch
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.evaluation.batches import users_per_batch
 
 HIDDEN = [1000]
 

@@ -4,6 +4,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from recbole_diffusion.base.version import __version__
 from recbole_diffusion.host.on_import import after_import
 
 # Both before PyTorch is imported, which reads them then; the user's own values stand.
@@ -15,7 +16,6 @@ if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
-__version__ = "0.1.0"
 # Public names, each with its module, which is imported when the name is used.
 _PLACES = {
     "analyze": "studies.analyze.run",
@@ -28,6 +28,7 @@ _PLACES = {
     "tune": "studies.tune.run",
 }
 __all__ = [
+    "__version__",
     "analyze",
     "compare",
     "evaluate_run",
@@ -40,7 +41,7 @@ __all__ = [
 
 
 def _mend_host() -> None:
-    import_module("recbole_diffusion.repairs").apply_patches()
+    import_module("recbole_diffusion.host.repairs").apply_patches()
 
 
 after_import("recbole", _mend_host)

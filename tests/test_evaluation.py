@@ -6,13 +6,24 @@ import numpy as np
 import pytest
 import torch
 from recbole.data.interaction import Interaction
+from recbole.evaluator import metric_types, metrics_dict
+from recbole.utils import EvaluatorType
 
 from recbole_diffusion.base.randomness import seed_everything
+from recbole_diffusion.data.full_sort import BYTES_PER_SCORE, users_per_batch
 from recbole_diffusion.data.split import Split, load_split
-from recbole_diffusion.evaluation.batches import BYTES_PER_SCORE, users_per_batch
 from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.evaluation_keys import RANKING, WITHOUT_CUTOFF
 
 TOPK = (1, 10, 20, 50)
+
+
+def test_metrics_that_settings_know_are_the_hosts() -> None:
+    ranking = [name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING]
+    assert sorted(ranking) == list(RANKING)
+    config = {"topk": [5], "metric_decimal_place": 4, "tail_ratio": 0.1}
+    without = [name for name in RANKING if not hasattr(metrics_dict[name](config), "topk")]
+    assert without == [WITHOUT_CUTOFF]
 
 
 @pytest.mark.parametrize(

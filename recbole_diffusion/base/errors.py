@@ -73,10 +73,10 @@ def exit_code(command: Callable[[], object]) -> int:
     except Exception as error:
         if _follows_interrupt(error):
             return 130
-        told = str(error) if isinstance(error, UserError) else system_limit(error)
-        if told is None:
+        message = str(error) if isinstance(error, UserError) else system_limit(error)
+        if message is None:
             raise
-        line = "; ".join([told, *getattr(error, "__notes__", ())])
+        line = "; ".join([message, *getattr(error, "__notes__", ())])
         cut = line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
         sys.stderr.write(f"error: {cut}\n")
         return 2

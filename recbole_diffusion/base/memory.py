@@ -69,8 +69,8 @@ def cgroup_bounds(
 def _bounds(root: Path, path: str, name: str) -> Iterator[float]:
     """Of a group and all above it; a path outside a container's own root is not mounted in it."""
     group = PurePosixPath("/", path)
-    for own in (group, *group.parents):
-        file = root / own.relative_to("/") / name
+    for folder in (group, *group.parents):
+        file = root / folder.relative_to("/") / name
         text = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
         if text.isdigit():
             yield float(text)

@@ -16,14 +16,9 @@ import pandas as pd
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import is_file_or_absent
-from recbole_diffusion.convert.common import (
-    TIMED_HEADER,
-    check_name,
-    check_stale,
-    check_targets,
-    read_lines,
-    write_files,
-)
+from recbole_diffusion.convert.common import TIMED_HEADER
+from recbole_diffusion.convert.reading import read_lines
+from recbole_diffusion.convert.writing import check_name, check_stale, check_targets, write_files
 from recbole_diffusion.data.atomic import read_atomic_file
 from recbole_diffusion.settings.folders import find_dataset
 
@@ -44,7 +39,7 @@ MAX_SHARE = 10**6  # a share times the rows of a user fits int64
 
 
 @dataclass(frozen=True)
-class RatedRule:
+class SplitRule:
     """How a rated data set is split.
 
     Attributes:
@@ -66,7 +61,7 @@ class RatedRule:
 
 
 @dataclass(frozen=True)
-class RatedReport:
+class RatingSplitReport:
     """What a split of ratings wrote.
 
     Attributes:
@@ -88,9 +83,9 @@ class RatedReport:
     cored: int
 
 
-def convert_rated(
-    source: str | Path, output: Path, name: str, rule: RatedRule, overwrite: bool = False
-) -> RatedReport:
+def convert_rating_split(
+    source: str | Path, output: Path, name: str, rule: SplitRule, overwrite: bool = False
+) -> RatingSplitReport:
     """Splits a data set with ratings and times.
 
     Writes ``<output>/<name>/<name>.{train,valid,test}.inter`` with users, items and times in order
@@ -139,7 +134,7 @@ def _named_folder(source: Path) -> Path:
     return next(named, folders[-1])
 
 
-def _check_rule(rule: RatedRule) -> None:
+def _check_rule(rule: SplitRule) -> None:
     for option, found, is_met, expected in (
         ("--threshold", rule.threshold, math.isfinite(rule.threshold), "a number"),
         ("--core", rule.core, 1 <= rule.core < 2**31, "from 1 to 2^31 - 1"),
@@ -175,9 +170,8 @@ def read_ratings(path: Path) -> pd.DataFrame:
     missing = [column for column in COLUMNS if column not in found]
     if missing:
         raise UserError(f"{path}, line 1: found {found}, expected the columns {missing} too.")
-    options = {"usecols": list(COLUMNS), "dtype": dict.fromkeys(COLUMNS, str)}
     try:
-        texts = read_atomic_file(path, delimiter="\t", encoding="utf-8", **options)
+        texts = read_atomic_file(path, list(COLUMNS), "\t", "utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: found {error}, expected UTF-8 text.") from error
     rows = texts.rename(columns=COLUMNS)
@@ -205,8 +199,8 @@ def _refuse(path: Path, texts: pd.DataFrame, is_bad: pd.Series, column: str, exp
 
 
 def split_ratings(
-    path: Path, rows: pd.DataFrame, rule: RatedRule
-) -> tuple[dict[str, pd.DataFrame], RatedReport]:
+    path: Path, rows: pd.DataFrame, rule: SplitRule
+) -> tuple[dict[str, pd.DataFrame], RatingSplitReport]:
     """Splits ratings into three parts.
 
     Of a pair that is rated several times the first rating counts. A user's ``n`` clean interactions
@@ -241,7 +235,7 @@ def split_ratings(
         parts = _add_low_ratings(path, parts, low, rule)
     n_low = {part: int((kept["rating"] < rule.threshold).sum()) for part, kept in parts.items()}
     whole = pd.concat(parts.values())
-    return parts, RatedReport(
+    return parts, RatingSplitReport(
         users=whole["user"].nunique(),
         items=whole["item"].nunique(),
         interactions={part: len(kept) for part, kept in parts.items()},
@@ -273,7 +267,7 @@ def _part_numbers(rows: pd.DataFrame, ratio: tuple[int, int, int]) -> np.ndarray
 
 
 def _add_low_ratings(
-    path: Path, parts: dict[str, pd.DataFrame], low: pd.DataFrame, rule: RatedRule
+    path: Path, parts: dict[str, pd.DataFrame], low: pd.DataFrame, rule: SplitRule
 ) -> dict[str, pd.DataFrame]:
     """Low ratings of the same users, for any item, each drawn into the part of its time.
 
@@ -335,7 +329,7 @@ def _read_features(folder: Path, targets: dict[str, Path]) -> dict[Path, bytes]:
     return copies
 
 
-def _property_lines(name: str, rule: RatedRule) -> Iterator[str]:
+def _property_lines(name: str, rule: SplitRule) -> Iterator[str]:
     ratio = ":".join(map(str, rule.ratio))
     yield f"# Split for {rule.kind} training as in DiffRec: ratings of {rule.threshold:g} or more,"
     yield f"# users and items with at least {rule.core}, each user's in order of time {ratio}."
@@ -351,7 +345,7 @@ def _property_lines(name: str, rule: RatedRule) -> Iterator[str]:
     yield f"benchmark_filename: [train, valid, test]  # list of str; as {name}.<part>.inter"
 
 
-def format_report(report: RatedReport, rule: RatedRule) -> str:
+def format_report(report: RatingSplitReport, rule: SplitRule) -> str:
     """Formats a report as a short table, one line per part."""
     row = "{:<6}{:>14}{:>20}".format
     lines = [

@@ -25,12 +25,21 @@ AS_IT_STANDS: dict[str, Any] = {
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-def read_atomic_file(path: str | Path, **options: Any) -> pd.DataFrame:
-    """Read as RecBole asks pandas to, but without its guesses about texts.
+def read_atomic_file(
+    path: str | Path,
+    columns: Sequence[str],
+    delimiter: str,
+    encoding: str,
+    numbers: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Read columns of a file without pandas' guesses about texts.
 
     Args:
         path: The file.
-        **options: RecBole's arguments of ``pandas.read_csv``; its engine is not used.
+        columns: Those to read, as in the header.
+        delimiter: The key ``field_separator``.
+        encoding: How the file is decoded.
+        numbers: Columns that hold float64; the others are texts.
 
     Returns:
         Texts unchanged; NaN where a field is empty, an empty text where a sequence is.
@@ -39,14 +48,19 @@ def read_atomic_file(path: str | Path, **options: Any) -> pd.DataFrame:
         UserError: A row with more or fewer fields than the header, or what is no finite number in
             a column of numbers.
     """
-    delimiter, encoding = options["delimiter"], options["encoding"] or "utf-8"
     check_rows(path, delimiter, encoding)
-    numbers = [name for name, kind in options["dtype"].items() if kind is np.float64]
     # Asked for numbers, pandas would take `true` and `1_0` for some.
-    dtype = {name: kind for name, kind in options["dtype"].items() if name not in numbers}
+    texts = {column: str for column in columns if column not in numbers}
     with warnings.catch_warnings():  # of texts among numbers, which are refused
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-        table = pd.read_csv(path, **{**options, **AS_IT_STANDS, "dtype": dtype})
+        table = pd.read_csv(
+            path,
+            delimiter=delimiter,
+            encoding=encoding,
+            usecols=columns,
+            dtype=texts,
+            **AS_IT_STANDS,
+        )
     for column in numbers:
         if table[column].dtype.kind not in "iuf" or np.isinf(table[column]).any():
             refuse_other_than_numbers(path, column, delimiter, encoding)
@@ -89,9 +103,7 @@ def read_item_texts(
         if kind is not None and columns[field] != f"{field}:{kind}":
             raise UserError(f"{path}: found the column {columns[field]}, expected {field}:{kind}")
     named = [columns[field] for field in wanted]
-    table = read_atomic_file(
-        path, delimiter=separator, encoding=encoding, usecols=named, dtype=dict.fromkeys(named, str)
-    )
+    table = read_atomic_file(path, named, separator, encoding)
     return path, table[named].fillna("").set_axis(wanted, axis=1)
 
 

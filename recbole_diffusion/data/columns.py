@@ -77,6 +77,19 @@ def read_header(path: Path, encoding: str | None, separator: str) -> dict[str, s
     return header
 
 
+def columns_of(config: Any, suffix: str, header: dict[str, str]) -> dict[str, str]:
+    """The columns of a file that ``load_col`` and ``unload_col`` leave.
+
+    Args:
+        config: Settings of the run.
+        suffix: Of the file, such as "inter".
+        header: Type of each of its fields.
+    """
+    loaded = (config["load_col"] or {}).get(suffix, "*")
+    unloaded = (config["unload_col"] or {}).get(suffix, ())
+    return {f: k for f, k in header.items() if (loaded == "*" or f in loaded) and f not in unloaded}
+
+
 def check_columns(config: Any) -> None:
     """Check the headers of all files that a run reads, and load what its other keys need.
 
@@ -105,10 +118,10 @@ def check_columns(config: Any) -> None:
     for suffix in _suffixes(config):
         paths = _paths(config, suffix)
         found = [_check_header(config, suffix, path) for path in paths]
-        _check_alike([_read_of(config, suffix, header) for header in found], paths)
+        _check_alike([columns_of(config, suffix, header) for header in found], paths)
         headers[suffix] = found[0]
     check_unloaded(config, headers)
-    read = {suffix: _read_of(config, suffix, headers[suffix]) for suffix in headers}
+    read = {suffix: columns_of(config, suffix, headers[suffix]) for suffix in headers}
     check_fields(config, read)
     check_distinct(config, read)
 
@@ -130,13 +143,6 @@ def _suffixes(config: Any) -> list[str]:
         return list(config["load_col"])
     present = [suffix for suffix in FEATURES if is_file_or_absent(_paths(config, suffix)[0])]
     return ["inter", *present, *(config["additional_feat_suffix"] or ())]
-
-
-def _read_of(config: Any, suffix: str, header: dict[str, str]) -> dict[str, str]:
-    """The columns of a file that ``load_col`` and ``unload_col`` leave."""
-    loaded = (config["load_col"] or {}).get(suffix, "*")
-    unloaded = (config["unload_col"] or {}).get(suffix, ())
-    return {f: k for f, k in header.items() if (loaded == "*" or f in loaded) and f not in unloaded}
 
 
 def _check_alike(headers: list[dict[str, str]], paths: list[Path]) -> None:

@@ -1,5 +1,6 @@
 """RecBole's dataset, less what changes results without a word."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.data.atomic import refuse_other_than_numbers
-from recbole_diffusion.data.columns import read_header, text_encoding
+from recbole_diffusion.data.atomic import read_atomic_file, refuse_other_than_numbers
+from recbole_diffusion.data.columns import columns_of, read_header, text_encoding
 from recbole_diffusion.data.feature_files import check_unique, examples
 from recbole_diffusion.settings.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval
 
@@ -51,36 +52,57 @@ class AtomicDataset(Dataset):
         super()._data_processing()
 
     def _load_feat(self, filepath: str, source: Any) -> Any:
-        """Take a byte order mark for what it is, and name what does not fit by its line."""
-        given = self.config
-        self.config = given.derive(encoding=text_encoding(given["encoding"]))
-        try:
-            feat = super()._load_feat(filepath, source)
-        except UserError:
-            raise
-        except ValueError:
-            self._refuse_sequences(filepath, source)
-            raise
-        finally:
-            self.config = given
-        if feat is not None:
-            vectors = [feat[f] for f in feat if self.field2type[f] == FeatureType.FLOAT_SEQ]
-            if not all(np.isfinite(np.concatenate(rows.tolist())).all() for rows in vectors):
-                self._refuse_sequences(filepath, source)
-            ids = {FeatureSource.USER: self.uid_field, FeatureSource.ITEM: self.iid_field}
-            if ids.get(source) in feat:  # the host would keep the first row of each
-                known = feat[ids[source]].dropna().to_numpy(dtype=str)
-                check_unique(f"{filepath}: column {ids[source]}", known)
+        """Read the columns of a file that a run loads; RecBole guesses about texts there.
+
+        Returns:
+            A column a field; None for a file of which none is loaded.
+        """
+        suffix = source.value if isinstance(source, FeatureSource) else source
+        load_col, separator = self.config["load_col"], self.config["field_separator"]
+        encoding = text_encoding(self.config["encoding"])
+        header = read_header(Path(filepath), encoding, separator)
+        if load_col is not None and suffix not in load_col:
+            return None
+        kinds = {f: FeatureType(k) for f, k in columns_of(self.config, suffix, header).items()}
+        if not kinds:
+            self.logger.warning(f"{filepath}: keys `load_col` and `unload_col` leave no column")
+            return None
+        for field, kind in kinds.items():
+            self.field2source[field], self.field2type[field] = source, kind
+            if kind not in SEQUENCES:
+                self.field2seqlen[field] = 1
+            if kind in (FeatureType.FLOAT, FeatureType.FLOAT_SEQ):
+                self.field2bucketnum[field] = 2
+        named = [f"{field}:{kind.value}" for field, kind in kinds.items()]
+        numbers = [column for column in named if column.endswith(":float")]
+        feat = read_atomic_file(filepath, named, separator, encoding, numbers)
+        feat.columns = list(kinds)
+        for field, kind in kinds.items():
+            if kind in SEQUENCES:
+                column = f"{field}:{kind.value}"
+                feat[field] = self._sequences(filepath, column, feat[field].tolist())
+        ids = {FeatureSource.USER: self.uid_field, FeatureSource.ITEM: self.iid_field}
+        if ids.get(source) in feat:  # the host would keep the first row of each
+            known = feat[ids[source]].dropna().to_numpy(dtype=str)
+            check_unique(f"{filepath}: column {ids[source]}", known)
         return feat
 
-    def _refuse_sequences(self, filepath: str, source: Any) -> None:
-        """Refuse what is no finite number in the sequences that are read of a file."""
-        separator, encoding = self.config["field_separator"], text_encoding(self.config["encoding"])
-        for field, kind in read_header(Path(filepath), encoding, separator).items():
-            if kind == "float_seq" and self.field2source.get(field) == source:
-                refuse_other_than_numbers(
-                    filepath, f"{field}:{kind}", separator, encoding, self.config["seq_separator"]
-                )
+    def _sequences(self, filepath: str, column: str, texts: list[str]) -> list[np.ndarray]:
+        """The parts of each text, at most as many as ``seq_len`` has for the field."""
+        separator, (field, _, kind) = self.config["seq_separator"], column.partition(":")
+        rows = [list(filter(None, text.split(separator))) for text in texts]
+        longest = max(map(len, rows))
+        length = min((self.config["seq_len"] or {}).get(field, longest), longest)
+        self.field2seqlen[field] = length
+        if kind == FeatureType.TOKEN_SEQ.value:
+            return [np.array(row[:length]) for row in rows]
+        with suppress(ValueError):
+            numbers = [np.array(list(map(float, row))) for row in rows]
+            if all(np.isfinite(row).all() for row in numbers):
+                return [row[:length] for row in numbers]
+        encoding, delimiter = text_encoding(self.config["encoding"]), self.config["field_separator"]
+        refuse_other_than_numbers(filepath, column, delimiter, encoding, separator)
+        raise AssertionError(f"{filepath}: column {column} holds numbers only")
 
     def _refuse_missing_ids(self) -> None:
         """The host would number a missing id as the padding; a given split must stay whole."""

@@ -5,7 +5,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,36 +13,12 @@ import numpy as np
 from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.base.files import written_whole
 from recbole_diffusion.data.arrays import read_array, read_header
+from recbole_diffusion.data.feature_table import Block, FeatureTable, block_length
 
 # An archive raises RuntimeError where it is encrypted or packed by an unknown method.
 DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError)
 UNREADABLE = (ValueError, OSError, EOFError, *DAMAGED_ARCHIVE)
 SUFFIXES = (".npz", ".npy", ".parquet")
-BLOCK_VALUES = 2**19  # some 2 MB, so that a matrix is never in memory twice
-
-# Rows and columns of the whole matrix, and the values there.
-Block = tuple[slice, slice, np.ndarray]
-
-
-@dataclass(frozen=True)
-class FeatureTable:
-    """Vectors by original id, whose values are still to be read.
-
-    Attributes:
-        source: The file, for messages.
-        ids: Original ids as texts [n], as the file orders them.
-        width: Length of a vector.
-        dtype: Type of the values in the file.
-        blocks: Parts of the matrix [n, width] that cover it once; can be read once.
-        remark: What else a message about absent ids has to say.
-    """
-
-    source: str
-    ids: np.ndarray
-    width: int
-    dtype: str
-    blocks: Iterator[Block]
-    remark: str = ""
 
 
 def read_table(
@@ -148,11 +123,6 @@ def check_finite(source: str, ids: np.ndarray, matrix: np.ndarray) -> None:
     bad = np.concatenate(is_bad) if is_bad else np.zeros(0, dtype=bool)
     if bad.any():
         raise UserError(f"{source}: NaN or infinite values in {examples(ids[bad])}")
-
-
-def block_length(inner: int) -> int:
-    """Rows (or columns) of one block, each of ``inner`` values."""
-    return max(1, BLOCK_VALUES // max(1, inner))
 
 
 def examples(ids: np.ndarray) -> str:

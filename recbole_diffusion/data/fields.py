@@ -68,7 +68,7 @@ def check_fields(config: Any, headers: Mapping[str, Mapping[str, str]]) -> None:
     Raises:
         UserError: A column is not there or of another type, or two keys contradict each other.
     """
-    taken: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for key, field, kinds, fitting in _named(config):
         kind = _kind(key, field, fitting(headers), config["dataset"])
         if kind not in kinds:
@@ -76,7 +76,7 @@ def check_fields(config: Any, headers: Mapping[str, Mapping[str, str]]) -> None:
                 f"key `{key}`: found {field}:{kind}, expected a column of {' or '.join(kinds)}"
             )
         if key in IDS:
-            _take(taken, config, key, field)
+            _take(owners, config, key, field)
     negatives = config["NEG_PREFIX"] + config["ITEM_ID_FIELD"]
     if negatives in headers.get("inter", {}):
         raise UserError(

@@ -1,4 +1,4 @@
-"""Negatives of users who have met nearly, or truly, every item."""
+"""Negatives by the train part's popularity, and of users who have met nearly every item."""
 
 from typing import Any
 
@@ -8,10 +8,17 @@ from recbole.sampler import Sampler
 
 
 class NegativeSampler(Sampler):
-    """RecBole's sampler, which others may ask too what users have met who have met every item.
+    """RecBole's sampler, by popularity in the train part, the first of its datasets.
 
-    For such a user it would draw without end: see ``has_negatives``.
+    RecBole's own counts all parts, may draw item -1 by rounding, and draws one by one. This one
+    takes users who have met every item; for such a user it would draw without end: see
+    ``has_negatives``.
     """
+
+    # RecBole's sampler sets these.
+    datasets: list[Any]
+    iid_field: str
+    alpha: float
 
     def get_used_ids(self) -> Any:
         """Items that each user has met, by phase, as RecBole counts them."""
@@ -20,6 +27,23 @@ class NegativeSampler(Sampler):
             return super().get_used_ids()
         finally:
             self.item_num -= 1
+
+    def _get_candidates_list(self) -> np.ndarray:
+        items: np.ndarray = self.datasets[0].inter_feat[self.iid_field].numpy()
+        return items
+
+    def _build_alias_table(self) -> None:
+        """Sums of counts^alpha up to each id; what has no count keeps the weight 0 at any alpha.
+
+        The weights are divided by the greatest of them, which no alpha takes out of range.
+        """
+        counts = np.bincount(self._get_candidates_list()).astype(np.float64)
+        logs = self.alpha * np.log(counts, where=counts > 0, out=np.full_like(counts, np.nan))
+        self.cumulative = np.cumsum(np.exp(np.nan_to_num(logs - np.nanmax(logs), nan=-np.inf)))
+
+    def _pop_sampling(self, sample_num: int) -> np.ndarray:
+        drawn = np.random.random(sample_num) * self.cumulative[-1]
+        return np.searchsorted(self.cumulative, drawn, side="right")
 
 
 def has_negatives(sampler: Any) -> np.ndarray:

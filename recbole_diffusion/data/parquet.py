@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recbole_diffusion.base.errors import UserError, refusals_of
-from recbole_diffusion.data.feature_files import Block, FeatureTable, block_length
+from recbole_diffusion.data.feature_table import Block, FeatureTable, block_length
 
 INDEX = "__index_level_"
 

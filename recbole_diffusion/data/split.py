@@ -16,6 +16,7 @@ from recbole_diffusion.base.errors import UserError, host_refusals
 from recbole_diffusion.base.randomness import own_randomness
 from recbole_diffusion.data.columns import check_columns
 from recbole_diffusion.data.dataset import AtomicDataset
+from recbole_diffusion.data.full_sort import FullSortLoader
 from recbole_diffusion.data.negatives import NegativeSampler, PairLoader, has_negatives
 from recbole_diffusion.data.noise import add_random_interactions
 from recbole_diffusion.settings.evaluation_keys import words_for_few_items
@@ -103,14 +104,14 @@ def masking_train_only(config: Any, split: Split) -> Any:
     Raises:
         UserError: The evaluation ranks sampled candidates.
     """
-    if not isinstance(split.test, FullSortEvalDataLoader):
+    if not isinstance(split.test, FullSortLoader):
         raise UserError(
             f"key `eval_args`: found {config['eval_args']}, expected mode full: the papers' "
             "protocols rank all items"
         )
     train, test = split.train._dataset, split.test._dataset
     sampler = NegativeSampler(["train", "test"], [train, test]).set_phase("train")
-    return FullSortEvalDataLoader(config, test, sampler, shuffle=False)
+    return FullSortLoader(config, test, sampler, shuffle=False)
 
 
 def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:
@@ -159,7 +160,9 @@ def _rows_with_negatives(config: Any, phase: str, part: Any, sampler: Any) -> np
 def _evaluation_loader(config: Any, phase: str, part: Any, sampler: Any) -> Any:
     """RecBole's; one that draws candidates has no users for whom there are none."""
     loader = get_dataloader(config, phase)
-    if loader is not FullSortEvalDataLoader:
+    if loader is FullSortEvalDataLoader:
+        loader = FullSortLoader
+    else:
         rows = _rows_with_negatives(config, phase, part, sampler)
         part = part if len(rows) == len(part) else part.copy(part.inter_feat[rows])
     return loader(config, part, sampler, shuffle=False)

@@ -19,13 +19,8 @@ from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.base.files import archive_fault, is_file_or_absent
 from recbole_diffusion.base.randomness import own_randomness
 from recbole_diffusion.data.atomic import read_item_texts
-from recbole_diffusion.data.feature_files import (
-    FeatureTable,
-    check_unique,
-    examples,
-    read_table,
-    write_features,
-)
+from recbole_diffusion.data.feature_files import check_unique, examples, read_table, write_features
+from recbole_diffusion.data.feature_table import FeatureTable
 from recbole_diffusion.settings.item_features import DEFAULT_ENCODER
 
 # The package that carries the default encoder, and the official hash of its weights.

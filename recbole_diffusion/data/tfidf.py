@@ -8,7 +8,8 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.data.feature_files import FeatureTable, examples
+from recbole_diffusion.data.feature_files import examples
+from recbole_diffusion.data.feature_table import FeatureTable
 from recbole_diffusion.data.text_vectors import item_texts
 
 # Single words and pairs, each in two items or more, which weigh 1 + log of their count in a text.

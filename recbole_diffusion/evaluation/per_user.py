@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from recbole.evaluator import metrics_dict
-from recbole.evaluator.base_metric import TopkMetric
 
 from recbole_diffusion.base.errors import DamagedFile
 from recbole_diffusion.base.files import DIGEST, written_whole
+from recbole_diffusion.evaluation.metrics import user_metrics
 
 PER_USER = "per_user.parquet"
 TRAIN_MASKED = "per_user.train_masked.parquet"
@@ -22,60 +21,6 @@ TRAIN_MASKED = "per_user.train_masked.parquet"
 RANKING_TABLES = ("topk.parquet", "relevant.parquet", "items.parquet")
 # What PyArrow raises at a damaged file; some of it only when values are taken out.
 NO_TABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException)
-
-
-@contextmanager
-def collected_rankings(trainer: Any) -> Iterator[list[Any]]:
-    """What RecBole's collector hands to its metrics in the evaluations inside, one entry for each.
-
-    Args:
-        trainer: Its collector also keeps the ranked items meanwhile, whatever the metrics need.
-    """
-    collector, kept = trainer.eval_collector, []
-    host_method, before = collector.get_data_struct, dict(vars(collector.register))
-
-    def get_data_struct() -> Any:
-        kept.append(host_method())
-        return kept[-1]
-
-    collector.get_data_struct = get_data_struct
-    vars(collector.register).update({"rec.items": True, "rec.topk": True})
-    try:
-        yield kept
-    finally:
-        collector.get_data_struct = host_method
-        vars(collector.register).clear()
-        vars(collector.register).update(before)
-
-
-def metric_names(config: Any) -> list[str]:
-    """Names of the metrics that each user has, such as "recall@20"."""
-    kinds = [name.lower() for name in config["metrics"]]
-    kinds = [name for name in kinds if issubclass(metrics_dict[name], TopkMetric)]
-    return [f"{name}@{k}" for name in kinds for k in config["topk"]]
-
-
-def user_metrics(config: Any, ranking: Any) -> dict[str, np.ndarray]:
-    """RecBole's top-k metrics before their mean over users.
-
-    Args:
-        config: Of the run; reads ``metrics`` and ``topk``.
-        ranking: What ``collected_rankings`` gave.
-
-    Returns:
-        [n_users] by name such as "recall@20", in the order of the evaluation's users.
-    """
-    columns: dict[str, np.ndarray] = {}
-    for name in config["metrics"]:
-        metric_class = metrics_dict[name.lower()]
-        if issubclass(metric_class, TopkMetric):
-            metric: Any = metric_class(config)
-            metric.topk_result = lambda name, values: {
-                f"{name}@{k}": np.asarray(values[:, k - 1], dtype=np.float64)
-                for k in config["topk"]
-            }
-            columns.update(metric.calculate_metric(ranking))
-    return columns
 
 
 def per_user_frame(config: Any, split: Any, ranking: Any, loader: Any) -> pd.DataFrame:
@@ -99,7 +44,7 @@ def recorded_rankings(run: Any, trainer: Any) -> Iterator[None]:
     ``per_user.parquet`` holds the metrics, ``topk.parquet`` the ranked items, ``relevant.parquet``
     the test part and ``items.parquet`` all items with their train interactions.
     """
-    with collected_rankings(trainer) as kept:
+    with trainer.eval_collector.keeping_rankings() as kept:
         yield
     folder, split, ranking = Path(run.config["checkpoint_dir"]), run.split, kept[-1]
     train, loader = split.train._dataset, split.test

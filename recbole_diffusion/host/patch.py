@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from runpy import run_path
 from types import ModuleType
 from typing import Any
 
@@ -83,6 +84,12 @@ def host_kind(model: str) -> str | None:
         if (HOST_FOLDER / "model" / folder / f"{model.lower()}.py").is_file():
             return kind
     return None
+
+
+def host_arguments() -> dict[str, list[str]]:
+    """RecBole's lists of keys by name, such as ``dataset_arguments``, without importing it."""
+    path = HOST_FOLDER / "utils" / "argument_list.py"
+    return {k: v for k, v in run_path(str(path)).items() if k.endswith("_arguments")}
 
 
 def host_version() -> tuple[int, ...]:

@@ -35,10 +35,10 @@ def _load(file: Any, *args: Any, **kwargs: Any) -> Any:
         UserError: Another file that holds more than tensors and plain values.
     """
     with open(file, "rb") as stream:
-        is_own = hashlib.file_digest(stream, "sha256").digest() in _written
+        is_written_here = hashlib.file_digest(stream, "sha256").digest() in _written
         stream.seek(0)
         try:
-            return torch.load(stream, *args, **{"weights_only": not is_own, **kwargs})
+            return torch.load(stream, *args, **{"weights_only": not is_written_here, **kwargs})
         except pickle.UnpicklingError as error:
             raise UserError(
                 f"checkpoint {file}: holds pickled objects, as RecBole writes them, which are read "

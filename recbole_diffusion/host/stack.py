@@ -18,6 +18,7 @@ from recbole_diffusion.host.patch import (
     host_modules_with,
     in_every_version,
     is_1_2_0,
+    is_1_2_1_on,
 )
 
 # The host refers to these names of numpy, all of which numpy has removed or given another meaning.
@@ -128,6 +129,21 @@ def _use_current_autocast() -> None:
     trainer.amp = Overlay(trainer.amp, autocast=partial(torch.amp.autocast, "cuda"))
 
 
+def _find_neighbours_by_method() -> None:
+    from recbole.model.general_recommender import itemknn, nncf
+
+    class ComputeSimilarity:
+        """The host's, called as RecBole 1.2.0 called it."""
+
+        def __init__(self, matrix: Any, topk: int) -> None:
+            self._arguments = {"dataMatrix": matrix, "topk": topk}
+
+        def compute_similarity(self, method: str) -> Any:
+            return itemknn.ComputeSimilarity(**self._arguments, method=method).compute_similarity()
+
+    nncf.ComputeSimilarity = ComputeSimilarity
+
+
 def _leave_anomaly_mode() -> None:
     importlib.import_module(ANOMALY_SETTER)
     torch.autograd.set_detect_anomaly(_had_anomaly_mode)
@@ -175,6 +191,12 @@ PATCHES = (
         "NCL's trainer calls the deprecated torch.cuda.amp.autocast and warns",
         in_every_version,
         _use_current_autocast,
+    ),
+    Patch(
+        "find_neighbours_by_method",
+        "NNCF of RecBole 1.2.1 calls ComputeSimilarity as it was in 1.2.0: no neighbours by knn",
+        is_1_2_1_on,
+        _find_neighbours_by_method,
     ),
     Patch(
         "leave_anomaly_mode",

@@ -5,9 +5,12 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from recbole.trainer import trainer as host
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import FileWriter, SummaryWriter
@@ -15,6 +18,34 @@ from torch.utils.tensorboard.summary import hparams
 
 FILE_VERSION = "brain.Event:2"
 _NUMBERS = itertools.count()
+
+
+@contextmanager
+def curves_beside_the_log() -> Iterator[None]:
+    """While a trainer of RecBole's is made: its curves go to the run's folder, or nowhere.
+
+    RecBole's go to the working directory, under names that collide.
+    """
+    host_function = host.get_tensorboard
+    host.get_tensorboard = _writer_beside
+    try:
+        yield
+    finally:
+        host.get_tensorboard = host_function
+
+
+def _writer_beside(logger: logging.Logger) -> Any:
+    for handler in logger.handlers:
+        if isinstance(handler, logging.FileHandler) and handler.get_name() == "recbole_diffusion":
+            return Curves(Path(handler.baseFilename).parent / "tensorboard")
+    return _NoCurves()
+
+
+class _NoCurves:
+    """In place of a writer where no run writes."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
 
 
 class Curves(SummaryWriter):

@@ -95,9 +95,9 @@ def keep_epochs(folder: str | Path, n_epochs: int) -> None:
     if path.is_file():
         with written_whole(path) as stream:
             stream.write("".join(f"{_line(record)}\n" for record in kept).encode())
-    told = lost_epochs(folder, kept, n_epochs)
-    if told is not None:
-        logging.getLogger().warning(told)
+    lost = lost_epochs(folder, kept, n_epochs)
+    if lost is not None:
+        logging.getLogger().warning(lost)
 
 
 def lost_epochs(

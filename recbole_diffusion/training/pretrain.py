@@ -21,7 +21,7 @@ from recbole_diffusion.data.negatives import PairLoader
 from recbole_diffusion.settings.item_features import EMBEDDING_FILES
 from recbole_diffusion.training.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.training.curves import Curves
-from recbole_diffusion.training.trainer import trainer_on
+from recbole_diffusion.training.host_trainers import trainer_on
 
 # Keys of this stage, by the name that LightGCN and its trainer read.
 STAGE_KEYS = {

@@ -36,6 +36,11 @@ class BatchBar:
         return getattr(self._loader, name)
 
 
+def evaluation_bar(loader: Any) -> Any:
+    """A data loader under a progress bar."""
+    return tqdm(loader, desc="evaluation", leave=False, ncols=80, disable=None)
+
+
 def format_losses(means: Mapping[str, Any]) -> str:
     """What ``mean_losses`` gives: the sum, then its terms by name where there are several."""
     terms = " + ".join(f"{name} {term:.4g}" for name, term in means["terms"].items())

@@ -7,22 +7,27 @@ from typing import Any
 
 import torch
 from recbole.data.interaction import Interaction
-from recbole.model.abstract_recommender import AbstractRecommender
 from recbole.trainer import Trainer
 from recbole.utils import ModelType
 
-from recbole_diffusion.base.errors import UserError, refusals_of
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.log import AS_DETAIL, AS_SUMMARY
-from recbole_diffusion.base.randomness import generator_states, own_randomness, set_generator_states
+from recbole_diffusion.base.randomness import own_randomness
+from recbole_diffusion.evaluation.collector import RankingCollector
+from recbole_diffusion.evaluation.metrics import ExactEvaluator
 from recbole_diffusion.nn.diagnostics import relative_change
-from recbole_diffusion.training.checkpoint import check_origin, read_checkpoint, save_checkpoint
+from recbole_diffusion.training.curves import curves_beside_the_log
+from recbole_diffusion.training.evaluating import EvaluationMixin
 from recbole_diffusion.training.history import append_epoch, keep_epochs
-from recbole_diffusion.training.progress import BatchBar, format_losses, mean_losses, sampled_ids
+from recbole_diffusion.training.progress import (
+    BatchBar,
+    format_losses,
+    mean_losses,
+    sampled_ids,
+)
+from recbole_diffusion.training.saving import CheckpointMixin
 from recbole_diffusion.training.state import (
     ModelAttributes,
-    check_learners,
-    check_other_parameter,
-    learners,
 )
 
 # A mean loss of an epoch beyond this, or this many times that of the first batch, has diverged.
@@ -30,8 +35,8 @@ ABSURD_LOSS = 1e15
 ABSURD_GROWTH = 1e6
 
 
-class RunTrainer:
-    """Mixed in before one of RecBole's trainers; changes how it reports and saves, not how it fits.
+class RunTrainer(CheckpointMixin, EvaluationMixin):
+    """Mixed in before one of RecBole's trainers, whose epochs it runs, reports and saves.
 
     ``best.pth`` holds the epoch with the best validation score; ``last.pth`` the last finished one,
     with all that the next epoch hangs on.
@@ -58,26 +63,10 @@ class RunTrainer:
     # Sampled scores of the validation before, with key `log_diagnostics`.
     _scores_before: torch.Tensor | None = None
 
-    # RecBole's trainer, mixed in after this class, sets these.
-    model: Any
-    config: Any
-    logger: Any
-    optimizer: Any
-    tensorboard: Any
-    epochs: int
-    eval_step: int
-    device: torch.device
-    start_epoch: int
-    cur_step: int
-    stopping_step: int
-    valid_metric: str
-    best_valid_score: float
-    best_valid_result: dict[str, float] | None
-    test_batch_size: int
-    tot_item_num: int
-
     def __init__(self, config: Any, model: Any) -> None:
-        super().__init__(config, model)  # type: ignore[call-arg]
+        with curves_beside_the_log():
+            super().__init__(config, model)  # type: ignore[call-arg]
+        self.eval_collector, self.evaluator = RankingCollector(config), ExactEvaluator(config)
         # RecBole's trainers of memory-based models lower `epochs` after taking this minimum.
         self.eval_step = min(self.eval_step, self.epochs)
         self.saved_model_file = str(Path(config["checkpoint_dir"]) / "best.pth")
@@ -121,7 +110,7 @@ class RunTrainer:
         show_progress: bool = False,
         callback_fn: Callable[[int, float], None] | None = None,
     ) -> tuple[float, dict[str, float] | None]:
-        """Train as RecBole does; arguments and result are RecBole's.
+        """Train, and keep the epoch that is best on validation; arguments and result are RecBole's.
 
         A checkpoint ``last.pth`` exists from before the first epoch on, so that an interrupted
         run always leaves one.
@@ -138,28 +127,47 @@ class RunTrainer:
             self.pretrain_seconds += time.perf_counter() - start
             self._is_prepared = True
             self._save_last(-1)
-        if self.cur_step > self.stopping_step:  # resumed after its last epoch
-            self.tensorboard.close()
-            return self.best_valid_score, self.best_valid_result
-
-        def after_validation(epoch: int, score: float) -> None:
-            self._write_record()
-            self._save_last(epoch)
-            if callback_fn is not None:
-                callback_fn(epoch, score)
-
+        if saved and self.start_epoch >= self.epochs:
+            self._save_checkpoint(-1)
+        self.eval_collector.data_collect(train_data)
+        if self.config["train_neg_sample_args"].get("dynamic", False):
+            train_data.get_model(self.model)
         try:
-            result: tuple[float, dict[str, float] | None] = super().fit(  # type: ignore[misc]
-                train_data,
-                valid_data,
-                verbose=False,
-                saved=saved,
-                show_progress=show_progress,
-                callback_fn=after_validation,
-            )
+            for epoch in range(self.start_epoch, self.epochs):
+                if self.cur_step > self.stopping_step:
+                    break
+                losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
+                self._draw_losses(epoch, losses)
+                if self._is_validated(epoch):
+                    score = self._validate(valid_data, epoch, show_progress)
+                    if callback_fn is not None:
+                        callback_fn(epoch, score)
+            self._add_hparam_to_tensorboard(self.best_valid_score)
         finally:
             self.tensorboard.close()
-        return result
+        return self.best_valid_score, self.best_valid_result
+
+    def _validate(self, valid_data: Any, epoch: int, show_progress: bool) -> float:
+        """Score an epoch, and keep it if it is better than all before; a tie keeps the earlier."""
+        score, result = self._valid_epoch(valid_data, show_progress)
+        best = self.best_valid_score
+        if score > best if self.valid_metric_bigger else score < best:
+            self.best_valid_score, self.best_valid_result, self.cur_step = score, result, 0
+            if self._saved:
+                self._save_checkpoint(epoch)
+        else:
+            self.cur_step += 1
+        self.tensorboard.add_scalar("Vaild_score", score, epoch)  # RecBole's name
+        step = (epoch + 1) // self.eval_step - 1
+        self.wandblogger.log_metrics({**result, "valid_step": step}, head="valid")
+        self._write_record()
+        self._save_last(epoch)
+        return score
+
+    def _draw_losses(self, epoch: int, losses: Any) -> None:
+        self._add_train_loss_to_tensorboard(epoch, losses)
+        logged = {"epoch": epoch, "train_loss": losses, "train_step": epoch}
+        self.wandblogger.log_metrics(logged, head="train")
 
     def _train_epoch(
         self,
@@ -281,190 +289,6 @@ class RunTrainer:
                 f"{first:.3g} in the first batch; {self._cure_of_nan()}"
             )
 
-    def _cure_of_nan(self) -> str:
-        cure = f"lower key `learning_rate` (found {self.config['learning_rate']})"
-        return cure + (", scale the `item_features`" if self.config["item_features"] else "")
-
-    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-        """Called by RecBole at each new best epoch, and with -1 when it has no epoch to train."""
-        is_resumed_at_its_end = epoch < 0 and self.start_epoch > 0
-        if is_resumed_at_its_end or 0 <= epoch == self.best_epoch:
-            return  # it stands already
-        self.best_epoch = epoch
-        save_checkpoint(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
-
-    def pretrain(self, train_data: Any, verbose: bool = True, show_progress: bool = False) -> Any:
-        """Called by RecBole's trainers of several stages, for one that is not validated."""
-        self._has_validation = False
-        return super().pretrain(train_data, verbose, show_progress)  # type: ignore[misc]
-
-    def save_pretrained_model(self, epoch: int, saved_model_file: str) -> None:
-        """Called by RecBole's trainers that pre-train only; kept as the best, under that name."""
-        self._save_checkpoint(epoch)
-
-    def _save_last(self, epoch: int) -> None:
-        self.fit_seconds = time.perf_counter() - self._began
-        if self._saved:
-            content = {**self._state(epoch), "training": self._training_state()}
-            save_checkpoint(self.last_model_file, content)
-
-    def _state(self, epoch: int) -> dict[str, Any]:
-        """Everything that scores, with the origin that loading checks."""
-        return {
-            **self._origin(),
-            "registered_as": self.config.registration.key,
-            "epoch": epoch,
-            "settings": self.config.plain_settings(),
-            "state_dict": self.model.state_dict(),
-            "other_parameter": self.model.other_parameter(),
-            "attributes": self._attributes.changed(),
-        }
-
-    def _training_state(self) -> dict[str, Any]:
-        """Everything else that the next epoch, and the choice of the best one, hang on."""
-        return {
-            **{name: getattr(self, name) for name in self.progress},
-            "learners": {name: part.state_dict() for name, part in learners(self).items()},
-            "generators": generator_states(self.device),
-            "batch_order": self._train_data.generator.get_state(),
-        }
-
-    def _origin(self) -> dict[str, Any]:
-        return {
-            "model": self.config["model"],
-            "dataset": self.config["dataset"],
-            "split_hash": self.config["split_hash"],
-            "data_hash": self.config["data_hash"],
-        }
-
-    def load_checkpoint(self, path: str | Path) -> dict[str, Any]:
-        """Give the model, fresh or trained, the parameters of a checkpoint.
-
-        Returns:
-            The whole content of the checkpoint.
-
-        Raises:
-            UserError: Not a checkpoint of this package, or of another model, data set or split.
-        """
-        content = read_checkpoint(path)
-        check_origin(path, content, **self._origin())
-        try:
-            self.model.load_state_dict(content["state_dict"])
-        except RuntimeError as error:
-            raise UserError(
-                f"checkpoint {path}: its parameters do not fit this run's settings: {error}"
-            ) from error
-        with refusals_of(f"checkpoint {path}: broken", LookupError, TypeError, AttributeError):
-            check_other_parameter(path, self.model, content["other_parameter"])
-            self.model.load_other_parameter(_on_device(content["other_parameter"], self.device))
-            self._attributes.restore(_on_device(content["attributes"], self.device))
-        return content
-
-    def resume(self, train_data: Any) -> None:
-        """Go on from ``last.pth`` as if training had not stopped; ``fit`` comes next.
-
-        Args:
-            train_data: The loader that ``fit`` is given.
-
-        Raises:
-            UserError: No such file, or a checkpoint of another run or version.
-        """
-        content = self.load_checkpoint(self.last_model_file)
-        training = content.get("training", {})
-        if training.get("best_epoch", -1) >= 0:
-            self._check_best()
-        missing = sorted(set(self.progress) - set(training))
-        if missing:
-            raise UserError(
-                f"checkpoint {self.last_model_file}: found no {', '.join(missing)} of its "
-                "training, expected what this version keeps; another one wrote it"
-            )
-        kinds = (LookupError, TypeError, AttributeError, ValueError, RuntimeError)
-        with refusals_of(f"checkpoint {self.last_model_file}: broken", *kinds):
-            for name in self.progress:
-                setattr(self, name, training[name])
-            for name, state in training["learners"].items():
-                getattr(self, name).load_state_dict(state)
-            check_learners(self.last_model_file, learners(self))
-            self.start_epoch = content["epoch"] + 1
-            train_data.generator.set_state(training["batch_order"])
-            set_generator_states(training["generators"], self.device)
-
-    def _check_best(self) -> None:
-        """Refuse to train towards an end that needs a file which cannot be read."""
-        try:
-            check_origin(
-                self.saved_model_file, read_checkpoint(self.saved_model_file), **self._origin()
-            )
-        except UserError as error:
-            raise UserError(
-                f"{error}; without its best epoch the run cannot end: start it anew"
-            ) from error
-
-    def resume_checkpoint(self, resume_file: str | Path) -> None:
-        """RecBole's way to go on from a checkpoint, which its own files alone fit.
-
-        Raises:
-            UserError: Always; ``resume`` goes on from ``last.pth``.
-        """
-        raise UserError(f"checkpoint {resume_file}: give the run's folder to --resume instead")
-
-    @torch.no_grad()
-    def evaluate(
-        self,
-        eval_data: Any,
-        load_best_model: bool = True,
-        model_file: str | Path | None = None,
-        show_progress: bool = False,
-    ) -> Any:
-        """Evaluate as RecBole does, from our checkpoints; arguments and result are RecBole's.
-
-        What a loader or a model draws comes from the run's seed anew each time: every validation
-        ranks the same sampled candidates, and none shifts the training that follows.
-        """
-        if load_best_model:
-            self.load_checkpoint(model_file or self.saved_model_file)
-        with own_randomness(self.config["seed"], self.device):
-            eval_data.generator.manual_seed(self.config["seed"])
-            return super().evaluate(  # type: ignore[misc]
-                eval_data, load_best_model=False, show_progress=show_progress
-            )
-
-    def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, torch.Tensor, Any, Any]:
-        """Called by RecBole with the users of a batch; an error in scoring stays an error."""
-        users, history, positive_u, positive_i = batched_data
-        scores = self._score_all_items(users.to(self.device)).view(-1, self.tot_item_num)
-        scores[:, 0] = -torch.inf
-        scores[history] = -torch.inf
-        if torch.isnan(scores).any():
-            raise UserError(
-                f"model {self.config['model']}: scores are NaN after {self.epochs_trained} "
-                f"epochs: {self._cure_of_nan()}"
-            )
-        return users, scores, positive_u, positive_i
-
-    def _score_all_items(self, users: Any) -> torch.Tensor:
-        """Scores [n, n_items]; pair by pair for a model that defines ``predict`` alone."""
-        if type(self.model).full_sort_predict is not AbstractRecommender.full_sort_predict:
-            scores: torch.Tensor = self.model.full_sort_predict(users)
-            return scores
-        n_items = self.tot_item_num
-        pairs = users.repeat_interleave(n_items)
-        items = torch.arange(n_items, device=self.device).repeat(len(users))
-        pairs.update(Interaction({self.config["ITEM_ID_FIELD"]: items}))
-        size = self.test_batch_size
-        blocks = (pairs[start : start + size] for start in range(0, len(pairs), size))
-        return torch.cat([self.model.predict(block).reshape(-1) for block in blocks])
-
-
-def _on_device(values: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in values.items()}
-
 
 class DiffusionTrainer(RunTrainer, Trainer):
     """Trainer of this package's models, and of registered ones."""
-
-
-def trainer_on(host_trainer: type) -> type:
-    """RecBole's trainer of a RecBole model, with this package's reports and checkpoints."""
-    return type(host_trainer.__name__, (RunTrainer, host_trainer), {})

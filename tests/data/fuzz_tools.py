@@ -24,10 +24,15 @@ from conversion_tools import snapshot
 from hypothesis import strategies as st
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert import diffrec_splits as rated
-from recbole_diffusion.convert import released_splits as given
-from recbole_diffusion.convert import unsplit as logs
-from recbole_diffusion.convert import user_tables as own
+from recbole_diffusion.convert import (
+    amazon,
+    diffrec_splits,
+    microlens,
+    movielens,
+    released_splits,
+    unsplit,
+    user_tables,
+)
 from recbole_diffusion.data.atomic import read_atomic_file
 from recbole_diffusion.data.features import load_item_features
 
@@ -258,8 +263,7 @@ def rows_of(path: Path) -> list[list[str]]:
     assert content.endswith("\n")
     header, *rows = (line.split("\t") for line in content[:-1].split("\n"))
     assert all(len(row) == len(header) for row in rows)
-    texts = dict.fromkeys(header, str)
-    table = read_atomic_file(path, delimiter="\t", encoding="utf-8", dtype=texts)
+    table = read_atomic_file(path, header, "\t", "utf-8")
     assert table.columns.tolist() == header
     assert table.fillna("").to_numpy().tolist() == rows
     for place, column in enumerate(header):
@@ -276,7 +280,7 @@ def _check_parts(users: int, items: int, interactions: Any, folder: Path) -> Non
     assert len({(row[0], row[1]) for row in rows}) == len(rows)
 
 
-def _check_split(report: given.ConversionReport, folder: Path) -> None:
+def _check_split(report: released_splits.ConversionReport, folder: Path) -> None:
     _check_parts(report.users, report.items, report.interactions, folder)
     for modality, width in report.features.items():
         with np.load(folder / f"toy.{modality}.npz", allow_pickle=False) as archive:
@@ -288,11 +292,11 @@ def _check_split(report: given.ConversionReport, folder: Path) -> None:
         assert len(items) == len(set(items)) > 0
 
 
-def _check_rated(report: rated.RatedReport, folder: Path) -> None:
+def _check_rated(report: diffrec_splits.RatingSplitReport, folder: Path) -> None:
     _check_parts(report.users, report.items, report.interactions, folder)
 
 
-def _check_log(report: logs.LogReport, folder: Path) -> None:
+def _check_log(report: unsplit.InteractionsReport, folder: Path) -> None:
     rows = rows_of(folder / "toy.inter")
     assert len(rows) == len({(row[0], row[1]) for row in rows}) == report.interactions > 0
     assert report.users == len({row[0] for row in rows})
@@ -328,7 +332,7 @@ def _text_split(draw: Draw) -> Files:
     }
 
 
-def _item_table(table: given.ItemTable) -> st.SearchStrategy[Files]:
+def _item_table(table: released_splits.ItemTable) -> st.SearchStrategy[Files]:
     texts = ["x"] * (len(table.header) - 1)
     rows = [[str(item), *texts] for item in range(5)]
     content = odd_rows([table.header, *rows]).map(lambda rows: _encoded(rows, "\t"))
@@ -477,7 +481,7 @@ def _pickled_split(draw: Draw) -> Files:
     parts = draw(_parts())
     return {
         file: draw(coo_pickle(pairs))
-        for file, pairs in zip(given.PICKLES.values(), parts, strict=True)
+        for file, pairs in zip(released_splits.PICKLES.values(), parts, strict=True)
     }
 
 
@@ -494,14 +498,14 @@ def _mmrec(draw: Draw) -> Files:
 
 
 def _split_form(kind: str, files: st.SearchStrategy[Files]) -> Form:
-    form = given.FORMATS[kind]
+    form = released_splits.FORMATS[kind]
     parts = [files, *map(_modality, form.modalities[:2])]
     if form.items is not None:
         parts.append(_item_table(form.items))
     modalities = [f"{modality}.npz" for modality in form.modalities]
     return Form(
         _either(*parts),
-        lambda source, output, case: given.convert_split(
+        lambda source, output, case: released_splits.convert_split(
             source, output, "toy", kind, case.overwrite, case.options
         ),
         _check_split,
@@ -558,12 +562,12 @@ def _own_options(draw: Draw) -> dict[str, Any]:
     )
 
 
-def _run_own(source: Path, output: Path, case: Case) -> logs.LogReport:
+def _run_own(source: Path, output: Path, case: Case) -> unsplit.InteractionsReport:
     table = source / ("log.csv.gz" if "log.csv.gz" in case.files else "log.csv")
     items = source / "items.tsv" if "items.tsv" in case.files else None
     options = case.options if items is not None else {}
-    chosen = own.CsvOptions(**options, items=items, delimiter=None)
-    return own.convert_csv(table, output, "toy", chosen, case.overwrite)
+    chosen = user_tables.CsvOptions(**options, items=items, delimiter=None)
+    return user_tables.convert_csv(table, output, "toy", chosen, case.overwrite)
 
 
 @st.composite
@@ -573,8 +577,8 @@ def _microlens(draw: Draw) -> Files:
         odd_rows([["item", "title"], *([str(i), "A title, and\nmore"] for i in range(4))])
     )
     return {
-        logs.MICROLENS_PAIRS: _encoded(pairs, "\t"),
-        logs.MICROLENS_TITLES: draw(_csv_bytes(titles, ",")),
+        microlens.PAIRS: _encoded(pairs, "\t"),
+        microlens.TITLES: draw(_csv_bytes(titles, ",")),
     }
 
 
@@ -626,13 +630,13 @@ def _amazon(draw: Draw) -> Files:
     }
 
 
-def _run_amazon(source: Path, output: Path, case: Case) -> logs.LogReport:
+def _run_amazon(source: Path, output: Path, case: Case) -> unsplit.InteractionsReport:
     paths = [
         source / next((name for name in case.files if name.startswith(start)), f"{start}.json")
         for start in ("reviews", "meta")
     ]
-    log = logs.read_amazon(*paths[: 2 if case.options else 1])
-    return logs.convert_log(log, output, "toy", case.overwrite)
+    log = amazon.read_amazon(*paths[: 2 if case.options else 1])
+    return unsplit.convert_interactions(log, output, "toy", case.overwrite)
 
 
 @st.composite
@@ -779,16 +783,16 @@ FORMS = {
     "csv": Form(_own(), _run_own, _check_log, _own_options(), ("inter", "item", "yaml")),
     "microlens": Form(
         _microlens(),
-        lambda source, output, case: logs.convert_log(
-            logs.read_microlens(source), output, "toy", case.overwrite
+        lambda source, output, case: unsplit.convert_interactions(
+            microlens.read_microlens(source), output, "toy", case.overwrite
         ),
         _check_log,
         suffixes=("inter", "item"),
     ),
     "movielens-1m": Form(
         _movielens(),
-        lambda source, output, case: logs.convert_log(
-            logs.read_movielens(source), output, "toy", case.overwrite
+        lambda source, output, case: unsplit.convert_interactions(
+            movielens.read_movielens(source), output, "toy", case.overwrite
         ),
         _check_log,
         suffixes=("inter", "item", "user"),
@@ -796,12 +800,12 @@ FORMS = {
     "amazon": Form(_amazon(), _run_amazon, _check_log, st.booleans(), ("inter", "item")),
     "rated-split": Form(
         _rated(),
-        lambda source, output, case: rated.convert_rated(
+        lambda source, output, case: diffrec_splits.convert_rating_split(
             source, output, "toy", case.options, case.overwrite
         ),
         _check_rated,
         st.builds(
-            rated.RatedRule,
+            diffrec_splits.SplitRule,
             kind=st.sampled_from(["clean", "noisy", "temporal"]),
             core=st.integers(1, 2),
             ratio=st.sampled_from([(7, 1, 2), (1, 1, 1)]),

@@ -1,4 +1,4 @@
-"""Patches of how RecBole reads data and draws negatives."""
+"""Patches that let RecBole load data with pandas 3."""
 
 import warnings
 from types import SimpleNamespace
@@ -12,20 +12,7 @@ from recbole_diffusion.host.patch import (
     Patch,
     has_pandas_3,
     host_modules_with,
-    in_every_version,
 )
-
-
-def _read_csv(*args: Any, **kwargs: Any) -> pd.DataFrame:
-    from recbole_diffusion.data.atomic import read_atomic_file  # late: it needs the patched host
-
-    return read_atomic_file(*args, **kwargs)
-
-
-def _read_text_as_it_stands() -> None:
-    from recbole.data.dataset import dataset
-
-    dataset.pd = Overlay(pd, read_csv=_read_csv)
 
 
 def _fill_nan(self: Any) -> None:
@@ -46,6 +33,14 @@ def _fill_nan(self: Any) -> None:
                 feat[field] = [empty if isinstance(x, float) else x for x in feat[field]]
 
 
+def _read_csv(*args: Any, **kwargs: Any) -> pd.DataFrame:
+    """As pandas' own; the host fills empty sequences in place, of a column that is a copy."""
+    table = pd.read_csv(*args, **kwargs)
+    for column in table.columns[table.columns.str.endswith("_seq")]:
+        table[column] = table[column].fillna("")
+    return table
+
+
 def _fill_missing_values() -> None:
     from recbole.data.dataset import dataset
 
@@ -56,6 +51,7 @@ def _fill_missing_values() -> None:
             warnings.simplefilter("ignore", pd.errors.ChainedAssignmentError)
             return host_method(self, *args)
 
+    dataset.pd = Overlay(pd, read_csv=_read_csv)
     dataset.Dataset._load_feat = load_feat
     dataset.Dataset._fill_nan = _fill_nan
 
@@ -82,44 +78,7 @@ def _copy_columns() -> None:
     Dataset._dataframe_to_interaction = dataframe_to_interaction
 
 
-def _train_items(self: Any) -> np.ndarray:
-    """Items of the train interactions, which come first."""
-    items: np.ndarray = self.datasets[0].inter_feat[self.iid_field].numpy()
-    return items
-
-
-def _accumulate_popularity(self: Any) -> None:
-    """Sums of counts^alpha up to each id; what has no count keeps the weight 0 at any alpha.
-
-    The weights are divided by the greatest of them, which no alpha takes out of range.
-    """
-    counts = np.bincount(np.asarray(self._get_candidates_list())).astype(np.float64)
-    logs = self.alpha * np.log(counts, where=counts > 0, out=np.full_like(counts, np.nan))
-    powers = np.exp(np.nan_to_num(logs - np.nanmax(logs), nan=-np.inf))
-    self.cumulative = np.cumsum(powers)
-
-
-def _draw_by_popularity(self: Any, sample_num: int) -> np.ndarray:
-    drawn = np.random.random(sample_num) * self.cumulative[-1]
-    return np.searchsorted(self.cumulative, drawn, side="right")
-
-
-def _sample_train_popularity() -> None:
-    from recbole.sampler import sampler
-
-    sampler.Sampler._get_candidates_list = _train_items
-    sampler.AbstractSampler._build_alias_table = _accumulate_popularity
-    sampler.AbstractSampler._pop_sampling = _draw_by_popularity
-
-
 PATCHES = (
-    Patch(
-        "read_text_as_it_stands",
-        "texts and ids such as NA or None are read as missing, quotation marks as quoted fields, "
-        "and a row with a field too few or too many as another row",
-        in_every_version,
-        _read_text_as_it_stands,
-    ),
     Patch(
         "fill_missing_values",
         "fillna(inplace=True) on a chained column changes nothing in pandas 3",
@@ -138,12 +97,5 @@ PATCHES = (
         "pandas 3 hands out read-only arrays, which tensors would share and write to",
         has_pandas_3,
         _copy_columns,
-    ),
-    Patch(
-        "sample_train_popularity",
-        "negatives by popularity count validation and test items too, can be item -1 by rounding, "
-        "and are drawn one by one",
-        in_every_version,
-        _sample_train_popularity,
     ),
 )

@@ -1,0 +1,84 @@
+"""How a trainer measures what users get."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.data.interaction import Interaction
+from recbole.model.abstract_recommender import AbstractRecommender
+
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.randomness import own_randomness
+from recbole_diffusion.evaluation.collector import RankingCollector
+from recbole_diffusion.evaluation.metrics import ExactEvaluator
+from recbole_diffusion.training.host_attributes import HostAttributes
+from recbole_diffusion.training.progress import evaluation_bar
+
+
+class EvaluationMixin(HostAttributes):
+    """Scores the users of a loader, and ranks and measures them by classes of this package."""
+
+    eval_collector: RankingCollector
+    evaluator: ExactEvaluator
+    saved_model_file: str
+    epochs_trained: int
+    load_checkpoint: Any
+
+    @torch.no_grad()
+    def evaluate(
+        self,
+        eval_data: Any,
+        load_best_model: bool = True,
+        model_file: str | Path | None = None,
+        show_progress: bool = False,
+    ) -> Any:
+        """Measure what a loader's users get; arguments and result are RecBole's.
+
+        What a loader or a model draws comes from the run's seed anew each time: every validation
+        ranks the same sampled candidates, and none shifts the training that follows.
+        """
+        if load_best_model:
+            self.load_checkpoint(model_file or self.saved_model_file)
+        self.model.eval()
+        self.tot_item_num = eval_data._dataset.item_num
+        is_full = isinstance(eval_data, FullSortEvalDataLoader)
+        scored = self._full_sort_batch_eval if is_full else self._neg_sample_batch_eval
+        with own_randomness(self.config["seed"], self.device):
+            eval_data.generator.manual_seed(self.config["seed"])
+            for batch in evaluation_bar(eval_data) if show_progress else eval_data:
+                users, scores, positive_u, positive_i = scored(batch)
+                self.eval_collector.eval_batch_collect(scores, users, positive_u, positive_i)
+        result = self.evaluator.evaluate(self.eval_collector.get_data_struct())
+        self.wandblogger.log_eval_metrics(result, head="eval")
+        return result
+
+    def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, torch.Tensor, Any, Any]:
+        """Called by RecBole with the users of a batch; an error in scoring stays an error."""
+        users, history, positive_u, positive_i = batched_data
+        scores = self._score_all_items(users.to(self.device)).view(-1, self.tot_item_num)
+        scores[:, 0] = -torch.inf
+        scores[history] = -torch.inf
+        if torch.isnan(scores).any():
+            raise UserError(
+                f"model {self.config['model']}: scores are NaN after {self.epochs_trained} "
+                f"epochs: {self._cure_of_nan()}"
+            )
+        return users, scores, positive_u, positive_i
+
+    def _score_all_items(self, users: Any) -> torch.Tensor:
+        """Scores [n, n_items]; pair by pair for a model that defines ``predict`` alone."""
+        if type(self.model).full_sort_predict is not AbstractRecommender.full_sort_predict:
+            scores: torch.Tensor = self.model.full_sort_predict(users)
+            return scores
+        n_items = self.tot_item_num
+        pairs = users.repeat_interleave(n_items)
+        items = torch.arange(n_items, device=self.device).repeat(len(users))
+        pairs.update(Interaction({self.config["ITEM_ID_FIELD"]: items}))
+        size = self.test_batch_size
+        blocks = (pairs[start : start + size] for start in range(0, len(pairs), size))
+        return torch.cat([self.model.predict(block).reshape(-1) for block in blocks])
+
+    def _cure_of_nan(self) -> str:
+        cure = f"lower key `learning_rate` (found {self.config['learning_rate']})"
+        return cure + (", scale the `item_features`" if self.config["item_features"] else "")

@@ -1,0 +1,155 @@
+"""Checkpoints of a trainer, and exact resume from the last one."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from recbole_diffusion.base.errors import UserError, refusals_of
+from recbole_diffusion.base.randomness import generator_states, set_generator_states
+from recbole_diffusion.training.checkpoint import check_origin, read_checkpoint, save_checkpoint
+from recbole_diffusion.training.host_attributes import HostAttributes
+from recbole_diffusion.training.state import (
+    ModelAttributes,
+    check_learners,
+    check_other_parameter,
+    learners,
+)
+
+
+class CheckpointMixin(HostAttributes):
+    """Writes ``best.pth`` and ``last.pth``, and goes on from there.
+
+    Attributes:
+        progress: Attributes that change from epoch to epoch; a resumed run goes on with them.
+    """
+
+    progress: tuple[str, ...]
+    saved_model_file: str
+    last_model_file: str
+    best_epoch: int
+    fit_seconds: float
+    _attributes: ModelAttributes
+    _began: float
+    _saved: bool
+    _train_data: Any
+
+    def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
+        """Called by RecBole at each new best epoch, and with -1 when it has no epoch to train."""
+        is_resumed_at_its_end = epoch < 0 and self.start_epoch > 0
+        if is_resumed_at_its_end or 0 <= epoch == self.best_epoch:
+            return  # it stands already
+        self.best_epoch = epoch
+        save_checkpoint(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
+
+    def _save_last(self, epoch: int) -> None:
+        self.fit_seconds = time.perf_counter() - self._began
+        if self._saved:
+            content = {**self._state(epoch), "training": self._training_state()}
+            save_checkpoint(self.last_model_file, content)
+
+    def _state(self, epoch: int) -> dict[str, Any]:
+        """Everything that scores, with the origin that loading checks."""
+        return {
+            **self._origin(),
+            "registered_as": self.config.registration.key,
+            "epoch": epoch,
+            "settings": self.config.plain_settings(),
+            "state_dict": self.model.state_dict(),
+            "other_parameter": self.model.other_parameter(),
+            "attributes": self._attributes.changed(),
+        }
+
+    def _training_state(self) -> dict[str, Any]:
+        """Everything else that the next epoch, and the choice of the best one, hang on."""
+        return {
+            **{name: getattr(self, name) for name in self.progress},
+            "learners": {name: part.state_dict() for name, part in learners(self).items()},
+            "generators": generator_states(self.device),
+            "batch_order": self._train_data.generator.get_state(),
+        }
+
+    def _origin(self) -> dict[str, Any]:
+        return {
+            "model": self.config["model"],
+            "dataset": self.config["dataset"],
+            "split_hash": self.config["split_hash"],
+            "data_hash": self.config["data_hash"],
+        }
+
+    def load_checkpoint(self, path: str | Path) -> dict[str, Any]:
+        """Give the model, fresh or trained, the parameters of a checkpoint.
+
+        Returns:
+            The whole content of the checkpoint.
+
+        Raises:
+            UserError: Not a checkpoint of this package, or of another model, data set or split.
+        """
+        content = read_checkpoint(path)
+        check_origin(path, content, **self._origin())
+        try:
+            self.model.load_state_dict(content["state_dict"])
+        except RuntimeError as error:
+            raise UserError(
+                f"checkpoint {path}: its parameters do not fit this run's settings: {error}"
+            ) from error
+        with refusals_of(f"checkpoint {path}: broken", LookupError, TypeError, AttributeError):
+            check_other_parameter(path, self.model, content["other_parameter"])
+            self.model.load_other_parameter(_on_device(content["other_parameter"], self.device))
+            self._attributes.restore(_on_device(content["attributes"], self.device))
+        return content
+
+    def resume(self, train_data: Any) -> None:
+        """Go on from ``last.pth`` as if training had not stopped; ``fit`` comes next.
+
+        Args:
+            train_data: The loader that ``fit`` is given.
+
+        Raises:
+            UserError: No such file, or a checkpoint of another run or version.
+        """
+        content = self.load_checkpoint(self.last_model_file)
+        training = content.get("training", {})
+        if training.get("best_epoch", -1) >= 0:
+            self._check_best()
+        missing = sorted(set(self.progress) - set(training))
+        if missing:
+            raise UserError(
+                f"checkpoint {self.last_model_file}: found no {', '.join(missing)} of its "
+                "training, expected what this version keeps; another one wrote it"
+            )
+        kinds = (LookupError, TypeError, AttributeError, ValueError, RuntimeError)
+        with refusals_of(f"checkpoint {self.last_model_file}: broken", *kinds):
+            for name in self.progress:
+                setattr(self, name, training[name])
+            for name, state in training["learners"].items():
+                getattr(self, name).load_state_dict(state)
+            check_learners(self.last_model_file, learners(self))
+            self.start_epoch = content["epoch"] + 1
+            train_data.generator.set_state(training["batch_order"])
+            set_generator_states(training["generators"], self.device)
+
+    def _check_best(self) -> None:
+        """Refuse to train towards an end that needs a file which cannot be read."""
+        try:
+            check_origin(
+                self.saved_model_file, read_checkpoint(self.saved_model_file), **self._origin()
+            )
+        except UserError as error:
+            raise UserError(
+                f"{error}; without its best epoch the run cannot end: start it anew"
+            ) from error
+
+    def resume_checkpoint(self, resume_file: str | Path) -> None:
+        """RecBole's way to go on from a checkpoint, which its own files alone fit.
+
+        Raises:
+            UserError: Always; ``resume`` goes on from ``last.pth``.
+        """
+        raise UserError(f"checkpoint {resume_file}: give the run's folder to --resume instead")
+
+
+def _on_device(values: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    return {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in values.items()}
