@@ -26,6 +26,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Arguments of the runs that the command line starts; nothing is trained."""
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(quick_start, "run_recbole_diffusion", lambda *args: calls.append(args))
+    monkeypatch.setattr(cli, "read_layers", lambda *args: None)
     return calls
 
 
@@ -423,6 +424,28 @@ def test_what_is_listed_needs_no_heavy_package(word: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--lerning_rate=1"],
+        ["--model=PrefixDiff", "--horizon=0"],
+        ["--model=BPR", "--metrics=[Foo]"],
+        ["--model=TDiffRec", "--recency=nosuch"],
+        ["--config_files=nosuch.yaml"],
+        ["compare", "--models=BPR,InfoDCL", "--BPR.no_such_key=3"],
+        ["compare", "--models=BPR,InfoDCL", "--seeds=0"],
+        ["compare", "--models=BPR", "--InfoDCL.seed=3"],
+    ],
+)
+def test_what_is_refused_needs_no_pytorch(words: list[str], empty: Path) -> None:
+    program = (
+        "import sys; from recbole_diffusion.commands.cli import main; "
+        f"assert main({words!r}) == 2; print('torch' in sys.modules, 'recbole' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout, done.stderr.count("error:")) == ("False False\n", 1)
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from recbole.sampler.sampler import AbstractSampler
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.commands.cli import main
-from recbole_diffusion.data import repairs as compat_data
+from recbole_diffusion.data.negatives import NegativeSampler
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.values import as_yaml, parse_value
-from recbole_diffusion.studies.compare.request import read_request
+from recbole_diffusion.studies.compare.run import compare
 from recbole_diffusion.studies.tune.storage import check_url
 
 SHARES = "shares above 0"
@@ -134,7 +134,7 @@ def test_popularity_of_any_alpha_has_weights(alpha: float) -> None:
             return [1] * 3 + [3] * 900 + [4] * 900
 
     sampler = Sampler()
-    compat_data._accumulate_popularity(sampler)
+    NegativeSampler._build_alias_table(sampler)
     found = np.diff(sampler.cumulative, prepend=0)
     assert found[[0, 2]].tolist() == [0, 0]
     logs = alpha * np.log([3.0, 900.0, 900.0])
@@ -207,6 +207,6 @@ def test_a_storage_in_memory_is_refused() -> None:
         ({"EASE.output_dir": "x"}, "key `EASE.output_dir`"),
     ],
 )
-def test_keys_of_a_comparison(keys: dict[str, Any], told: str) -> None:
+def test_keys_of_a_comparison(planted: dict[str, Any], keys: dict[str, Any], told: str) -> None:
     with pytest.raises(UserError, match=told):
-        read_request("EASE,Pop", "planted", None, keys)
+        compare("EASE,Pop", "planted", config_dict={**planted, **keys})

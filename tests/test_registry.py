@@ -89,8 +89,8 @@ def test_plain_name_is_ours_first() -> None:
 
 def test_plain_name_of_a_host_model_and_its_long_form_are_one() -> None:
     short, long = find_model("DiffRec"), find_model("recbole.DiffRec")
-    assert long.model_class is HostDiffRec
-    assert short.is_host or short.model_class is not HostDiffRec
+    assert issubclass(long.model_class, HostDiffRec)
+    assert short.is_host or not issubclass(short.model_class, HostDiffRec)
     assert find_model("LightGCN").model_class is find_model("recbole.LightGCN").model_class
 
 
@@ -248,7 +248,7 @@ def test_another_package_brings_a_model_by_an_entry_point(
 
 def test_every_model_of_the_folders_is_where_it_says() -> None:
     names = list_models()["recbole_diffusion"]
-    assert len(names) == 12
+    assert {"DiffRec", "DiffMM", "InfoDCL", "LD4MRec", "LinDiffRec", "SimDiff"} <= set(names)
     for name in names:
         found = find_model(name)
         assert found.model_class.__name__ == name

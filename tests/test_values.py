@@ -19,8 +19,9 @@ from recbole_diffusion.settings.keys import REFUSED, declared_keys
 from recbole_diffusion.settings.property_files import default_layers, read_properties
 from recbole_diffusion.settings.registry import find_model, list_models, register
 from recbole_diffusion.settings.values import MAX_DEPTH, parse_value
-from recbole_diffusion.studies.compare.request import default_options, read_request
+from recbole_diffusion.studies.compare.request import read_request
 from recbole_diffusion.studies.compare.run import compare
+from recbole_diffusion.studies.compare.settings import CompareSettings
 from recbole_diffusion.studies.tune.task import check_budget
 
 DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
@@ -330,11 +331,11 @@ def test_odd_option_of_a_comparison_is_refused(
         compare(config_dict=keys)
 
 
-@given(key=st.sampled_from(sorted(default_options())), value=NESTED)
+@given(key=st.sampled_from(sorted(CompareSettings.keys())), value=NESTED)
 @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_option_of_a_comparison_takes_or_refuses_any_value(key: str, value: Any) -> None:
     try:
-        read_request(None, None, None, {"models": "BPR", "dataset": "planted", key: value})
+        read_request({"models": "BPR", "dataset": "planted", key: value})
     except UserError as error:
         text = str(error)
         assert "\n" not in text

@@ -81,15 +81,18 @@ def test_printed_files_are_read_back(names: list[str]) -> None:
 def test_command_of_a_comparison_gives_the_same_request(shared: Any, own: Any) -> None:
     keys = {"field_separator": "\t", "val_interval": shared, "BPR.own": own, "mine.own": "1e3"}
     files = ["a file.yaml", "it's.yaml"]
-    request = read_request("BPR,mine=EASE", "my data", files, {**keys, "protocol": "paper:diffmm"})
+    keys |= {"models": "BPR,mine=EASE", "dataset": "my data", "config_files": files}
+    request = read_request({**keys, "protocol": "paper:diffmm"})
     words = shlex.split(request.command(["BPR", "mine"], [2, 5]))
     assert words[:3] == ["python", "run_recbole_diffusion.py", "compare"]
-    again = read_request(None, None, None, parse_arguments(words[3:]))
-    assert (again.models, again.dataset, again.seeds) == (request.models, "my data", (2, 5))
-    assert again.config_files == tuple(files)
-    assert again.protocols == request.protocols
-    assert same(again.shared, request.shared)
-    assert same(again.own, request.own)
+    again = read_request(parse_arguments(words[3:]))
+    assert (again.settings.dataset, again.settings.config_files) == ("my data", files)
+    assert (again.seeds, again.protocols) == ((2, 5), request.protocols)
+    assert same(again.keys, request.keys)
+    assert list(again.models) == ["BPR", "mine"]
+    for label, model in request.models.items():
+        assert again.models[label].name == model.name
+        assert same(again.models[label].keys, model.keys)
 
 
 def test_quotes_are_only_where_a_shell_needs_them() -> None:
@@ -114,9 +117,12 @@ def test_blank_in_the_path_of_a_property_file(
         import_module("recbole_diffusion.studies.compare.run"),
         "compare",
         lambda config_dict: (
-            found.extend(read_request(None, None, None, config_dict).config_files) or {"models": []}
+            found.extend(read_request(config_dict).settings.config_files) or {"models": []}
         ),
     )
+    monkeypatch.chdir(tmp_path)
+    for name in ("a file.yaml", "b.yaml"):
+        (tmp_path / name).write_text("seed: 7\n")
     words = ["--models=BPR"] if command == "compare" else ["--model=BPR"]
     files = "--config_files='a file.yaml' b.yaml"
     assert cli.main([word for word in (command, *words, files) if word]) == 0

@@ -4,4 +4,4 @@ import sys
 from importlib import import_module
 
 if __name__ == "__main__":
-    sys.exit(import_module("recbole_diffusion.studies.analyze.report").main())
+    sys.exit(import_module("recbole_diffusion.studies.compare.report").main())

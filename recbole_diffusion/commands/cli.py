@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from recbole_diffusion import __version__
+import recbole_diffusion
 from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.settings.folders import list_datasets
+from recbole_diffusion.settings.layers import read_layers
 from recbole_diffusion.settings.registry import find_model, import_modules, list_models
 from recbole_diffusion.settings.words import read_word, split_files
 from recbole_diffusion.settings.writing import model_keys
@@ -70,7 +71,7 @@ REPEATED = ("grid",)
 # Commands by the first word, each the function `main` of a module; without one, a run.
 COMMANDS = {
     "analyze": "recbole_diffusion.studies.analyze.run",
-    "compare": "recbole_diffusion.studies.compare.run",
+    "compare": "recbole_diffusion.studies.compare.command",
     "tune": "recbole_diffusion.studies.tune.run",
 }
 # Key that the word after a command stands for.
@@ -113,35 +114,29 @@ def _obey(words: list[str]) -> None:
 
 
 def _run(keys: dict[str, Any]) -> None:
-    # Late: what prints something and stops needs no PyTorch.
-    from recbole_diffusion.runs.quick_start import (
-        evaluate_run,
-        resume_run,
-        run_recbole_diffusion,
-    )
-
     saved_run = {key: keys.pop(key) for key in ("resume", "evaluate") if key in keys}
     if len(saved_run) == 2:
         raise UserError("command line: --resume and --evaluate: expected one of them")
     if "resume" in saved_run:
-        resume_run(saved_run["resume"], keys)
+        recbole_diffusion.resume_run(saved_run["resume"], keys)
     elif "evaluate" in saved_run:
-        evaluate_run(saved_run["evaluate"], keys)
+        recbole_diffusion.evaluate_run(saved_run["evaluate"], keys)
     else:
         model, dataset = str(keys.pop("model", "InfoDCL")), str(keys.pop("dataset", "ml-100k"))
         config_files = split_files(keys.pop("config_files", ""))
-        run_recbole_diffusion(model, dataset, config_files, keys)
+        read_layers(find_model(model), dataset, config_files, keys)  # before PyTorch is imported
+        recbole_diffusion.run_recbole_diffusion(model, dataset, config_files, keys)
 
 
 def _listing(words: Sequence[str]) -> str:
     """What the first listing among the words prints."""
-    asked = next(word for word in LISTINGS if word in words)
-    if asked == "--version":
-        return f"recbole_diffusion {__version__}\n"
-    if asked == "--list_models":
+    listing = next(word for word in LISTINGS if word in words)
+    if listing == "--version":
+        return f"recbole_diffusion {recbole_diffusion.__version__}\n"
+    if listing == "--list_models":
         blocks = [[source, *names] for source, names in list_models().items()]
         return "\n".join("\n  ".join(block) for block in blocks) + "\n"
-    if asked == "--list_datasets":
+    if listing == "--list_datasets":
         keys = parse_arguments([word for word in words if word not in LISTINGS])
         found = list_datasets(keys.get("data_path"))
         return "".join(f"{name:<20} {folder}\n" for name, folder in found.items())

@@ -14,7 +14,7 @@ from typing import Any
 
 from recbole_diffusion.base.arguments import ArgumentParser
 from recbole_diffusion.base.errors import exit_code
-from recbole_diffusion.convert import diffrec_splits, released_splits, unsplit, user_tables
+from recbole_diffusion.convert import diffrec_splits, formats, released_splits, unsplit, user_tables
 from recbole_diffusion.settings.evaluation_keys import words_for_few_items
 from recbole_diffusion.settings.property_files import properties_folder, read_properties
 from recbole_diffusion.settings.values import check_text
@@ -82,16 +82,18 @@ def _convert_csv(args: argparse.Namespace) -> tuple[str, int]:
 
 def _convert_log(args: argparse.Namespace) -> tuple[str, int]:
     sources = [args.source, args.meta] if args.format == "amazon" else [args.source]
-    log = unsplit.FORMATS[args.format].read(*sources)
-    report = unsplit.convert_log(log, args.output, args.name, args.overwrite)
+    log = formats.FORMATS[args.format].read(*sources)
+    report = unsplit.convert_interactions(log, args.output, args.name, args.overwrite)
     return unsplit.format_report(report), report.items
 
 
-def _convert_rated(args: argparse.Namespace) -> tuple[str, int]:
-    rule = diffrec_splits.RatedRule(
-        **{**_fields_of(diffrec_splits.RatedRule, args), "ratio": tuple(args.ratio)}
+def _convert_rating_split(args: argparse.Namespace) -> tuple[str, int]:
+    rule = diffrec_splits.SplitRule(
+        **{**_fields_of(diffrec_splits.SplitRule, args), "ratio": tuple(args.ratio)}
     )
-    report = diffrec_splits.convert_rated(args.source, args.output, args.name, rule, args.overwrite)
+    report = diffrec_splits.convert_rating_split(
+        args.source, args.output, args.name, rule, args.overwrite
+    )
     return diffrec_splits.format_report(report, rule), report.items
 
 
@@ -117,8 +119,8 @@ def _parser() -> ArgumentParser:
         released.set_defaults(convert=_convert_split)
         _add_output(released)
     _add_csv(formats)
-    _add_logs(formats)
-    _add_rated(formats)
+    _add_interactions(formats)
+    _add_rating_split(formats)
     return parser
 
 
@@ -140,9 +142,9 @@ def _add_csv(formats: Any) -> None:
     _add_output(parser)
 
 
-def _add_logs(formats: Any) -> None:
-    for kind, form in unsplit.FORMATS.items():
-        parser = formats.add_parser(kind, help=form.help)
+def _add_interactions(parsers: Any) -> None:
+    for kind, form in formats.FORMATS.items():
+        parser = parsers.add_parser(kind, help=form.help)
         parser.add_argument("source", type=Path, metavar="SOURCE", help=form.source)
         if kind == "amazon":
             parser.add_argument("--meta", type=Path, help="products, with asin and texts")
@@ -150,7 +152,7 @@ def _add_logs(formats: Any) -> None:
         _add_output(parser)
 
 
-def _add_rated(formats: Any) -> None:
+def _add_rating_split(formats: Any) -> None:
     text = "splits of DiffRec's paper, from an .inter file with rating and timestamp"
     kinds = formats.add_parser("rated-split", help=text).add_subparsers(
         title="kinds", dest="kind", required=True
@@ -166,15 +168,15 @@ def _add_rated(formats: Any) -> None:
         if kind == "noisy":
             _add_option(parser, "noise_ratio", float, "low ratings added, in clean interactions")
             _add_option(parser, "seed", int, "draws the low ratings")
-        parser.set_defaults(convert=_convert_rated)
+        parser.set_defaults(convert=_convert_rating_split)
         _add_output(parser)
 
 
 def _add_option(
     parser: argparse.ArgumentParser, name: str, kind: type, text: str, **more: Any
 ) -> None:
-    """An option for a value of ``RatedRule``, with its default."""
-    default = getattr(diffrec_splits.RatedRule, name)
+    """An option for a value of ``SplitRule``, with its default."""
+    default = getattr(diffrec_splits.SplitRule, name)
     flag, text = f"--{name.replace('_', '-')}", f"{text} (default: %(default)s)"
     parser.add_argument(flag, type=kind, default=default, help=text, **more)
 

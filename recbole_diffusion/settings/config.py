@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,27 +9,17 @@ import torch
 from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
-from recbole_diffusion.base.errors import UnreadKey, UserError, host_refusals
-from recbole_diffusion.settings.folders import find_dataset, find_dataset_properties
-from recbole_diffusion.settings.item_features import check_embedding_files, feature_names
-from recbole_diffusion.settings.keys import REFUSED, check_layer, check_neumf, check_values
-from recbole_diffusion.settings.kinds import check_value
-from recbole_diffusion.settings.property_files import (
-    default_layers,
-    find_property_file,
-    read_given_properties,
-)
-from recbole_diffusion.settings.recency import check_history_weights, check_recency
-from recbole_diffusion.settings.registry import check_packages, find_model
+from recbole_diffusion.base.errors import UserError, host_refusals
+from recbole_diffusion.settings.folders import find_dataset
+from recbole_diffusion.settings.item_features import check_embedding_files
+from recbole_diffusion.settings.keys import REFUSED
+from recbole_diffusion.settings.layers import read_layers
+from recbole_diffusion.settings.registry import find_model
 from recbole_diffusion.settings.values import PropertyLoader, check_text
 
 
 class Config(HostConfig):
-    """RecBole's configuration, from layers that each override the one before.
-
-    package overall < dataset < model < model on dataset < config files < command line. Each of the
-    first four is RecBole's own file, if it has one, and then ours; a model of ours never inherits
-    RecBole's file of the same name.
+    """RecBole's configuration, of the layers that ``layers.read_layers`` reads.
 
     Args:
         model: Model name (see ``registry.find_model``) or class.
@@ -54,38 +43,16 @@ class Config(HostConfig):
     ) -> None:
         if isinstance(model, str):
             check_text("key `model`", model)
-        check_text("key `dataset`", dataset)
         self.registration = find_model(model)
-        self.model = self.registration.name
+        layers = read_layers(self.registration, dataset, config_files, overrides, saved)
+        self.model, self.dataset = self.registration.name, dataset
         self.model_class: Any = self.registration.model_class
-        self.dataset = dataset
         self.yaml_loader = PropertyLoader
         self._init_parameters_category()
-
-        user = [(str(f), read_given_properties(find_property_file(f))) for f in config_files]
-        user += [(saved[0], dict(saved[1])), ("command line", dict(overrides or {}))]
-        self.external_config_dict = _merge(user)
-        check_value("", "data_path", self.external_config_dict.get("data_path"), None)
-        own_file = find_dataset_properties(dataset, self.external_config_dict.get("data_path"))
-        self.own_file = own_file
-        self.internal_config_dict = _merge(default_layers(self.registration, dataset, own_file))
-        kinds = self.registration.kinds
-        if own_file is not None:
-            shipped = _merge(default_layers(self.registration, dataset))
-            own = read_given_properties(own_file)
-            check_layer(str(own_file), own, shipped, kinds)
-            if "data_path" in own:
-                raise UserError(
-                    f"{own_file}: key `data_path`: found {own['data_path']!r}, expected none: the "
-                    "file describes the data that it lies beside"
-                )
-        for source, layer in user:
-            check_layer(source, layer, self.internal_config_dict, kinds)
-
-        self.internal_config_dict["MODEL_TYPE"] = self.registration.type
-        self.final_config_dict = copy.deepcopy(
-            {**self.internal_config_dict, **self.external_config_dict}
-        )
+        self.data_file = layers.data_file
+        self.external_config_dict = layers.chosen
+        self.internal_config_dict = {**layers.defaults, "MODEL_TYPE": self.registration.type}
+        self.final_config_dict = {**layers.effective, "MODEL_TYPE": self.registration.type}
         if not saved[1]:  # a saved run has read them
             check_embedding_files(self.final_config_dict)
         self._complete()
@@ -95,13 +62,6 @@ class Config(HostConfig):
         final = self.final_config_dict
         if self.registration.type not in (ModelType.GENERAL, ModelType.TRADITIONAL):
             raise UserError(f"key `model`: {self.model} is not a general recommender")
-        check_values(final, self.registration.kinds)
-        if self.registration.is_host and self.registration.name == "NeuMF":
-            check_neumf(final)
-        self._check_history_weights()
-        feature_names(final)
-        check_packages(self.registration, final)
-        _check_wandb(final)
         if hasattr(self.model_class, "check_config"):
             self.model_class.check_config(final)
         data_path = final["data_path"]
@@ -114,22 +74,14 @@ class Config(HostConfig):
         final["data_path"] = str(find_dataset(self.dataset, data_path, final["benchmark_filename"]))
         self._init_device()
 
-    def _check_history_weights(self) -> None:
-        final = self.final_config_dict
-        try:
-            check_history_weights(final, self.model_class, self.registration.is_host)
-        except UserError as error:
-            check_recency(final)  # where its values fit, the model does not read it
-            raise UnreadKey(str(error), "recency") from error
-
     def _init_device(self) -> None:
         """Choose the device; the user's CUDA_VISIBLE_DEVICES stands."""
         final = self.final_config_dict
         available = torch.cuda.is_available()
-        asked = final["use_gpu"] is True or (
+        is_required = final["use_gpu"] is True or (
             final["use_gpu"] == "auto" and self.external_config_dict.get("gpu_id") is not None
         )
-        if asked and not available:
+        if is_required and not available:
             raise UserError(
                 "key `use_gpu`/`gpu_id`: a GPU was asked for, and PyTorch "
                 f"{torch.__version__} sees none here; leave them out or set use_gpu: false"
@@ -164,14 +116,6 @@ class Config(HostConfig):
         return settable(self.plain_settings())
 
 
-def _check_wandb(final: Mapping[str, Any]) -> None:
-    """RecBole would ask for the package when the run's folder is made."""
-    if final["log_wandb"] and find_spec("wandb") is None:
-        raise UserError(
-            "key `log_wandb`: found True, but wandb is not installed: pip install wandb"
-        )
-
-
 def settable(plain_settings: Mapping[str, Any]) -> dict[str, Any]:
     """Of ``plain_settings`` of a run, those that repeat it as keys of a property file."""
     kept = {k: v for k, v in plain_settings.items() if k not in (*REFUSED, "model", "dataset")}
@@ -184,10 +128,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(v) for v in value]
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
-
-
-def _merge(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for _, layer in layers:
-        merged.update(layer)
-    return merged

@@ -5,19 +5,21 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import recbole
-from recbole.evaluator import GAUC, LossMetric, metric_types, metrics_dict
-from recbole.utils import EvaluatorType
-
 from recbole_diffusion.base.errors import expect
+from recbole_diffusion.host.patch import is_1_2_0
 from recbole_diffusion.settings.words import format_word, format_words
 
 EVAL_ARGS = ("split", "order", "group_by", "mode")
 EVAL_MODE = re.compile(r"full|(uni|pop)[1-9]\d{0,6}")
 CUTOFF = re.compile(r"[1-9]\d{0,8}")
 # What a split by time is called, of releases that have it.
-BY_TIME = () if recbole.__version__ == "1.2.0" else ("TS",)
-RANKING = sorted(name for name, kind in metric_types.items() if kind == EvaluatorType.RANKING)
+BY_TIME = () if is_1_2_0() else ("TS",)
+# RecBole's ranking metrics, and the one of them that has no cut-off.
+RANKING = (
+    *("averagepopularity", "gauc", "giniindex", "hit", "itemcoverage", "map", "mrr", "ndcg"),
+    *("precision", "recall", "shannonentropy", "tailpercentage"),
+)
+WITHOUT_CUTOFF = "gauc"
 
 
 def check_evaluation(final: Mapping[str, Any]) -> None:
@@ -99,8 +101,7 @@ def _check_metrics(final: Mapping[str, Any]) -> None:
 
 def _names(metric: str, topk: Sequence[int]) -> list[str]:
     """What a ranking metric is called at each cut-off, or as a whole."""
-    is_plain = issubclass(metrics_dict[metric.lower()], (LossMetric, GAUC))
-    return [metric] if is_plain else [f"{metric}@{k}" for k in topk]
+    return [metric] if metric.lower() == WITHOUT_CUTOFF else [f"{metric}@{k}" for k in topk]
 
 
 def _metric_advice(wanted: str, metrics: Sequence[str], topk: Sequence[int]) -> str:

@@ -58,10 +58,10 @@ def tell_paths_outside(config: Any) -> None:
     Args:
         config: Settings of the run.
     """
-    if config.own_file is None:
+    if config.data_file is None:
         return
-    own, folder = read_properties(config.own_file), config.own_file.parent
-    used = {key: own[key] for key in own if own[key] == config[key]}
+    keys, folder = read_properties(config.data_file), config.data_file.parent
+    used = {key: keys[key] for key in keys if keys[key] == config[key]}
     named = {key: used.get(key) for key in PATH_KEYS}
     for name, options in (used.get("item_features") or {}).items():
         named |= {f"item_features.{name}.{key}": options.get(key) for key in ("file", "ids")}
@@ -69,14 +69,14 @@ def tell_paths_outside(config: Any) -> None:
         place = Path(os.path.normpath(folder / str(path)))  # a link in there stands for its file
         if path is not None and not place.is_relative_to(folder):
             getLogger().warning(
-                f"{config.own_file}: key `{key}`: found {path!r}, which leads out of its folder"
+                f"{config.data_file}: key `{key}`: found {path!r}, which leads out of its folder"
             )
 
 
 def data_roots(data_path: str | None = None) -> list[Path]:
     """Folders of data sets, in the order in which they are searched."""
-    given = [Path(data_path).resolve()] if isinstance(data_path, str) and data_path else []
-    return [*given, Path("dataset_atomic").resolve(), HOST_DATASETS]
+    first = [Path(data_path).resolve()] if isinstance(data_path, str) and data_path else []
+    return [*first, Path("dataset_atomic").resolve(), HOST_DATASETS]
 
 
 def list_datasets(data_path: str | None = None) -> dict[str, str]:

@@ -83,8 +83,8 @@ def declarations(config: Any) -> dict[str, Declaration]:
 
 def _declaration(name: str, options: Any) -> Declaration:
     key = f"key `item_features`: {name}"
-    given = [s for s in SOURCES if s in options] if isinstance(options, Mapping) else []
-    if len(given) != 1:
+    sources = [s for s in SOURCES if s in options] if isinstance(options, Mapping) else []
+    if len(sources) != 1:
         raise UserError(
             f"{key}: found {options!r}, expected one of {{file: path}}, {{field: column}} and "
             "{fields: [column, ...]}"
@@ -95,9 +95,9 @@ def _declaration(name: str, options: Any) -> Declaration:
             raise UserError(
                 f"{key}: unknown option {option!r}, expected some of {', '.join(known)}"
             )
-        if ONLY_WITH.get(option, given[0]) != given[0]:
+        if ONLY_WITH.get(option, sources[0]) != sources[0]:
             raise UserError(
-                f"{key}: found {option!r} beside {given[0]!r}, expected it beside "
+                f"{key}: found {option!r} beside {sources[0]!r}, expected it beside "
                 f"{ONLY_WITH[option]!r} only"
             )
         if not _fits(option, value):

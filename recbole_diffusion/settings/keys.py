@@ -7,14 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from recbole.utils.argument_list import (
-    dataset_arguments,
-    evaluation_arguments,
-    general_arguments,
-    training_arguments,
-)
-
 from recbole_diffusion.base.errors import UnreadKey, UserError, expect
+from recbole_diffusion.host.patch import host_arguments
 from recbole_diffusion.settings import property_files
 from recbole_diffusion.settings.evaluation_keys import check_evaluation
 from recbole_diffusion.settings.kinds import Kind, check_value
@@ -127,12 +121,7 @@ def check_layer(
 def declared_keys() -> frozenset[str]:
     """Keys of every property file, RecBole's and ours, and of RecBole's argument lists."""
     keys = {"model", "dataset", "config_files"}
-    for arguments in (
-        general_arguments,
-        training_arguments,
-        evaluation_arguments,
-        dataset_arguments,
-    ):
+    for arguments in host_arguments().values():
         keys.update(arguments)
     for folder in (HOST_PROPERTIES, property_files.properties_folder()):
         for path in folder.rglob("*.yaml"):
@@ -249,9 +238,9 @@ def _check_filters(final: Mapping[str, Any]) -> None:
     for value in (by_value or {}).values():
         is_sound = isinstance(value, list) or is_interval(value)
         expect(is_sound, "val_interval", by_value, f"{INTERVAL_FORM}, or a list of tokens")
-    given = final["benchmark_filename"]
-    expect(given != [], "benchmark_filename", given, "null, or names such as [train, valid, test]")
-    if given is not None:
+    parts = final["benchmark_filename"]
+    expect(parts != [], "benchmark_filename", parts, "null, or names such as [train, valid, test]")
+    if parts is not None:
         _check_given_split(final)
 
 

@@ -62,8 +62,8 @@ class Kind:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             return self._lies_within(value)
         if isinstance(value, str):
-            told = value.lower() if self.any_case else value
-            return not self.choices or told in self.choices
+            text = value.lower() if self.any_case else value
+            return not self.choices or text in self.choices
         if isinstance(value, dict):
             if self.entries and self.each is None and not set(value) <= set(self.entries):
                 return False
@@ -100,16 +100,16 @@ class Kind:
         names = [NAMES[kind] for kind in self.types if kind in NAMES]
         if int in self.types and float in self.types:
             names.remove(NAMES[int])
-        told = " or ".join(names)
+        text = " or ".join(names)
         if int in self.types:
-            told += f" {self.range()}"
+            text += f" {self.range()}"
         if self.choices:
-            told += f", one of {', '.join(self.choices)}"
+            text += f", one of {', '.join(self.choices)}"
         if self.each is not None:
-            told += f", each value {self.each}"
+            text += f", each value {self.each}"
         for key, kind in self.entries.items():
-            told += f", {key} {kind}"
-        return told + (", or null" if NoneType in self.types else "")
+            text += f", {key} {kind}"
+        return text + (", or null" if NoneType in self.types else "")
 
 
 def _is_finite(value: Any) -> bool:

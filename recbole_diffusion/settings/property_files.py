@@ -42,7 +42,7 @@ def read_properties(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_given_properties(path: Path) -> dict[str, Any]:
+def read_user_properties(path: Path) -> dict[str, Any]:
     """Read a property file of the user's; one that a full disk has emptied is no set of defaults.
 
     Raises:
@@ -77,7 +77,7 @@ def find_property_file(name: str, key: str = "config_files") -> Path:
 
 
 def default_layers(
-    registration: Registration, dataset: str, own_file: Path | None = None
+    registration: Registration, dataset: str, data_file: Path | None = None
 ) -> list[tuple[str, dict[str, Any]]]:
     """Property files below the user's, lowest first; absent ones are left out."""
     ours, name = properties_folder(), registration.name
@@ -90,14 +90,13 @@ def default_layers(
         ours / "overall.yaml",
         HOST_PROPERTIES / "dataset" / f"{dataset}.yaml",
         ours / "dataset" / f"{dataset}.yaml",
-        *([own_file] if own_file is not None else []),
+        *([data_file] if data_file is not None else []),
     ]
     above = [
         *model_files,
         ours / "model_on_dataset" / shipped_name(registration) / f"{dataset}.yaml",
     ]
-    typed = [(name, registration.defaults)] if registration.module is not None else []
-    return [*_read(below), *typed, *_read(above)]
+    return [*_read(below), (name, registration.defaults), *_read(above)]
 
 
 def _read(paths: Sequence[Path]) -> list[tuple[str, dict[str, Any]]]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recbole_diffusion.base.errors import expect
+from recbole_diffusion.settings.registry import Registration
 
 KINDS = ("none", "linear", "power", "exponential")
 # Models that read the keys: those of RecBole whose rows are weighed for them, and ours.
@@ -41,21 +42,22 @@ def check_recency(config: Any) -> None:
     expect(kind != "linear" or decay <= 1, "recency_decay", decay, "0 to 1 with recency: linear")
 
 
-def check_history_weights(config: Mapping[str, Any], model_class: type, is_host: bool) -> None:
+def check_history_weights(config: Mapping[str, Any], registration: Registration) -> None:
     """Check the key ``recency``, which not every model reads.
 
     Args:
         config: Settings.
-        model_class: The model; one of ours that reads the key has ``takes_recency``.
-        is_host: Whether it is RecBole's.
+        registration: Of the model; a user's that reads the key has ``takes_recency``.
 
     Raises:
         UserError: The model does not read it, or its values do not fit.
     """
     kind = config.get("recency", "none")
     if kind != "none":
-        name = model_class.__name__
-        is_read = name in HOST_MODELS if is_host else getattr(model_class, "takes_recency", False)
+        name = registration.name
+        is_read = name in (HOST_MODELS if registration.is_host else OUR_MODELS)
+        if registration.module is not None:
+            is_read = getattr(registration.model_class, "takes_recency", False)
         readers = ", ".join((*HOST_MODELS, *OUR_MODELS))
         expect(is_read, "recency", kind, f"none for {name}; {readers} read it")
         check_recency(config)

@@ -25,6 +25,12 @@ from recbole_diffusion.settings.schema import Settings, kinds_of
 
 HOST_PREFIX = "recbole."
 HOST_MODELS = "recbole.model.general_recommender"
+# RecBole's models that have a mended class here.
+MENDED = "recbole_diffusion.models.host_models"
+MENDED_MODELS = (
+    *("ADMMSLIM", "DiffRec", "ENMF", "FISM", "LDiffRec", "LINE", "NCEPLRec", "NCL", "NGCF", "NNCF"),
+    *("Pop", "RaCT", "Random"),
+)
 TRAINING = "recbole_diffusion.training.trainer"
 
 
@@ -55,17 +61,17 @@ class Registration:
     @property
     def model_class(self) -> Any:
         """The recommender's class."""
-        return _found(self.model)
+        return found(self.model)
 
     @property
     def trainer_class(self) -> Any:
         """The trainer's class."""
-        return _host_trainer(self) if self.trainer is None else _found(self.trainer)
+        return _host_trainer(self) if self.trainer is None else found(self.trainer)
 
     @property
     def settings_class(self) -> Any:
         """The class of its typed keys, or None."""
-        return None if self.settings is None else _found(self.settings)
+        return None if self.settings is None else found(self.settings)
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -76,13 +82,13 @@ class Registration:
     @property
     def kinds(self) -> dict[str, Kind]:
         """What its keys and those of runs take."""
-        own = {} if self.settings is None else kinds_of(self.settings_class)
-        return {**KINDS, **kinds_of(RunSettings), **own}
+        of_model = {} if self.settings is None else kinds_of(self.settings_class)
+        return {**KINDS, **kinds_of(RunSettings), **of_model}
 
     @property
     def draw(self) -> Any:
         """The function that draws a run's figures; None without one."""
-        return None if self.figures is None else _found(self.figures)
+        return None if self.figures is None else found(self.figures)
 
     @property
     def key(self) -> str:
@@ -106,8 +112,8 @@ class Registration:
         return self.model_class.type
 
 
-def _found(place: type | str) -> Any:
-    """A class, imported where it is named by "module:name"."""
+def found(place: type | str) -> Any:
+    """What a place "module:name" names, imported; a class is itself."""
     if isinstance(place, type):
         return place
     module, _, name = place.partition(":")
@@ -116,8 +122,10 @@ def _found(place: type | str) -> Any:
 
 @cache
 def _host_trainer(registration: Registration) -> Any:
-    get_trainer = _found("recbole.utils:get_trainer")
-    return _found(f"{TRAINING}:trainer_on")(get_trainer(registration.type, registration.name))
+    get_trainer = found("recbole.utils:get_trainer")
+    return found("recbole_diffusion.training.host_trainers:trainer_on")(
+        get_trainer(registration.type, registration.name)
+    )
 
 
 def always(settings: Mapping[str, Any]) -> bool:
@@ -167,7 +175,7 @@ def _shipped() -> dict[str, Registration]:
     """What the folders of ``models`` name; nothing of it is imported."""
     folder = find_spec(MODELS)
     assert folder is not None
-    found = {}
+    shipped = {}
     for info in iter_modules(folder.submodule_search_locations):
         package = import_module(f"{MODELS}.{info.name}") if info.ispkg else None
         for name, places in getattr(package, "MODELS", {}).items():
@@ -175,8 +183,8 @@ def _shipped() -> dict[str, Registration]:
                 key: f"{MODELS}.{info.name}{place}" if place.startswith(".") else place
                 for key, place in places.items()
             }
-            found[name] = Registration(name, **whole)
-    return found
+            shipped[name] = Registration(name, **whole)
+    return shipped
 
 
 _REGISTERED = _shipped()
@@ -209,12 +217,12 @@ def register(
     Raises:
         UserError: Not a general recommender, a foreign trainer, or a missing property file.
     """
-    recommender = _found("recbole.model.abstract_recommender:GeneralRecommender")
+    recommender = found("recbole.model.abstract_recommender:GeneralRecommender")
     if not (isinstance(model_class, type) and issubclass(model_class, recommender)):
         raise UserError(
             f"register: found {model_class!r}, expected a subclass of RecBole's GeneralRecommender"
         )
-    base = _found(f"{TRAINING}:DiffusionTrainer")
+    base = found(f"{TRAINING}:DiffusionTrainer")
     trainer = base if trainer_class is None else trainer_class
     if not (isinstance(trainer, type) and issubclass(trainer, base)):
         raise UserError(
@@ -239,8 +247,8 @@ def import_modules(names: str | Sequence[str] | None) -> None:
     Raises:
         UserError: A name of no module.
     """
-    asked = names.split(",") if isinstance(names, str) else names or ()
-    for name in filter(None, (name.strip() for name in asked)):
+    modules = names.split(",") if isinstance(names, str) else names or ()
+    for name in filter(None, (name.strip() for name in modules)):
         if os.getcwd() not in sys.path:
             sys.path.append(os.getcwd())
         try:
@@ -270,16 +278,17 @@ def find_model(model: str | type) -> Registration:
     name = model.removeprefix(HOST_PREFIX)
     if name not in host_models():
         raise UserError(_unknown_model(model))
-    return Registration(name, f"{HOST_MODELS}:{name}", is_host=True)
+    module = MENDED if name in MENDED_MODELS else HOST_MODELS
+    return Registration(name, f"{module}:{name}", is_host=True)
 
 
 def _of_class(model: type) -> Registration:
     """As ``find_model``; a class of the user's is registered."""
     name = model.__name__
-    if name in host_models() and model is _found(f"{HOST_MODELS}:{name}"):
+    if name in host_models() and model is found(f"{HOST_MODELS}:{name}"):
         return find_model(HOST_PREFIX + name)
-    found = _REGISTERED.get(name)
-    if found is None or found.model_class is not model:
+    known = _REGISTERED.get(name)
+    if known is None or known.model_class is not model:
         register(model)
     return _REGISTERED[name]
 

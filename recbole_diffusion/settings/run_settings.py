@@ -5,6 +5,19 @@ from typing import Any, Literal
 from recbole_diffusion.settings.kinds import KINDS
 from recbole_diffusion.settings.schema import Settings, key
 
+# What a resumed or evaluated run may be given anew: where it runs and what it shows.
+KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu", "verbose")
+# Settings that change no result: where a run is, what it shows, how evaluations are cut up.
+KEYS_WITHOUT_EFFECT = (
+    *KEYS_OF_PLACE,
+    "output_dir",
+    "metric_decimal_place",
+    "eval_memory_mb",
+    "eval_batch_users",
+    "log_wandb",
+    "wandb_project",
+)
+
 
 class RunSettings(Settings):
     """Keys of every run; RecBole's overall.yaml lies beneath."""

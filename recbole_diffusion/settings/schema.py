@@ -97,13 +97,13 @@ class Settings:
         fields: dict[str, _Field] = {}
         defaults: dict[str, Any] = {}
         for base in reversed(cls.__mro__):
-            own = {
+            declared = {
                 name: replace(f, section=f.section or fields.get(name, f).section)
                 for name, f in vars(base).items()
                 if isinstance(f, _Field)
             }
-            fields |= own
-            defaults |= {name: field.default for name, field in own.items()}
+            fields |= declared
+            defaults |= {name: field.default for name, field in declared.items()}
             defaults |= vars(base).get("_defaults", {})
         return {name: _key(field, hints[name], defaults[name]) for name, field in fields.items()}
 

@@ -12,12 +12,14 @@ from typing import Any
 from recbole_diffusion.base.files import written_whole
 from recbole_diffusion.settings.kinds import GREATEST, Kind
 from recbole_diffusion.settings.property_files import HOST_PROPERTIES
-from recbole_diffusion.settings.registry import Registration, find_model, list_models
+from recbole_diffusion.settings.registry import Registration, find_model, found, list_models
 from recbole_diffusion.settings.run_settings import RunSettings
 from recbole_diffusion.settings.schema import Key, Settings
 from recbole_diffusion.settings.values import as_yaml
 
 WIDTH, COMMENT = 100, 28
+# Keys of commands, by property file: where they are.
+OF_COMMANDS = {"compare.yaml": "recbole_diffusion.studies.compare.settings:CompareSettings"}
 JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}
 
 
@@ -56,6 +58,9 @@ def property_files() -> dict[str, str]:
     """Text of each file below ``properties`` that is made of typed keys, by its path."""
     title = "Defaults of every run; RecBole's overall.yaml lies beneath."
     files = {"overall.yaml": property_text(RunSettings, title)}
+    for name, place in OF_COMMANDS.items():
+        settings = found(place)
+        files[name] = property_text(settings, " ".join(settings.__doc__.split()))
     for name in list_models()["recbole_diffusion"]:
         registration = find_model(name)
         if registration.module is None:
@@ -81,8 +86,8 @@ def model_keys(registration: Registration) -> str:
 
 def _symbols(first: str) -> str:
     """Of "Keys of X; symbols are those of Y." the part behind the semicolon, as a sentence."""
-    _, _, told = first.partition("; ")
-    return told[:1].upper() + told[1:]
+    _, _, symbols = first.partition("; ")
+    return symbols[:1].upper() + symbols[1:]
 
 
 def json_schema(settings: type[Settings]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from analyze_tools import MODELS, write_comparison
 
-from recbole_diffusion.studies.analyze import report
+from recbole_diffusion.studies.compare import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = [

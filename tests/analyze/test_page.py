@@ -16,9 +16,9 @@ from recbole_diffusion import pages, run_recbole_diffusion
 from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.base.files import read_json, write_json
 from recbole_diffusion.commands import cli
-from recbole_diffusion.studies.analyze import report
 from recbole_diffusion.studies.analyze import run as analysis
 from recbole_diffusion.studies.analyze.run import WRITTEN, analyze
+from recbole_diffusion.studies.compare import report
 
 VOID = ("meta", "link", "br", "img", "hr", "input", "path")
 CSS = Path(pages.__file__).with_name("page.css").read_text(encoding="utf-8")

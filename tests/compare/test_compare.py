@@ -24,7 +24,7 @@ from recbole_diffusion.base.files import LOCK, read_json, sole_writer
 from recbole_diffusion.commands import cli
 from recbole_diffusion.settings import schema
 from recbole_diffusion.settings.registry import register
-from recbole_diffusion.studies.compare import jobs, plan, request, run, worker
+from recbole_diffusion.studies.compare import command, jobs, plan, run, worker
 from recbole_diffusion.studies.compare.jobs import Job, Limits, Outcome, run_jobs
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
@@ -110,9 +110,9 @@ def test_failed_run_does_not_sink_the_others(
     assert in_process == ["BPR, seed 1", "EASE, seed 1", "BPR, seed 1"]
     asked = {**keys, "dataset": "planted"}
     # The exit code, for scripts.
-    assert exit_code(lambda: run.main({**asked, "models": "BPR,EASE"})) == 1
+    assert exit_code(lambda: command.main({**asked, "models": "BPR,EASE"})) == 1
     del asked["BPR.learning_rate"]
-    assert exit_code(lambda: run.main({**asked, "models": "EASE"})) == 0
+    assert exit_code(lambda: command.main({**asked, "models": "EASE"})) == 0
 
 
 def test_missing_cell_tells_its_command(
@@ -227,7 +227,7 @@ def test_key_that_one_model_alone_reads_is_advised_for_it(
             ],
             ["`valid_metric`", "AveragePopularity@20", "type --valid_metric=ndcg@10"],
         ),
-        (["--models=BPR", "--alpha=2"], ["`alpha`", "between 0 and 1"]),
+        (["--models=BPR", "--alpha=2"], ["`alpha`", "above 0, to below 1"]),
         (["--models=BPR", "--significance=anova"], ["`significance`", "wilcoxon"]),
         (["--models=BPR", "--baselines=EASE"], ["`baselines`", "'EASE'", "BPR"]),
         (["--models=BPR", "--tested_metrics=Recall@7"], ["`tested_metrics`", "Recall@7"]),
@@ -272,7 +272,7 @@ class Found:
 
 
 def use_search(monkeypatch: pytest.MonkeyPatch, search: Callable[..., Found]) -> None:
-    monkeypatch.setattr(request, "tuned_settings", lambda: search)
+    monkeypatch.setattr(worker, "tuned_settings", lambda: search)
     monkeypatch.setattr(worker, "tuned_settings", lambda: search)
 
 
@@ -404,7 +404,7 @@ def test_missing_search_is_told(keys: dict[str, Any], monkeypatch: pytest.Monkey
     def missing(name: str) -> None:
         raise ImportError("No module named 'optuna'")
 
-    monkeypatch.setattr(request, "import_module", missing)
+    monkeypatch.setattr(worker, "import_module", missing)
     with pytest.raises(UserError, match="key `tune`: .*No module named 'optuna'"):
         compare("EASE", "planted", config_dict={**keys, "tune": 3})
 

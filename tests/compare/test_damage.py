@@ -33,7 +33,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def data(finished: Path) -> Data:
-    request = read_request("EASE,Pop", "planted", None, keys_of(finished))
+    keys = {"models": "EASE,Pop", "dataset": "planted", **keys_of(finished)}
+    request = read_request(keys)
     return read_data(make_configs(request, finished))
 
 

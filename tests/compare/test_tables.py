@@ -17,7 +17,7 @@ from recbole_diffusion.settings import keys
 from recbole_diffusion.settings.property_files import properties_folder
 from recbole_diffusion.studies.compare.quoted import quoted_rows
 from recbole_diffusion.studies.compare.reproduction import main, write_reproduction
-from recbole_diffusion.studies.compare.request import Request, default_options, read_request
+from recbole_diffusion.studies.compare.request import read_request
 from recbole_diffusion.studies.compare.results import spread
 from recbole_diffusion.studies.compare.tables import as_csv, make_tables
 
@@ -204,21 +204,20 @@ def test_keys_of_the_command_are_no_keys_of_runs() -> None:
 
 
 def test_command_repeats_the_request() -> None:
-    given = {
+    keys = {
+        "models": "plain=InfoDCL,EASE", "dataset": "planted", "config_files": "a.yaml b.yaml",
         "seeds": [3, 4], "learning_rate": 1e-3, "topk": [5, 10], "data_path": "/somewhere",
         "plain.use_diffusion": False, "protocol": "paper:diffmm", "tune": 0,
     }  # fmt: skip
-    request = read_request("plain=InfoDCL,EASE", "planted", "a.yaml b.yaml", given)
-    assert isinstance(request, Request)
+    request = read_request(keys)
     assert request.command(["plain"], [3]) == (
         "python run_recbole_diffusion.py compare --models=plain=InfoDCL --dataset=planted "
         '--seeds="[3]" --config_files="a.yaml b.yaml" --learning_rate=0.001 --topk="[5, 10]" '
         "--plain.use_diffusion=false --protocol=paper:diffmm"
     )
     assert request.baselines == ["EASE"]
-    rivals = read_request("DiffRec,SASRec,EASE,mine=GRU4Rec", "planted", None, {})
+    rivals = read_request({"models": "DiffRec,SASRec,EASE,mine=GRU4Rec", "dataset": "planted"})
     assert rivals.baselines == ["SASRec", "EASE", "mine"]
-    assert set(default_options()) <= set(request.options)
 
 
 HOSTILE = ("=HYPERLINK(1)", "+1+1", "@SUM(A1)", "-2+3", "\t=1", "\r=1", " =1")

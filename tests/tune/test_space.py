@@ -111,7 +111,7 @@ def test_what_a_dimension_holds(dimension: Dimension, inside: list[Any], outside
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_spaces_fit_their_models(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first line says where the ranges come from."""
-    monkeypatch.setattr("recbole_diffusion.settings.config.check_packages", lambda *args: None)
+    monkeypatch.setattr("recbole_diffusion.settings.layers.check_packages", lambda *args: None)
     features = {"image": {"file": "image.npz"}}  # DiffMM takes no data set without
     config = config_of(path.stem, item_features=features)
     space = read_space(config).keys()

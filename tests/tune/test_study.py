@@ -32,6 +32,7 @@ from recbole_diffusion.base.files import SCRATCH_MARK
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.runs import quick_start
+from recbole_diffusion.runs import run as run_module
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.studies.tune import storage, study, trial
 from recbole_diffusion.studies.tune.task import hashes_of
@@ -185,7 +186,7 @@ class Untouchable:
 
 def test_test_part_is_never_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        quick_start, "load_split", lambda config: replace(load_split(config), test=Untouchable())
+        run_module, "load_split", lambda config: replace(load_split(config), test=Untouchable())
     )
     keys = {"output_dir": str(tmp_path / "runs"), "epochs": 2}
     found = search(tmp_path / "study", 3, keys=keys)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.files import SCRATCH_MARK
-from recbole_diffusion.runs.quick_start import StopRun
+from recbole_diffusion.runs.run import StopRun
 from recbole_diffusion.studies.tune import trial
 from recbole_diffusion.studies.tune.study import Tuned, tuned_settings
 

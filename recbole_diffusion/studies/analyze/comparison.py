@@ -136,11 +136,11 @@ def draw_groups(results: Mapping[str, Any], kind: str, metric: str) -> Figure | 
             str(name),
             _styles(results)[str(name)],
             "bars",
-            list(own["group"]),
-            list(own[metric]),
-            _errors(list(own[f"{metric} std"])),
+            list(rows["group"]),
+            list(rows[metric]),
+            _errors(list(rows[f"{metric} std"])),
         )
-        for name, own in table.groupby("model", sort=False)
+        for name, rows in table.groupby("model", sort=False)
     ]
     return Figure(
         f"groups-{kind.replace('_', '-')}",
@@ -171,11 +171,11 @@ def draw_robustness(
             str(name),
             styles[str(name)],
             "line",
-            list(own["train_noise_ratio"]),
-            list(own[metric]),
-            _errors(list(own[f"{metric} std"])),
+            list(rows["train_noise_ratio"]),
+            list(rows[metric]),
+            _errors(list(rows[f"{metric} std"])),
         )
-        for name, own in table.groupby("model", sort=False)
+        for name, rows in table.groupby("model", sort=False)
         if name in styles
     ]
     return Figure(

@@ -14,7 +14,7 @@ from recbole_diffusion.pages.html import Section, page
 from recbole_diffusion.pages.tables import Entry, Table, csv_cell, metric_name
 from recbole_diffusion.settings.registry import has_figures
 from recbole_diffusion.studies.analyze.comparison import draw_sensitivity
-from recbole_diffusion.studies.analyze.report import (
+from recbole_diffusion.studies.analyze.figures import (
     REPORT,
     RESULTS,
     add_training_figures,

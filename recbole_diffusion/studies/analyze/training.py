@@ -115,13 +115,13 @@ def _curves(histories: Sequence[History], table: pd.DataFrame, x: str, y: str) -
     ends = (float(table[x].min()), float(table[x].max()))
     series = []
     for history in histories:
-        own = table[(table["model"] == history.name) & (table["seed"] == history.seed)]
-        own = own.dropna(subset=[y])
-        if len(own) == 1 and ends[0] < ends[1]:
-            level = [float(own[y].iloc[0])] * 2
+        rows = table[(table["model"] == history.name) & (table["seed"] == history.seed)]
+        rows = rows.dropna(subset=[y])
+        if len(rows) == 1 and ends[0] < ends[1]:
+            level = [float(rows[y].iloc[0])] * 2
             series.append(Series(history.name, history.style, "level", ends, level))
-        elif len(own):
-            series.append(Series(history.name, history.style, "line", own[x], own[y]))
+        elif len(rows):
+            series.append(Series(history.name, history.style, "line", rows[x], rows[y]))
     return series
 
 
@@ -139,10 +139,10 @@ def draw_loss_terms(histories: Sequence[History]) -> Figure | Missing:
             "epoch",
             "weighted term",
             [
-                Series(term, number, "line", own["epoch"], own["value"])
+                Series(term, number, "line", rows["epoch"], rows["value"])
                 for number, term in enumerate(terms)
-                for own in [_rows(table, model=history.name, term=term)]
-                if (own["value"] > 0).any()
+                for rows in [_rows(table, model=history.name, term=term)]
+                if (rows["value"] > 0).any()
             ],
             is_log_y=True,
         )
@@ -188,10 +188,10 @@ def draw_change(histories: Sequence[History]) -> Figure | Missing:
             "epoch",
             "mean relative change",
             [
-                Series(history.name, history.style, "line", own["epoch"], own["value"])
+                Series(history.name, history.style, "line", rows["epoch"], rows["value"])
                 for history in histories
-                for own in [_rows(table, diagnostic=name, model=history.name, seed=history.seed)]
-                if len(own)
+                for rows in [_rows(table, diagnostic=name, model=history.name, seed=history.seed)]
+                if len(rows)
             ],
             is_log_y=True,
         )
@@ -225,10 +225,10 @@ def draw_snr_over_epochs(histories: Sequence[History]) -> Figure | Missing | Non
             "epoch",
             "log SNR",
             [
-                Series(name, number, "line", own["epoch"], own["value"])
+                Series(name, number, "line", rows["epoch"], rows["value"])
                 for number, name in enumerate(what.values())
-                for own in [_rows(table, diagnostic=name, model=history.name, seed=history.seed)]
-                if len(own)
+                for rows in [_rows(table, diagnostic=name, model=history.name, seed=history.seed)]
+                if len(rows)
             ],
         )
         for history in histories

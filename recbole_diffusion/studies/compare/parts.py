@@ -104,16 +104,16 @@ class Parts:
 
     def means(self, cell: Cell) -> dict[str, dict[str, float]]:
         """Averages by the name of each protocol that the cell has an evaluation for."""
-        asked = [p for p in self._protocols if p.selects_on_test == cell.selects_on_test]
+        protocols = [p for p in self._protocols if p.selects_on_test == cell.selects_on_test]
         if not cell.is_finished:
             return {}
-        for protocol in asked:
+        for protocol in protocols:
             file = TRAIN_MASKED if protocol.masks_train_only else PER_USER
             key = (cell.folder, protocol.name)
             if key not in self._means and (cell.folder / file).is_file():
                 frame = self._frame(cell, file)
                 self._means[key] = protocol.means(frame, self._metrics, self._n_users)
-        keys = {protocol.name: (cell.folder, protocol.name) for protocol in asked}
+        keys = {protocol.name: (cell.folder, protocol.name) for protocol in protocols}
         return {name: self._means[key] for name, key in keys.items() if key in self._means}
 
     def _part(self, cell: Cell) -> Part | None:

@@ -4,27 +4,28 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import recbole
-from recbole.utils.argument_list import dataset_arguments
 
-from recbole_diffusion.base.errors import PACKAGE, DamagedFile, UnreadKey, UserError
+from recbole_diffusion.base.errors import PACKAGE, DamagedFile, UserError
 from recbole_diffusion.base.files import read_json
 from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.version import __version__
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.evaluation.per_user import PER_USER, RANKING_TABLES, TRAIN_MASKED
-from recbole_diffusion.runs.quick_start import KEYS_WITHOUT_EFFECT
+from recbole_diffusion.host.patch import host_arguments
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.property_files import find_property_file
-from recbole_diffusion.settings.words import format_word
-from recbole_diffusion.studies.compare.request import Request, search_space
+from recbole_diffusion.settings.run_settings import KEYS_WITHOUT_EFFECT
+from recbole_diffusion.studies.compare.request import Request, naming_label
 
 # Settings of the data beside RecBole's own list.
 DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio")
@@ -126,10 +127,10 @@ def comparison_folder(request: Request) -> Path:
 
     Models, seeds, trials and protocols are left out, so that a later command adds to a folder.
     """
-    files = [find_property_file(name).read_text(encoding="utf-8") for name in request.config_files]
-    shared = _with_effect(request.shared)
-    digest = _digest([request.dataset, files, shared])
-    return Path(request.options["output_dir"]) / f"{request.dataset}-{digest[:8]}"
+    settings = request.settings
+    files = [find_property_file(name).read_text(encoding="utf-8") for name in settings.config_files]
+    digest = _digest([settings.dataset, files, _with_effect(request.keys)])
+    return Path(settings.output_dir) / f"{settings.dataset}-{digest[:8]}"
 
 
 def make_config(
@@ -147,13 +148,10 @@ def make_config(
         UserError: What ``Config`` refuses, with the label.
     """
     place = {"output_dir": str(cache), "show_progress": False}
-    keys = {**request.overrides(label), **(tuned or {}), **place}
-    try:
-        return Config(request.models[label], request.dataset, request.config_files, keys)
-    except UnreadKey as error:
-        raise UnreadKey(f"{label}: {error}", error.key) from error
-    except UserError as error:
-        raise UserError(f"{label}: {error}") from error
+    model, settings = request.models[label], request.settings
+    keys = {**request.run_keys(label), **(tuned or {}), **place}
+    with naming_label(label):
+        return Config(model.name, settings.dataset, settings.config_files, keys)
 
 
 def make_configs(request: Request, cache: Path) -> dict[str, Config]:
@@ -166,10 +164,7 @@ def make_configs(request: Request, cache: Path) -> dict[str, Config]:
     Raises:
         UserError: What ``make_config`` refuses, or evaluations that differ.
     """
-    try:
-        configs = {label: make_config(request, label, cache) for label in request.models}
-    except UnreadKey as error:
-        raise UserError(f"{error}{_advice_on_unread(request, error.key, cache)}") from error
+    configs = {label: make_config(request, label, cache) for label in request.models}
     first = next(iter(configs))
     for label, config in configs.items():
         for key in SAME_FOR_ALL:
@@ -181,19 +176,6 @@ def make_configs(request: Request, cache: Path) -> dict[str, Config]:
     return configs
 
 
-def _advice_on_unread(request: Request, key: str, cache: Path) -> str:
-    """How to give a key of all models to those that read it; nothing where none does."""
-    if key not in request.shared:
-        return ""
-    words = []
-    for label in request.models:
-        with suppress(UserError):
-            make_config(request, label, cache)
-            words.append(format_word(f"{label}.{key}", request.shared[key]))
-    own = format_word(key, request.shared[key])
-    return f"; type {' '.join(words)} in place of {own}" if words else ""
-
-
 def read_data(configs: Mapping[str, Config]) -> Data:
     """Load the split once for each set of data keys, and check that all are the same.
 
@@ -203,7 +185,7 @@ def read_data(configs: Mapping[str, Config]) -> Data:
     found: dict[str, Data] = {}
     labels: dict[str, str] = {}
     for label, config in configs.items():
-        keys = [*dataset_arguments, *DATA_KEYS]
+        keys = [*host_arguments()["dataset_arguments"], *DATA_KEYS]
         wanted = _digest({key: config[key] for key in keys} | {"path": config["data_path"]})
         if wanted not in found:
             found[wanted], labels[wanted] = _load(config), label
@@ -270,10 +252,24 @@ def search_folder(request: Request, label: str, config: Config, data: Data, fold
     Raises:
         UserError: A bad search space.
     """
-    space = search_space(config, request.overrides(label))
-    asked = [config.registration.key, _with_effect(config.settable()), space]
-    key = _digest([*asked, request.options["trial_minutes"], *_made_of(config, data)])[:12]
+    space = search_space(config, request.run_keys(label))
+    searched = [config.registration.key, _with_effect(config.settable()), space]
+    key = _digest([*searched, request.settings.trial_minutes, *_made_of(config, data)])[:12]
     return folder / "tuning" / f"{_as_file_name(label)}-{key}"
+
+
+def search_space(config: Config, pinned: Iterable[str]) -> dict[str, Any]:
+    """The search space of a model as plain values, by key.
+
+    Args:
+        config: Its settings.
+        pinned: Keys that are not searched.
+
+    Raises:
+        UserError: A bad space.
+    """
+    space = import_module("recbole_diffusion.studies.tune.space").read_space(config, pinned=pinned)
+    return {key: dimension.plain() for key, dimension in space.items()}
 
 
 def _with_effect(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,8 +292,6 @@ def code_of(config: Config) -> str:
 
 def code_version() -> str:
     """Versions of what computes: a finished cell of another one is run again."""
-    from recbole_diffusion import __version__
-
     own = f"recbole_diffusion {__version__} ({source_digest(PACKAGE)})"
     return f"{own}, recbole {recbole.__version__}"
 
@@ -328,10 +322,10 @@ def of_other_code(folder: Path, task: Mapping[str, Any]) -> Path | None:
         folder: Of a cell or search.
         task: As ``job.json`` in there would have it.
     """
-    own = KEYED.fullmatch(folder.name)
+    parts = KEYED.fullmatch(folder.name)
     for path in sorted(folder.parent.glob("*/job.json")):
         other = KEYED.fullmatch(path.parent.name)
-        if not own or not other or own.groups() != other.groups():
+        if not parts or not other or parts.groups() != other.groups():
             continue
         with suppress(DamagedFile):  # it is written anew with every job
             earlier = read_json(path)

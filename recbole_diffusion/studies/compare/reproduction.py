@@ -203,8 +203,8 @@ def _own_row(
     model: Mapping[str, Any], metrics: Sequence[str], best: Mapping[str, str | None]
 ) -> list[Entry]:
     if not model["test"]:
-        told = [Entry(model["status"]), *[Entry("")] * (len(metrics) - 1)]
-        return [Entry(model["name"]), Entry(""), *told]
+        entries = [Entry(model["status"]), *[Entry("")] * (len(metrics) - 1)]
+        return [Entry(model["name"]), Entry(""), *entries]
     values = [
         Entry(spread_text(model["test"].get(metric)), best[metric] == model["name"])
         for metric in metrics

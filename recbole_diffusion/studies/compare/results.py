@@ -9,11 +9,11 @@ import pandas as pd
 
 from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.base.files import read_json
-from recbole_diffusion.evaluation.per_user import PER_USER, metric_names, write_frame
+from recbole_diffusion.evaluation.metrics import metric_names
+from recbole_diffusion.evaluation.per_user import PER_USER, write_frame
 from recbole_diffusion.evaluation.protocol import Protocol
 from recbole_diffusion.evaluation.significance import compare_to_best_baseline
 from recbole_diffusion.settings.config import Config
-from recbole_diffusion.settings.registry import find_model
 from recbole_diffusion.settings.words import format_word, format_words
 from recbole_diffusion.studies.compare.parts import COSTS, Part, Parts
 from recbole_diffusion.studies.compare.plan import Cell, Data, code_version
@@ -56,7 +56,7 @@ def collect(
         parts: Of the cells.
         folder: Of the comparison; ``per_user.parquet`` is written there.
     """
-    config = next(iter(configs.values()))
+    config, settings = next(iter(configs.values())), request.settings
     valid_metric = config["valid_metric"].lower()
     frames = parts.frames([cell for cell in cells if cell.label not in failed_searches])
     per_user = _together(frames)
@@ -74,7 +74,7 @@ def collect(
     names = [model["name"] for model in models if model["test"]]
     return {
         "schema": SCHEMA,
-        "dataset": request.dataset,
+        "dataset": settings.dataset,
         "command": request.command(list(request.models), request.seeds),
         "code": code_version(),
         "data": data.as_dict(),
@@ -90,22 +90,22 @@ def collect(
         "models": models,
         "best": _best(models, measured),
         "significance": {
-            "test": request.options["significance"],
-            "zero_method": "pratt" if request.options["significance"] == "wilcoxon" else None,
+            "test": settings.significance,
+            "zero_method": "pratt" if settings.significance == "wilcoxon" else None,
             "correction": "holm",
-            "alpha": request.options["alpha"],
+            "alpha": settings.alpha,
             "metrics": tested,
             "comparisons": compare_to_best_baseline(
                 per_user,
                 [name for name in request.baselines if name in names],
                 names,
                 tested,
-                request.options["significance"],
-                request.options["alpha"],
+                settings.significance,
+                settings.alpha,
             ),
         },
         "protocols": [_protocol_entry(protocol) for protocol in request.protocols],
-        "quoted": quoted_rows(request.dataset) if request.options["quoted"] else [],
+        "quoted": quoted_rows(settings.dataset) if settings.quoted else [],
     }
 
 
@@ -143,19 +143,19 @@ def tested_metrics(request: Request, config: Config) -> list[str]:
     Raises:
         UserError: One that is not measured for each user, or picks the epoch and is not.
     """
-    asked, measured = request.options["tested_metrics"], metric_names(config)
+    names, measured = request.settings.tested_metrics, metric_names(config)
     metric = config["valid_metric"]
     expected = (
         f"one of those that each user has: {', '.join(measured) or 'none is asked for'}; type "
         f"{_metric_words(config, measured)}"
     )
     expect(metric.lower() in measured, "valid_metric", metric, expected)
-    if asked is None:
+    if names is None:
         cutoff = config["valid_metric"].rpartition("@")[2]
         return [name for name in measured if name.rpartition("@")[2] == cutoff]
-    for name in asked:
+    for name in names:
         expect(name.lower() in measured, "tested_metrics", name, f"some of {', '.join(measured)}")
-    return [name.lower() for name in asked]
+    return [name.lower() for name in names]
 
 
 def _metric_words(config: Config, measured: Sequence[str]) -> str:
@@ -170,9 +170,10 @@ def _metric_words(config: Config, measured: Sequence[str]) -> str:
 
 
 def _budget(request: Request) -> dict[str, Any] | None:
-    if not request.options["tune"]:
+    if not request.settings.tune:
         return None
-    return {key: request.options[key] for key in ("tune", "tune_minutes", "trial_minutes")}
+    keys = ("tune", "tune_minutes", "trial_minutes")
+    return {key: getattr(request.settings, key) for key in keys}
 
 
 def _protocol_entry(protocol: Protocol) -> dict[str, Any]:
@@ -196,19 +197,20 @@ def _model(
     parts: Parts,
 ) -> dict[str, Any]:
     """One row of the tables."""
-    own = [cell for cell in cells if cell.label == label]
-    plain = [cell for cell in own if not cell.selects_on_test]
-    found = {cell: parts.of(cell) for cell in own if cell in finished}
+    registration = request.models[label].registration
+    cells = [cell for cell in cells if cell.label == label]
+    plain = [cell for cell in cells if not cell.selects_on_test]
+    found = {cell: parts.of(cell) for cell in cells if cell in finished}
     done = [part for cell, part in found.items() if part and not cell.selects_on_test]
     results = [part.result for part in done]
     means = [parts.means(cell) for cell in found]
     return {
         "name": label,
-        "model": find_model(request.models[label]).key,
-        "is_host": find_model(request.models[label]).is_host,
+        "model": registration.key,
+        "is_host": registration.is_host,
         "role": "baseline" if label in request.baselines else "candidate",
         "status": _status(plain, len(done), parts),
-        "settings": request.own.get(label, {}),
+        "settings": request.models[label].keys,
         "tuning": tuning.get(label),
         "command": request.command([label], request.seeds),
         "test": spread([result["test"] for result in results], measured),
@@ -223,7 +225,7 @@ def _model(
             protocol.name: spread([m[protocol.name] for m in means if protocol.name in m])
             for protocol in request.protocols
         },
-        "cells": [_cell_entry(request, cell, found.get(cell), parts) for cell in own],
+        "cells": [_cell_entry(request, cell, found.get(cell), parts) for cell in cells],
     }
 
 

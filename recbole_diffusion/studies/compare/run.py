@@ -3,11 +3,12 @@
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from logging import Logger
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.base.errors import DamagedFile, RunsFailed, UserError
+from recbole_diffusion.base.errors import DamagedFile, UserError
 from recbole_diffusion.base.files import (
     LOCK,
     make_folder,
@@ -18,14 +19,11 @@ from recbole_diffusion.base.files import (
 )
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.base.memory import machine_memory_mb
-from recbole_diffusion.evaluation.per_user import metric_names
+from recbole_diffusion.evaluation.metrics import metric_names
 from recbole_diffusion.evaluation.protocol import check_modes
 from recbole_diffusion.pages.tables import as_latex, as_markdown, as_text
 from recbole_diffusion.settings.config import Config
-from recbole_diffusion.settings.property_files import properties_folder
-from recbole_diffusion.settings.registry import find_model
-from recbole_diffusion.studies.analyze.report import write_report
-from recbole_diffusion.studies.compare import tables
+from recbole_diffusion.studies.compare import tables, worker
 from recbole_diffusion.studies.compare.jobs import (
     STORAGE_VARIABLE,
     TUNED,
@@ -48,8 +46,10 @@ from recbole_diffusion.studies.compare.plan import (
     read_failure,
     search_folder,
 )
-from recbole_diffusion.studies.compare.request import Request, read_request
+from recbole_diffusion.studies.compare.report import write_report
+from recbole_diffusion.studies.compare.request import Request, check_run_keys, read_request
 from recbole_diffusion.studies.compare.results import WARNING_ON_TEST, collect, tested_metrics
+from recbole_diffusion.studies.compare.settings import CompareSettings
 
 
 def compare(
@@ -75,29 +75,11 @@ def compare(
             the folder.
         KeyboardInterrupt: After saying how to go on.
     """
-    request = read_request(models, dataset, config_files, config_dict or {})
+    first = {"models": models, "dataset": dataset, "config_files": config_files}
+    keys = {key: value for key, value in first.items() if value is not None}
+    request = read_request({**keys, **(config_dict or {})})
+    check_run_keys(request)
     return _Comparison(request).run()
-
-
-def main(keys: Mapping[str, Any]) -> None:
-    """The command line's way in: ``compare --models=A,B --dataset=D [--key=value ...]``.
-
-    Args:
-        keys: Of the command line.
-
-    Raises:
-        RunsFailed: After all that could be run and written.
-    """
-    results = compare(config_dict=keys)
-    cells = [cell for model in results["models"] for cell in model["cells"]]
-    is_whole = all(model["status"] == "finished" for model in results["models"])
-    if not is_whole or any(cell["error"] for cell in cells):
-        raise RunsFailed
-
-
-def keys_text() -> str:
-    """The command's own keys, their defaults and meaning, for ``compare --help``."""
-    return (properties_folder() / "compare.yaml").read_text(encoding="utf-8")
 
 
 class _Comparison:
@@ -113,11 +95,12 @@ class _Comparison:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.folder = comparison_folder(request).resolve()
-        self.cache = Path(request.options["output_dir"]).resolve()
-        options = request.options
-        memory = options["memory_mb"] or machine_memory_mb()
-        self.limits = Limits(options["processes"], memory)
-        self._is_tuned = options["tune"] > 0
+        settings = request.settings
+        self.cache = Path(settings.output_dir).resolve()
+        self.limits = Limits(settings.processes, settings.memory_mb or machine_memory_mb())
+        self._is_tuned = settings.tune > 0
+        if self._is_tuned:
+            _check_tuning(settings)
         self._needs_train_masked = any(p.masks_train_only for p in request.protocols)
         self.tuning: dict[str, Any] = {}
         self.failed_searches: dict[str, str] = {}
@@ -152,9 +135,9 @@ class _Comparison:
             log.error(f"no report: {error}")
 
     def _tell_plan(self, log: Logger) -> None:
-        request, data = self.request, self.data
+        request, settings, data = self.request, self.request.settings, self.data
         log.info(
-            f"comparison of {', '.join(request.models)} on {request.dataset}, seeds "
+            f"comparison of {', '.join(request.models)} on {settings.dataset}, seeds "
             f"{', '.join(map(str, request.seeds))}: split {data.split_hash}, {data.users} users, "
             f"{data.items} items, {data.sizes}\n  folder: {self.folder}"
         )
@@ -162,13 +145,13 @@ class _Comparison:
             if protocol.selects_on_test:
                 log.warning(f"WARNING: {protocol.name}: {WARNING_ON_TEST}")
         plan = {
-            "models": request.models,
-            "dataset": request.dataset,
+            "models": {label: model.name for label, model in request.models.items()},
+            "dataset": settings.dataset,
             "seeds": list(request.seeds),
-            "config_files": list(request.config_files),
-            "shared": request.shared,
-            "own": request.own,
-            "options": {**request.options, "tune_storage": None},  # may hold a password
+            "config_files": settings.config_files,
+            "shared": request.keys,
+            "own": {label: model.keys for label, model in request.models.items()},
+            "options": {**vars(settings), "tune_storage": None},  # may hold a password
             "command": request.command(list(request.models), request.seeds),
             "data": data.as_dict(),
         }
@@ -215,21 +198,21 @@ class _Comparison:
         self.configs[label] = make_config(self.request, label, self.cache, found["settings"])
 
     def _search_job(self, log: Logger, label: str) -> Job:
-        options, config = self.request.options, self.configs[label]
+        settings, config = self.request.settings, self.configs[label]
         task = {
             "kind": "tune",
             "code": code_of(config),
-            "modules": [*options["modules"], *_modules(config)],
-            "model": find_model(self.request.models[label]).key,
-            "dataset": self.request.dataset,
-            "config_files": list(self.request.config_files),
-            "config_dict": self.request.overrides(label, output_dir=str(self.cache)),
-            "n_trials": options["tune"],
-            "minutes": options["tune_minutes"],
-            "trial_minutes": options["trial_minutes"],
+            "modules": [*settings.modules, *_modules(config)],
+            "model": config.registration.key,
+            "dataset": settings.dataset,
+            "config_files": settings.config_files,
+            "config_dict": self.request.run_keys(label, output_dir=str(self.cache)),
+            "n_trials": settings.tune,
+            "minutes": settings.tune_minutes,
+            "trial_minutes": settings.trial_minutes,
         }
         folder = search_folder(self.request, label, config, self.data, self.folder)
-        storage = {STORAGE_VARIABLE: options["tune_storage"] or ""}
+        storage = {STORAGE_VARIABLE: settings.tune_storage or ""}
         then = partial(self._after_search, log, label, folder)
         return Job(f"search for {label}", f"tune {label}", folder, task, storage, then)
 
@@ -239,13 +222,13 @@ class _Comparison:
             job = self._cell_job(cell)
             self.limits.measured(job)
             is_damaged = self.parts.damage(cell) is not None
-            if is_damaged and self.request.options["retry_failed"]:
+            if is_damaged and self.request.settings.retry_failed:
                 log.warning(f"{job.name}: its files are now in runs/{cell.set_aside().name}")
                 self.parts.forget(cell)
                 jobs.append(job)
             elif is_damaged:
                 continue  # which has been told
-            elif cell.failure() and not self.request.options["retry_failed"]:
+            elif cell.failure() and not self.request.settings.retry_failed:
                 log.warning(f"{job.name} failed before, and --retry_failed=true runs it again")
             elif cell.lacks(self._needs_train_masked):
                 _tell_other_code(log, job)
@@ -287,9 +270,9 @@ class _Comparison:
         task = {
             "kind": "cell",
             "code": code_of(config),
-            "modules": [*self.request.options["modules"], *_modules(config)],
+            "modules": [*self.request.settings.modules, *_modules(config)],
             "model": cell.model,
-            "dataset": self.request.dataset,
+            "dataset": self.request.settings.dataset,
             "settings": cell.settings,
             "selects_on_test": cell.selects_on_test,
             "with_train_masked": self._needs_train_masked,
@@ -351,6 +334,12 @@ def _read_tuned(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
         raise DamagedFile(f"{path}: found {found!r}, expected the settings that a search found")
     return content
+
+
+def _check_tuning(settings: CompareSettings) -> None:
+    worker.tuned_settings()
+    storage = import_module("recbole_diffusion.studies.tune.storage")
+    storage.check_url("tune_storage", settings.tune_storage)
 
 
 def _modules(config: Config) -> list[str]:

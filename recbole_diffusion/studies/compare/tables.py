@@ -222,8 +222,8 @@ def _groups(results: Mapping[str, Any], kind: str) -> Table:
     ]
     groups = [by_model[0][n] for n in kept]
     rows = [
-        [Entry(_name(model)), *(Entry(spread_text(own[n]["metrics"].get(metric))) for n in kept)]
-        for model, own in zip(known, by_model, strict=True)
+        [Entry(_name(model)), *(Entry(spread_text(cells[n]["metrics"].get(metric))) for n in kept)]
+        for model, cells in zip(known, by_model, strict=True)
         if any(metric in group["metrics"] for group in groups)
     ]
     header = ["model", *(f"{group['group']} ({group['users']} users)" for group in groups)]

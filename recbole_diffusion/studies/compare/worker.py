@@ -9,20 +9,19 @@ from typing import Any
 
 import torch
 
-from recbole_diffusion.base.errors import UserError, system_limit
+from recbole_diffusion.base.errors import UserError, refusals_of, system_limit
 from recbole_diffusion.base.files import read_json, write_json
 from recbole_diffusion.data.split import masking_train_only
 from recbole_diffusion.evaluation.per_user import (
     TRAIN_MASKED,
-    collected_rankings,
     per_user_frame,
     recorded_rankings,
     write_frame,
 )
-from recbole_diffusion.runs.quick_start import peak_memory_mb, run_in_folder, saved_run
+from recbole_diffusion.runs.quick_start import run_in_folder, saved_run
+from recbole_diffusion.runs.run import peak_memory_mb
 from recbole_diffusion.studies.compare.jobs import MEMORY, STORAGE_VARIABLE, TUNED
 from recbole_diffusion.studies.compare.plan import FAILURE, is_finished
-from recbole_diffusion.studies.compare.request import tuned_settings
 
 # How long the process of a comparison that was killed may take to end.
 ORPHAN_SECONDS = 30.0
@@ -42,9 +41,9 @@ def main(folder: Path) -> int:
     except Exception as error:
         traceback.print_exc()
         text = " ".join(str(error).split())
-        told = system_limit(error) or f"{type(error).__name__}: {text}"
-        told = text if isinstance(error, UserError) else told
-        write_json(folder / FAILURE, {"error": told})
+        reason = system_limit(error) or f"{type(error).__name__}: {text}"
+        reason = text if isinstance(error, UserError) else reason
+        write_json(folder / FAILURE, {"error": reason})
         return 1
     finally:
         write_json(folder / MEMORY, {"peak_mb": peak_memory_mb(torch.device("cpu"))})
@@ -70,9 +69,19 @@ def run_cell(folder: Path, task: dict[str, Any]) -> None:
 def _evaluate_masking_train_only(folder: Path) -> None:
     run, trainer = saved_run(folder)
     loader = masking_train_only(run.config, run.split)
-    with collected_rankings(trainer) as kept:
+    with trainer.eval_collector.keeping_rankings() as kept:
         trainer.evaluate(loader, load_best_model=False)
     write_frame(folder / TRAIN_MASKED, per_user_frame(run.config, run.split, kept[-1], loader))
+
+
+def tuned_settings() -> Any:
+    """The function that searches the settings of a model.
+
+    Raises:
+        UserError: It, or what it needs, is not installed.
+    """
+    with refusals_of("key `tune`: leave it out, or install what is missing", ImportError):
+        return import_module("recbole_diffusion.studies.tune.study").tuned_settings
 
 
 def tune_model(folder: Path, task: dict[str, Any]) -> None:

@@ -327,8 +327,8 @@ class Search:
         while True:
             earlier = [trial for trial in self._live() if trial.number < number]
             if all("slot" in trial.user_attrs for trial in earlier):
-                taken = {trial.user_attrs["slot"] for trial in earlier}
-                return min(set(range(len(taken) + 1)) - taken)
+                slots = {trial.user_attrs["slot"] for trial in earlier}
+                return min(set(range(len(slots) + 1)) - slots)
             time.sleep(POLL / 10)
             self._worker.fail_dead(self.study)
 

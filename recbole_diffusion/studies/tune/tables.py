@@ -29,8 +29,8 @@ COLUMNS = ("trial", "outcome", "score", "best_epoch", "epochs", "seconds", "spli
 def finished_trials(study: optuna.Study, n_trials: int) -> list[FrozenTrial]:
     """Finished trials of the first slots, in the order of these."""
     trials = study.get_trials(deepcopy=False, states=FINISHED)
-    asked = [trial for trial in trials if trial.user_attrs["slot"] < n_trials]
-    return sorted(asked, key=lambda trial: trial.user_attrs["slot"])
+    counted = [trial for trial in trials if trial.user_attrs["slot"] < n_trials]
+    return sorted(counted, key=lambda trial: trial.user_attrs["slot"])
 
 
 def seconds_used(study: optuna.Study, n_trials: int) -> float:

@@ -11,10 +11,10 @@ from optuna.study import StudyDirection
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.runs.quick_start import KEYS_OF_PLACE, KEYS_WITHOUT_EFFECT
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.kinds import Kind, check_value, or_null
 from recbole_diffusion.settings.property_files import find_property_file, read_properties
+from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE, KEYS_WITHOUT_EFFECT
 from recbole_diffusion.studies.tune.space import Space
 
 # Settings that change where a run is and what it shows, and no result.

@@ -11,7 +11,8 @@ from recbole.utils import ModelType
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import scratch_folder
-from recbole_diffusion.runs.quick_start import StopRun, run_recbole_diffusion
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.runs.run import StopRun
 from recbole_diffusion.studies.tune.task import Task
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)

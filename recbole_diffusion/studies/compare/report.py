@@ -6,16 +6,14 @@ python -m recbole_diffusion.analyze.report FOLDER
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.arguments import ArgumentParser
 from recbole_diffusion.base.errors import UserError, exit_code, refusals_of
 from recbole_diffusion.base.files import read_json, written_whole
-from recbole_diffusion.pages.figure import Gallery, Missing
+from recbole_diffusion.pages.figure import Gallery
 from recbole_diffusion.pages.html import Section, page
-from recbole_diffusion.runs.quick_start import saved_run
 from recbole_diffusion.settings.registry import has_figures
 from recbole_diffusion.studies.analyze.comparison import (
     GROUP_FIGURES,
@@ -23,18 +21,19 @@ from recbole_diffusion.studies.analyze.comparison import (
     draw_groups,
     draw_robustness,
 )
+from recbole_diffusion.studies.analyze.figures import (
+    REPORT,
+    RESULTS,
+    add_training_figures,
+    checkpoint_figures,
+    told_missing,
+)
 from recbole_diffusion.studies.analyze.training import (
     History,
-    draw_change,
-    draw_learning_curves,
-    draw_loss_terms,
-    draw_snr_over_epochs,
 )
 from recbole_diffusion.studies.compare.results import read_results
 from recbole_diffusion.studies.compare.tables import GROUP_TITLES, make_tables
 from recbole_diffusion.training.history import lost_epochs, read_history
-
-RESULTS, REPORT = "results.json", "report.html"
 
 
 def write_report(folder: str | Path) -> Path:
@@ -74,33 +73,11 @@ def write_report(folder: str | Path) -> Path:
     return folder / REPORT
 
 
-def told_missing(name: str, reason: str) -> Missing:
-    """What a page lacks for a fault, which is told at once too."""
-    getLogger().warning(f"not in the page: {name}: {reason}")
-    return Missing(name, reason)
-
-
 def _read_results(folder: Path) -> dict[str, Any]:
     path = folder / RESULTS
     if not path.is_file():
         raise UserError(f"report: {folder} holds no {RESULTS}: expected the folder of a comparison")
     return read_results(path, "command", "code")
-
-
-def add_training_figures(gallery: Gallery, histories: list[History], metric: str) -> None:
-    """What the histories of runs show.
-
-    Args:
-        gallery: Takes the figures.
-        histories: One for each run.
-        metric: Of validation.
-    """
-    gallery.add(
-        draw_learning_curves(histories, metric),
-        draw_loss_terms(histories),
-        draw_snr_over_epochs(histories),
-        draw_change(histories),
-    )
 
 
 def _histories(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> list[History]:
@@ -142,41 +119,20 @@ def _diagnostics(folder: Path, results: Mapping[str, Any]) -> Gallery:
     return gallery
 
 
-def checkpoint_figures(
-    folder: Path, seed: int, projection: str, key: str = "", name: str = ""
-) -> Gallery:
-    """Figures of the best epoch of a run; a run that cannot be loaded has none, and says why.
-
-    Args:
-        folder: Of the run, of a model that has figures.
-        seed: Of the run.
-        projection: Of the map of items.
-        key: Put behind the keys of the figures.
-        name: Put behind their titles.
-    """
-    try:
-        run, _ = saved_run(folder, {"state": "error"})
-    except UserError as error:
-        return Gallery(missing=[told_missing(f"Figures of the best epoch{name}", str(error))])
-    run.network.eval()
-    gallery: Gallery = run.config.registration.draw(run, seed, projection, key, name)
-    return gallery
-
-
 def _neighbours(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> dict[float, Any]:
     """This comparison and those beside it that differ in `train_noise_ratio` alone, by that.
 
     The gallery is told of those that cannot be read.
     """
     parts: dict[float, Any] = {}
-    own: tuple[float, Any] | None = None
+    latest: tuple[float, Any] | None = None
     others = sorted(path.parent for path in folder.parent.glob(f"*/{RESULTS}"))
     for place in [folder, *(other for other in others if other != folder)]:
         try:
             found = _plan(place)
             if place == folder:
-                own, parts = found, {} if found is None else {found[0]: results}
-            elif own is not None and found is not None and found[1] == own[1]:
+                latest, parts = found, {} if found is None else {found[0]: results}
+            elif latest is not None and found is not None and found[1] == latest[1]:
                 parts.setdefault(found[0], _read_results(place))
         except UserError as error:
             gallery.add(told_missing(f"The comparison in {place.name}", str(error)))
@@ -197,8 +153,15 @@ def _plan(folder: Path) -> tuple[float, Any] | None:
         shared = dict(plan["shared"])
         ratio = float(shared.pop("train_noise_ratio", 0.0))
         budget = [plan["options"][key] for key in ("tune", "tune_minutes", "trial_minutes")]
-        asked = (plan["dataset"], plan["config_files"], shared, plan["own"], plan["seeds"], budget)
-        return ratio, asked
+        identity = (
+            plan["dataset"],
+            plan["config_files"],
+            shared,
+            plan["own"],
+            plan["seeds"],
+            budget,
+        )
+        return ratio, identity
 
 
 def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,0 +1,123 @@
+"""The settings of a run as property files and the command line give them, refused before PyTorch.
+
+package overall < dataset < model < model on dataset < config files < command line. Each of the
+first four is RecBole's own file, if it has one, and then ours; a model of ours never inherits
+RecBole's file of the same name.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from recbole_diffusion.base.errors import UnreadKey, UserError
+from recbole_diffusion.settings.folders import find_dataset_properties
+from recbole_diffusion.settings.item_features import feature_names
+from recbole_diffusion.settings.keys import check_layer, check_neumf, check_values
+from recbole_diffusion.settings.kinds import check_value
+from recbole_diffusion.settings.property_files import (
+    default_layers,
+    find_property_file,
+    read_user_properties,
+)
+from recbole_diffusion.settings.recency import check_history_weights, check_recency
+from recbole_diffusion.settings.registry import Registration, check_packages
+from recbole_diffusion.settings.values import check_text
+
+
+@dataclass(frozen=True)
+class Layers:
+    """Settings of a run, in two layers.
+
+    Attributes:
+        defaults: Of the package and of the data set.
+        chosen: What the user's files and the command line say.
+        data_file: The property file beside the data, if there is one.
+    """
+
+    defaults: dict[str, Any]
+    chosen: dict[str, Any]
+    data_file: Path | None
+
+    @property
+    def effective(self) -> dict[str, Any]:
+        """Both together, a copy."""
+        return copy.deepcopy({**self.defaults, **self.chosen})
+
+
+def read_layers(
+    registration: Registration,
+    dataset: str,
+    config_files: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    saved: tuple[str, Mapping[str, Any]] = ("", {}),
+) -> Layers:
+    """Read the property files of a run, and check every key and value.
+
+    Args:
+        registration: Of the model.
+        dataset: Data set name.
+        config_files: Property files of the user, later ones first in precedence.
+        overrides: Command-line keys and values.
+        saved: A checkpoint, for messages, and its settings, which lie below the overrides.
+
+    Raises:
+        UserError: An unknown key, a value of another type or out of its range, or a contradiction.
+        UnreadKey: A key that this model does not read.
+    """
+    check_text("key `dataset`", dataset)
+    user = [(str(name), read_user_properties(find_property_file(name))) for name in config_files]
+    user += [(saved[0], dict(saved[1])), ("command line", dict(overrides or {}))]
+    chosen = _merge(user)
+    check_value("", "data_path", chosen.get("data_path"), None)
+    data_file = find_dataset_properties(dataset, chosen.get("data_path"))
+    defaults = _merge(default_layers(registration, dataset, data_file))
+    if data_file is not None:
+        _check_data_file(data_file, _merge(default_layers(registration, dataset)), registration)
+    for source, layer in user:
+        check_layer(source, layer, defaults, registration.kinds)
+    layers = Layers(defaults, chosen, data_file)
+    final = layers.effective
+    check_values(final, registration.kinds)
+    if registration.is_host and registration.name == "NeuMF":
+        check_neumf(final)
+    _check_recency(final, registration)
+    feature_names(final)
+    check_packages(registration, final)
+    _check_wandb(final)
+    return layers
+
+
+def _check_recency(final: Mapping[str, Any], registration: Registration) -> None:
+    try:
+        check_history_weights(final, registration)
+    except UserError as error:
+        check_recency(final)  # where its values fit, the model does not read it
+        raise UnreadKey(str(error), "recency") from error
+
+
+def _check_wandb(final: Mapping[str, Any]) -> None:
+    """RecBole would ask for the package when the run's folder is made."""
+    if final["log_wandb"] and find_spec("wandb") is None:
+        raise UserError(
+            "key `log_wandb`: found True, but wandb is not installed: pip install wandb"
+        )
+
+
+def _check_data_file(path: Path, shipped: dict[str, Any], registration: Registration) -> None:
+    keys = read_user_properties(path)
+    check_layer(str(path), keys, shipped, registration.kinds)
+    if "data_path" in keys:
+        raise UserError(
+            f"{path}: key `data_path`: found {keys['data_path']!r}, expected none: the "
+            "file describes the data that it lies beside"
+        )
+
+
+def _merge(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for _, layer in layers:
+        merged.update(layer)
+    return merged
