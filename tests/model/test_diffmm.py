@@ -37,7 +37,6 @@ from recbole_diffusion.models.diffmm import model as diffmm
 from recbole_diffusion.models.diffmm.generators import DiffusionGenerator
 from recbole_diffusion.models.diffmm.model import DiffMM
 from recbole_diffusion.settings.property_files import properties_folder, read_properties
-from recbole_diffusion.training.checkpoint import read_checkpoint
 
 SMALL = {"hidden_sizes": [5], "step_embedding_size": 4, "graph_items": 2}
 ROWS = np.zeros((N_USERS, N_ITEMS))
@@ -776,15 +775,6 @@ def recall(keys, model="DiffMM"):
 #                        random embeddings reach 0.83
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_solves_the_planted_set_and_not_without_updates(planted, genre, seed):
-    """A margin over Pop of 0.65; measured 0.76 and more."""
-    keys = {**planted, **TRAINED, **genre, "seed": seed}
-    assert recall(keys) > recall(planted, "Pop") + 0.65
-    frozen = {"learning_rate": 0.0, "generator_learning_rate": 0.0, "epochs": 4}
-    assert recall({**keys, **frozen}) < 0.3
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -797,19 +787,6 @@ def test_solves_the_planted_set_and_not_without_updates(planted, genre, seed):
 )
 def test_ablations_and_variants_solve_the_planted_set_too(planted, genre, changes):
     assert recall({**planted, **TRAINED, **genre, **changes}) > 0.8
-
-
-def test_a_seed_repeats_exactly_and_another_does_not(planted, genre):
-    keys = {**planted, **TRAINED, **genre, "epochs": 2, "eval_step": 1}
-    results = [
-        run_recbole_diffusion("DiffMM", "planted", config_dict={**keys, "seed": seed})
-        for seed in (1, 1, 2)
-    ]
-    states = [read_checkpoint(Path(r["run_folder"], "last.pth"))["state_dict"] for r in results]
-    assert results[0]["test"] == results[1]["test"]
-    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
-    for name in ("user_embedding.weight", "generated_genre", "modality_logits"):
-        assert not torch.equal(states[0][name], states[2][name])
 
 
 def test_generated_graphs_hold_the_users_items(planted, genre):

@@ -10,7 +10,7 @@ import torch
 
 from recbole_diffusion import evaluate_run, run_recbole_diffusion
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.runs.run import Run
 from recbole_diffusion.settings.config import Config
 
 N_ITEMS = 20
@@ -47,7 +47,7 @@ def test_scores_are_the_weighted_rows_times_the_plain_matrix(
 ) -> None:
     """What is solved stays as it is."""
     keys |= OWN[model]
-    plain = _Run(Config(model, "timed", (), keys))
+    plain = Run(Config(model, "timed", (), keys))
     data = plain.split.train._dataset
     matrix = plain.network.w if model == "ItemKNN" else plain.network.item_similarity
     matrix = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
@@ -58,7 +58,7 @@ def test_scores_are_the_weighted_rows_times_the_plain_matrix(
         by_time = own[np.argsort(feat["timestamp"].numpy()[own])]
         age = np.arange(len(own))[::-1]
         rows[user, feat["item_id"].numpy()[by_time]] = (1.0 + age) ** -0.5
-    timed = _Run(Config(model, "timed", (), {**keys, "recency": "power", "recency_decay": 0.5}))
+    timed = Run(Config(model, "timed", (), {**keys, "recency": "power", "recency_decay": 0.5}))
     found = scores_of(timed.network, data.user_num)
     np.testing.assert_allclose(found, rows @ matrix, atol=1e-5)
     assert np.abs(found - scores_of(plain.network, data.user_num)).max() > 0.01
@@ -102,7 +102,7 @@ def test_what_does_not_fit_is_refused(
 def test_recency_is_found_where_what_is_held_out_is_later(
     keys: dict[str, Any], changes: dict[str, Any], kind: str
 ) -> None:
-    run = _Run(Config("LinDiffRec", "timed", (), {**keys, **changes}))
+    run = Run(Config("LinDiffRec", "timed", (), {**keys, **changes}))
     assert run.network.recency.kind == kind
 
 
@@ -116,4 +116,4 @@ def test_recency_of_a_given_split_is_found_by_its_times(
     path = write_dataset("given", **{f"{name}__inter": own for name, own in parts.items()})
     keys |= {"data_path": str(path), "benchmark_filename": [*parts], "eval_args": {}}
     keys["load_col"] = {"inter": [name.split(":")[0] for name in head]}
-    assert _Run(Config("LinDiffRec", "given", (), keys)).network.recency.kind == kind
+    assert Run(Config("LinDiffRec", "given", (), keys)).network.recency.kind == kind

@@ -56,10 +56,6 @@ def recall(result):
 # BPR weight 0           0.142  0.017  0.113 - 0.165
 
 
-def test_a_working_model_finds_the_groups(tmp_path):
-    assert recall(run(tmp_path)) > 0.8
-
-
 @pytest.mark.parametrize(
     "changes", [{"learning_rate": 1e-12, "epochs": 2}, {"bpr_weight": 0.0}], ids=["still", "no BPR"]
 )

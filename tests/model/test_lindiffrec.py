@@ -14,7 +14,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.lindiffrec import linear, local
 from recbole_diffusion.models.lindiffrec import model as lindiffrec
 from recbole_diffusion.models.lindiffrec.model import LinDiffRec
-from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.runs.run import Run
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.training.checkpoint import read_checkpoint
 
@@ -65,7 +65,7 @@ def own(write_dataset: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
 
 def solved(keys: dict[str, Any], **changes: Any) -> tuple[Any, Any]:
     """The model of these settings, and RecBole's dataset of the train part."""
-    run = _Run(Config("LinDiffRec", "made", (), {**keys, **OFF, **changes}))
+    run = Run(Config("LinDiffRec", "made", (), {**keys, **OFF, **changes}))
     run.network.solve()
     return run.network.eval(), run.split.train._dataset
 
@@ -230,7 +230,7 @@ def test_scores_are_those_of_the_steps_one_by_one(
 def test_one_step_with_all_else_off_is_ease(own: dict[str, Any]) -> None:
     model, dataset = solved(own)
     tau = len(dataset.inter_feat) / (dataset.item_num - 1)
-    ease = _Run(Config("EASE", "made", (), {**own, "reg_weight": 3.0 * tau})).network
+    ease = Run(Config("EASE", "made", (), {**own, "reg_weight": 3.0 * tau})).network
     users = {"user_id": torch.arange(1, model.n_users)}
     expected = ease.full_sort_predict(users).reshape(model.n_users - 1, -1)
     found = model.full_sort_predict(users).detach()

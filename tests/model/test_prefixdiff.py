@@ -14,7 +14,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.prefixdiff.model import PrefixDiff
 from recbole_diffusion.models.prefixdiff.prefixes import Prefixes, extended, likelihood, mean_loss
 from recbole_diffusion.nn.rows import RowBatch
-from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.runs.run import Run
 from recbole_diffusion.settings.config import Config
 
 N_USERS, N_ITEMS = 30, 20
@@ -41,7 +41,7 @@ def own(write_dataset: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
 
 def made(keys: dict[str, Any], **changes: Any) -> tuple[Any, Any]:
     """A model with random weights in every part, and RecBole's dataset of the train part."""
-    run = _Run(Config("PrefixDiff", "made", (), {**keys, **changes}))
+    run = Run(Config("PrefixDiff", "made", (), {**keys, **changes}))
     model = run.network
     torch.manual_seed(3)
     model.prepare()
@@ -294,7 +294,7 @@ def test_training_by_a_sampled_softmax_learns(own: dict[str, Any]) -> None:
 
 @BOTH
 def test_training_starts_at_the_closed_form(own: dict[str, Any], denoiser: str) -> None:
-    run = _Run(Config("PrefixDiff", "made", (), {**own, "denoiser": denoiser}))
+    run = Run(Config("PrefixDiff", "made", (), {**own, "denoiser": denoiser}))
     model = run.network
     model.prepare()
     everyone = {"user_id": torch.arange(1, model.n_users)}
@@ -305,7 +305,7 @@ def test_training_starts_at_the_closed_form(own: dict[str, Any], denoiser: str) 
 
 
 def test_gain_is_the_likeliest(own: dict[str, Any]) -> None:
-    run = _Run(Config("PrefixDiff", "made", (), {**own, "skip_gain": 1.0, "absorbed_share": 0.0}))
+    run = Run(Config("PrefixDiff", "made", (), {**own, "skip_gain": 1.0, "absorbed_share": 0.0}))
     model = run.network
     torch.manual_seed(4)
     model.prepare()

@@ -11,7 +11,7 @@ from history_tools import histories, made_histories
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.nn.rows import RowBatch
-from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.runs.run import Run
 from recbole_diffusion.settings.config import Config
 
 N_USERS, N_ITEMS = 12, 15
@@ -33,7 +33,7 @@ def own(write_dataset: Callable[..., Path], tmp_path: Path) -> dict[str, Any]:
 
 def made(name: str, keys: dict[str, Any]) -> tuple[Any, list[np.ndarray]]:
     """A model with random weights, and the items of each user in the order of time."""
-    run = _Run(Config(name, "made", (), keys))
+    run = Run(Config(name, "made", (), keys))
     model = run.network.eval()
     torch.manual_seed(1)
     with torch.no_grad():
