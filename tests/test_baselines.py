@@ -14,7 +14,7 @@ from recbole_diffusion import evaluate_run, resume_run
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.split import load_split
-from recbole_diffusion.runs import quick_start
+from recbole_diffusion.runs import run as run_module
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
 from recbole_diffusion.settings import registry
 from recbole_diffusion.settings.config import Config
@@ -259,7 +259,7 @@ def test_missing_package_stops_the_run_before_it_reads_data(
 ) -> None:
     found = {n.module: None if n.module in modules else "found" for n in OPTIONAL_PACKAGES}
     monkeypatch.setattr(registry, "find_spec", found.__getitem__)
-    monkeypatch.setattr(quick_start, "load_split", lambda config: pytest.fail("data was read"))
+    monkeypatch.setattr(run_module, "load_split", lambda config: pytest.fail("data was read"))
     with pytest.raises(UserError) as error:
         run(settings, model, output_dir=str(tmp_path / "out"), **keys)
     assert str(error.value).endswith(line)

@@ -75,7 +75,7 @@ def test_a_solved_model_of_the_users_own_trainer_has_its_epochs(
     assert main(["--model=Own", "--dataset=planted", *words]) == 0
     shown = capsys.readouterr().out
     assert "training: at most 2 epochs" in shown
-    assert shown.count(": loss -") == 2
+    assert shown.count(": loss ") == 2
 
 
 def test_verbose_shows_the_log(planted: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:

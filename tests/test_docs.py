@@ -76,6 +76,8 @@ def modules() -> list[ModuleType]:
     names = [
         m.name for part in parts for m in pkgutil.walk_packages(part.__path__, part.__name__ + ".")
     ]
+    # RecBole's models have names of ours.
+    names = [name for name in names if not name.endswith("host_models")]
     return [importlib.import_module(name) for name in names]
 
 

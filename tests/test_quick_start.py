@@ -25,7 +25,9 @@ from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.runs import quick_start, report
-from recbole_diffusion.runs.quick_start import StopRun, run_recbole_diffusion
+from recbole_diffusion.runs import run as run_module
+from recbole_diffusion.runs.quick_start import run_recbole_diffusion
+from recbole_diffusion.runs.run import StopRun
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.registry import register
 from recbole_diffusion.training import progress
@@ -179,7 +181,7 @@ def test_draws_while_loading_do_not_shift_the_run(
         torch.rand(5), np.random.rand(5), random.random()
         return split
 
-    monkeypatch.setattr(quick_start, "load_split", drawing)
+    monkeypatch.setattr(run_module, "load_split", drawing)
     assert run(planted, "BPR")["test"] == expected["test"]
 
 
@@ -361,7 +363,7 @@ def test_run_without_test_never_reads_it(
     scored = run(planted, "BPR")
     capsys.readouterr()
     monkeypatch.setattr(
-        quick_start, "load_split", lambda c: replace(load_split(c), test=Untouchable())
+        run_module, "load_split", lambda c: replace(load_split(c), test=Untouchable())
     )
     result = run_recbole_diffusion("BPR", "planted", config_dict=planted, with_test=False)
     assert result["valid"] == scored["valid"]

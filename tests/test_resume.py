@@ -26,12 +26,11 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import LOCK, sole_writer
 from recbole_diffusion.commands.cli import parse_arguments
 from recbole_diffusion.host import scripts as habits
-from recbole_diffusion.runs import quick_start
-from recbole_diffusion.runs.quick_start import _Run
+from recbole_diffusion.runs.run import Run
+from recbole_diffusion.runs.saved import saved_config
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.words import split_files
-from recbole_diffusion.training import pretrain
-from recbole_diffusion.training import trainer as base
+from recbole_diffusion.training import pretrain, saving
 from recbole_diffusion.training.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.training.history import FILE, read_history
 from recbole_diffusion.training.state import ModelAttributes, learners
@@ -279,7 +278,7 @@ def test_gradients_of_generators_are_clipped(settings: Callable[..., dict[str, A
     """To nothing, by which all weights stay that the generators' own optimiser moves."""
 
     def moved(**keys: Any) -> float:
-        run = _Run(Config("DiffMM", "planted", (), settings("DiffMM", "runs", **keys)))
+        run = Run(Config("DiffMM", "planted", (), settings("DiffMM", "runs", **keys)))
         trainer = run.make_trainer(Path(keys.pop("folder", ".")))
         before = [p.detach().clone() for p in run.network.generators.parameters()]
         run.network.train()
@@ -389,7 +388,7 @@ def test_run_that_was_stopped_after_its_last_epoch(
     assert whole["epochs_trained"] < 9
     stopped = settings("BPR", "stopped", **keys)
     with monkeypatch.context() as patch:
-        patch.setattr(quick_start._Run, "evaluate", raise_interrupt)
+        patch.setattr(Run, "evaluate", raise_interrupt)
         with pytest.raises(KeyboardInterrupt):
             start("BPR", stopped)
     resumed: dict[str, Any] = {}
@@ -434,7 +433,7 @@ def test_run_that_was_stopped_between_its_checkpoints(
 
     stopped = settings("BPR", "stopped", **keys)
     with monkeypatch.context() as patch:
-        patch.setattr(base, "save_checkpoint", save_and_stop)
+        patch.setattr(saving, "save_checkpoint", save_and_stop)
         with pytest.raises(KeyboardInterrupt):
             start("BPR", stopped)
     assert_same_end(resume_run(folder_of(stopped)), whole)
@@ -829,8 +828,8 @@ def test_plain_host_cannot_score_a_loaded_model_by_counts(
     """Its collector is filled in ``fit`` alone; here by whoever makes the trainer."""
     keys = settings("BPR", "run", metrics=COUNTS)
     start("BPR", keys)
-    config = quick_start._saved_config("--evaluate", folder_of(keys), "best.pth", None)
-    run = quick_start._Run(config)
+    config = saved_config("--evaluate", folder_of(keys), "best.pth", None)
+    run = Run(config)
     config["checkpoint_dir"] = str(tmp_path)
     host = Trainer(config, run.network)
     with pytest.raises((KeyError, IndexError), match="without registration"):
@@ -850,7 +849,7 @@ def test_interrupted_run_can_be_scored(settings: Callable[..., dict[str, Any]]) 
 
 def scored(keys: dict[str, Any], model: str, folder: Path) -> tuple[Any, Any]:
     """A trainer on a fresh model, and the split."""
-    run = quick_start._Run(quick_start.Config(model, "planted", (), keys))
+    run = Run(Config(model, "planted", (), keys))
     return run.make_trainer(folder), run.split
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.common import line_error, shown, text_lines
+from recbole_diffusion.convert.reading import line_error, shown, text_lines
 
 TAB_SUFFIXES = (".tsv", ".tab")
 MAX_FIELD = 2**24  # characters; Python's own limit is 2^17, and a quote left open has no end

@@ -9,16 +9,10 @@ import numpy as np
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import is_file_or_absent
-from recbole_diffusion.convert.common import (
-    INTER_HEADER,
-    Content,
-    Pair,
-    check_name,
-    check_stale,
-    check_targets,
-    drop_duplicates,
-    feature_writer,
-    inter_lines,
+from recbole_diffusion.convert.common import INTER_HEADER, Content, Pair
+from recbole_diffusion.convert.coo_pickles import read_coo
+from recbole_diffusion.convert.pairs import drop_duplicates, separate_splits
+from recbole_diffusion.convert.reading import (
     line_error,
     open_matrix,
     parse_id,
@@ -26,13 +20,18 @@ from recbole_diffusion.convert.common import (
     read_array_pairs,
     read_lines,
     read_pairs,
-    separate_splits,
     shown,
     spaced_genres,
+)
+from recbole_diffusion.convert.writing import (
+    check_name,
+    check_stale,
+    check_targets,
+    feature_writer,
+    inter_lines,
     timed_inter_lines,
     write_files,
 )
-from recbole_diffusion.convert.coo_pickles import read_coo
 
 SPLITS = ("train", "valid", "test")
 MODALITIES = ("image", "audio", "text")
@@ -88,7 +87,7 @@ ITEM_TITLES = ItemTable(
 
 
 @dataclass(frozen=True)
-class GivenSplit:
+class ReleasedSplit:
     """A split as it is stored.
 
     Attributes:
@@ -113,23 +112,23 @@ class SplitFormat:
         modalities: What its files ``<modality>_feat.npy`` can be.
     """
 
-    read: Callable[[Path, str], GivenSplit]
+    read: Callable[[Path, str], ReleasedSplit]
     help: str
     items: ItemTable | None = None
     modalities: tuple[str, ...] = ()
 
 
-def _read_text(source: Path, _: str) -> GivenSplit:
+def _read_text(source: Path, _: str) -> ReleasedSplit:
     pairs = {split: read_pairs(source / f"{split}.txt") for split in SPLITS}
-    return GivenSplit(pairs, lambda _, kept: inter_lines(kept))
+    return ReleasedSplit(pairs, lambda _, kept: inter_lines(kept))
 
 
-def _read_arrays(source: Path, _: str) -> GivenSplit:
+def _read_arrays(source: Path, _: str) -> ReleasedSplit:
     pairs = {split: read_array_pairs(source / f"{split}_list.npy") for split in SPLITS}
-    return GivenSplit(pairs, lambda _, kept: timed_inter_lines(kept))
+    return ReleasedSplit(pairs, lambda _, kept: timed_inter_lines(kept))
 
 
-def _read_pickles(source: Path, _: str) -> GivenSplit:
+def _read_pickles(source: Path, _: str) -> ReleasedSplit:
     entries = {split: read_coo(source / file) for split, file in PICKLES.items()}
     shape = entries["train"].shape
     for split, found in entries.items():
@@ -142,10 +141,10 @@ def _read_pickles(source: Path, _: str) -> GivenSplit:
         split: zip(found.rows.tolist(), found.columns.tolist(), strict=True)
         for split, found in entries.items()
     }
-    return GivenSplit(pairs, lambda _, kept: inter_lines(kept), n_items=shape[1])
+    return ReleasedSplit(pairs, lambda _, kept: inter_lines(kept), n_items=shape[1])
 
 
-def _read_mmrec(source: Path, name: str) -> GivenSplit:
+def _read_mmrec(source: Path, name: str) -> ReleasedSplit:
     """Reads all rows: the splits share one file, in any order."""
     path = source / f"{name}.inter"
     lines = read_lines(path)
@@ -178,7 +177,7 @@ def _read_mmrec(source: Path, name: str) -> GivenSplit:
     if empty:
         raise UserError(f"{path}: found no row of {' and '.join(empty)}, expected at least one.")
     header = "\t".join([INTER_HEADER, *(MMREC_NUMBERS[column] for column in numbers)])
-    return GivenSplit(pairs, partial(_detailed_lines, header, details))
+    return ReleasedSplit(pairs, partial(_detailed_lines, header, details))
 
 
 def _detailed_lines(
@@ -256,15 +255,15 @@ def convert_split(
     features = {modality: folder / f"{name}.{modality}.npz" for modality in form.modalities}
     check_targets([*targets.values(), item_target, *features.values()], overwrite)
 
-    given = form.read(source, name)
+    parts = form.read(source, name)
     distinct, duplicates = {}, {}
     for split in SPLITS:
-        distinct[split], duplicates[split] = drop_duplicates(given.pairs[split])
+        distinct[split], duplicates[split] = drop_duplicates(parts.pairs[split])
     splits, cross_duplicates = separate_splits(source, distinct, drop_cross_duplicates)
     items = sorted({item for pairs in splits.values() for _, item in pairs})
 
     contents: dict[Path, Content] = {
-        targets[split]: given.lines(split, splits[split]) for split in SPLITS
+        targets[split]: parts.lines(split, splits[split]) for split in SPLITS
     }
     if form.items is None:
         check_stale(item_target, f"{kind} has no table of items")
@@ -277,7 +276,7 @@ def convert_split(
             check_stale(target, f"{path.parent} has no {path.name}")
             continue
         matrix = open_matrix(path)
-        _check_rows(path, matrix, items[-1], given.n_items)
+        _check_rows(path, matrix, items[-1], parts.n_items)
         contents[target] = feature_writer(path, matrix, np.array(items))
         widths[modality] = matrix.shape[1]
     write_files(contents)

@@ -9,22 +9,18 @@ from functools import partial
 from pathlib import Path
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.common import (
-    INTER_HEADER,
-    check_name,
-    line_error,
-    parse_number,
-    shown,
-)
+from recbole_diffusion.convert.common import INTER_HEADER
 from recbole_diffusion.convert.csv_table import CsvTable, advising_delimiter, parse_token, read_csv
+from recbole_diffusion.convert.reading import line_error, parse_number, shown
 from recbole_diffusion.convert.unsplit import (
-    Log,
-    LogReport,
+    Interactions,
+    InteractionsReport,
     Table,
-    convert_log,
+    convert_interactions,
     count_breaks,
     distinct_ids,
 )
+from recbole_diffusion.convert.writing import check_name
 from recbole_diffusion.data.atomic import NUMBER
 from recbole_diffusion.settings.property_files import properties_folder, read_properties
 from recbole_diffusion.settings.values import as_yaml
@@ -72,7 +68,7 @@ class CsvOptions:
 
 def convert_csv(
     source: Path, output: Path, name: str, options: CsvOptions, overwrite: bool = False
-) -> LogReport:
+) -> InteractionsReport:
     """Converts a table of interactions, and one of items.
 
     Writes ``<output>/<name>/<name>.inter``, ``<name>.item`` if there is a table of items, and the
@@ -108,9 +104,9 @@ def convert_csv(
     if options.items is not None:
         items, types = _item_table(options.items, columns["item"], options, counts)
     header = "\t".join([INTER_HEADER, *kinds.values()])
-    log = Log(source, header, rows, items, counts=counts)
+    log = Interactions(source, header, rows, items, counts=counts)
     properties = _property_lines(source, list(kinds), types)
-    return convert_log(log, output, name, overwrite, properties)
+    return convert_interactions(log, output, name, overwrite, properties)
 
 
 def _check_shipped(name: str) -> None:
@@ -137,9 +133,9 @@ def _find_columns(table: CsvTable, options: CsvOptions) -> dict[str, str]:
     """The table's column of users, items and, where there are such, ratings and times."""
     columns = {}
     for what, guesses in GUESSES.items():
-        given = getattr(options, what)
-        if given is not None or what not in OPTIONAL or set(guesses) & set(table.columns):
-            columns[what] = _find_column(table, f"--{what}", given, guesses)
+        column = getattr(options, what)
+        if column is not None or what not in OPTIONAL or set(guesses) & set(table.columns):
+            columns[what] = _find_column(table, f"--{what}", column, guesses)
     if len(set(columns.values())) < len(columns):
         raise UserError(f"{table.path}, line 1: found one column named for two of {columns}.")
     return columns

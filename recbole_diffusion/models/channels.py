@@ -166,8 +166,8 @@ def modality_names(config: Any, model: str, at_least_one: bool = False) -> list[
     """
     names = check_modalities(config, at_least_one)
     if config["modalities"] is None:
-        told = ", ".join(names) or "none"
-        getLogger().info(f"{model}: modalities {told} (key `modalities` is null)")
+        listed = ", ".join(names) or "none"
+        getLogger().info(f"{model}: modalities {listed} (key `modalities` is null)")
     return names
 
 

@@ -106,10 +106,10 @@ def draw_map(
             title,
             "",
             "",
-            [Series("items", 0, "points", own["x"], own["y"])],
+            [Series("items", 0, "points", rows["x"], rows["y"])],
             has_ticks=False,
         )
-        for title, own in table.groupby("set", sort=False)
+        for title, rows in table.groupby("set", sort=False)
     ]
     shown = f"{table['item'].nunique()} items at even distances in the order of their ids"
     return Figure(

@@ -68,8 +68,8 @@ def social_metadata(interactions: sp.csr_matrix, user_embedding: np.ndarray) -> 
         weight = np.asarray(similarity.sum(axis=1))  # [block, 1]
         has_peers = weight[:, 0] > 0
         peers = (similarity @ user_embedding)[has_peers] / weight[has_peers]
-        own = user_embedding[rows]
-        social[rows][has_peers] = 0.5 * (own[has_peers] + peers)
+        embedding = user_embedding[rows]
+        social[rows][has_peers] = 0.5 * (embedding[has_peers] + peers)
     counts = np.maximum(np.asarray(interactions.sum(axis=0)).reshape(-1, 1), 1.0)
     return np.asarray(interactions.T @ social / counts, dtype=np.float32)
 

@@ -1,4 +1,4 @@
-"""One run, from settings to the table of results; going on with one, and scoring one again."""
+"""Runs by one call each: starting one, going on with one, scoring one again."""
 
 import sys
 import time
@@ -35,55 +35,23 @@ from recbole_diffusion.models.history_weights import weigh_histories
 from recbole_diffusion.settings.property_files import default_layers, run_command
 from recbole_diffusion.base.randomness import repeatable_operations, seed_everything
 from recbole_diffusion.settings.registry import Registration, find_model
+from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 from recbole_diffusion.settings.words import format_word
+from recbole_diffusion.runs.run import Hooks, Recorder, Run, StopRun, train
+from recbole_diffusion.runs.saved import more_of, saved_config, saved_result
 
-# How RecBole's models refuse their settings: by bare asserts, or where something first fails.
-HOST_REFUSALS = (
-    *(ValueError, ImportError, AssertionError, OSError, RuntimeError, LookupError),
-    *(TypeError, AttributeError, ZeroDivisionError),
-)
-# What a resumed or evaluated run may be given anew: where it runs and what it shows.
-KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu", "verbose")
-# Settings that change no result: where a run is, what it shows, how evaluations are cut up.
-KEYS_WITHOUT_EFFECT = (
-    *KEYS_OF_PLACE,
-    "output_dir",
-    "metric_decimal_place",
-    "eval_memory_mb",
-    "eval_batch_users",
-    "log_wandb",
-    "wandb_project",
-)
 # Arguments of RecBole's ``run_recbole``, and what serves for them.
 HOST_ARGUMENTS = {
     "config_file_list": "name the files by `config_files`",
     "saved": "a run always keeps its checkpoints, in its folder",
     "queue": "the result is what the function returns",
 }
-# What stands around the evaluation of the best epoch, given the run and its trainer.
-Recorder = Callable[[Any, Any], AbstractContextManager[None]]
 
 
-class StopRun(Exception):
-    """Raised by ``on_validation`` to end training there; its text says why, in the result."""
 
 
-@dataclass(frozen=True)
-class Hooks:
-    """What a caller adds to a run.
-
-    Attributes:
-        on_validation: Called with epoch and score after each validation; may raise ``StopRun``.
-        with_test: Whether the test part is scored, and a table printed.
-        recorder: Stands around the evaluation of the best epoch.
-    """
-
-    on_validation: Callable[[int, float], None] | None = None
-    with_test: bool = True
-    recorder: Recorder = lambda run, trainer: nullcontext()
 
 
-NO_HOOKS = Hooks()
 
 
 def run_recbole_diffusion(
@@ -128,9 +96,9 @@ def run_recbole_diffusion(
     files = [config_files] if isinstance(config_files, str) else config_files
     config = Config(model, dataset, files, config_dict)
     with repeatable_operations(config["device"]):
-        run = _Run(config)
+        run = Run(config)
         folder = report.new_run_folder(config, run_folder)
-        return _train(run, folder, hooks=Hooks(on_validation, with_test))
+        return train(run, folder, hooks=Hooks(on_validation, with_test))
 
 
 def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -154,50 +122,22 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
     has_ended = (Path(folder) / "result.json").is_file()
     has_last = (Path(folder) / "last.pth").is_file()
     checkpoint = "best.pth" if has_ended and not has_last else "last.pth"
-    config = _saved_config("--resume", folder, checkpoint, config_dict)
+    config = saved_config("--resume", folder, checkpoint, config_dict)
     path = Path(folder).resolve()
     if has_ended:
-        result = _saved_result(path)
+        result = saved_result(path)
         with run_logger(None, config["state"]) as logger:
             report.log_table(logger, config, {**result, "run_folder": str(path)})
-            logger.info(f"this run is complete, nothing was done{_more_of(config, result, path)}")
+            logger.info(f"this run is complete, nothing was done{more_of(config, result, path)}")
         return result
     with repeatable_operations(config["device"]):
-        return _train(_Run(config), path, is_resumed=True)
+        return train(Run(config), path, is_resumed=True)
 
 
-def _more_of(config: Config, result: Mapping[str, Any], folder: Path) -> str:
-    """How to train longer than a run that has ended; nothing for a model that is solved."""
-    if config.registration.type == ModelType.TRADITIONAL:
-        return ""
-    is_whole = result.get("epochs_trained", 0) >= config["epochs"]
-    key = "epochs" if is_whole else "stopping_step"  # what ended it
-    longer = {key: 2 * max(config[key], 1)}
-    return (
-        f"; longer, as a new run: {_new_run(config.registration, config.dataset, folder, longer)}"
-    )
 
 
-def _new_run(
-    registration: Registration, dataset: str, folder: Path, changes: Mapping[str, Any]
-) -> str:
-    return run_command(registration, dataset, folder / "config.yaml", **changes)
 
 
-def _saved_result(folder: Path) -> dict[str, Any]:
-    path = folder / "result.json"
-    try:
-        found = read_json(path, "model", "dataset", "best_epoch", "valid", "test")
-        for part in ("valid", "test"):
-            metrics = found[part]
-            is_table = isinstance(metrics, dict) and all(
-                type(value) in (int, float) for value in metrics.values()
-            )
-            if not is_table:
-                raise DamagedFile(f"{path}: {part}: found {metrics!r}, expected metrics by name")
-    except DamagedFile as error:
-        raise DamagedFile(f"{error}; without this file --resume evaluates the run again") from error
-    return found
 
 
 def run_in_folder(
@@ -232,14 +172,14 @@ def run_in_folder(
     is_resumed = (path / "last.pth").is_file()
     if is_resumed:
         place = {key: settings[key] for key in KEYS_OF_PLACE}
-        config = _saved_config("a run in its folder", path, "last.pth", place)
+        config = saved_config("a run in its folder", path, "last.pth", place)
     else:
         config = Config(model, dataset, (), settings)
     with repeatable_operations(config["device"]):
-        run = _Run(config)
+        run = Run(config)
         if selects_on_test:
             run.split = replace(run.split, valid=masking_train_only(config, run.split))
-        return _train(run, path, is_resumed, Hooks(recorder=recorder), wait_seconds)
+        return train(run, path, is_resumed, Hooks(recorder=recorder), wait_seconds)
 
 
 def evaluate_run(
@@ -257,9 +197,9 @@ def evaluate_run(
     Raises:
         UserError: No run with a best epoch, other keys, or data that have changed.
     """
-    config = _saved_config("--evaluate", folder, "best.pth", config_dict)
+    config = saved_config("--evaluate", folder, "best.pth", config_dict)
     with repeatable_operations(config["device"]):
-        run = _Run(config)
+        run = Run(config)
         with run_logger(None, config["state"]) as logger:
             result = run.evaluate(run.make_trainer(Path(folder).resolve()))
             report.log_table(logger, config, result)
@@ -286,218 +226,28 @@ def load_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -
 
 def saved_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
     """A saved run with the parameters of its best epoch, and its trainer; as ``load_run``."""
-    run = _Run(_saved_config("load_run", folder, "best.pth", config_dict))
+    run = Run(saved_config("load_run", folder, "best.pth", config_dict))
     with run_logger(None, run.config["state"]):
         trainer = run.make_trainer(Path(folder).resolve())
         trainer.load_checkpoint(trainer.saved_model_file)
     return run, trainer
 
 
-def _saved_config(
-    caller: str, folder: str | Path, file: str, changes: Mapping[str, Any] | None
-) -> Config:
-    """The settings of a run, from one of its checkpoints."""
-    other = sorted(set(changes or ()) - set(KEYS_OF_PLACE))
-    if other:
-        raise UserError(
-            f"{caller} takes its settings from the run: found {', '.join(other)} beside it, "
-            f"expected at most {', '.join(KEYS_OF_PLACE)}{_advice_on(Path(folder), changes or {})}"
-        )
-    if not Path(folder).is_dir():
-        raise UserError(f"{caller}: found {str(folder)!r}, expected the folder of a run")
-    if not (Path(folder) / file).is_file():
-        raise UserError(f"{caller}: {folder} holds no {file}: the run stopped before it had one")
-    path = Path(folder) / file
-    saved = read_checkpoint(path)
-    with refusals_of(f"checkpoint {path}: not of a run", LookupError, TypeError, AttributeError):
-        model, dataset, settings = saved["registered_as"], saved["dataset"], saved["settings"]
-        kept = settable(settings)
-    kept = _without_retired(path, kept, find_model(model))
-    return Config(model, dataset, (), changes, (f"checkpoint {path}", kept))
 
 
-def _advice_on(folder: Path, changes: Mapping[str, Any]) -> str:
-    """How to start a run with other settings than those of a saved one, if it can be read."""
-    files = [folder / name for name in ("last.pth", "best.pth") if (folder / name).is_file()]
-    if not files or {"model", "dataset", "config_files"} & set(changes):
-        return ""
-    with suppress(UserError, LookupError):
-        saved = read_checkpoint(files[0])
-        command = _new_run(find_model(saved["registered_as"]), saved["dataset"], folder, changes)
-        return f"; other settings are a new run: {command}"
-    return ""
 
 
-def _without_retired(
-    path: Path, settings: Mapping[str, Any], registration: Registration
-) -> dict[str, Any]:
-    """Settings of a saved run without those that nothing reads any more; tells of these."""
-    defaults = {key for _, layer in default_layers(registration, "") for key in layer}
-    unread = set(settings) - defaults - declared_keys() - HOST_CODE_KEYS
-    if unread:
-        getLogger().warning(
-            f"checkpoint {path}: dropped key {', '.join(sorted(unread))}, which nothing reads "
-            "any more"
-        )
-    return {key: value for key, value in settings.items() if key not in unread}
 
 
-class _Run:
-    """Settings, data and model of a run, before anything is written.
-
-    Attributes:
-        config: The settings.
-        split: The data.
-        network: The model, fresh, on its device.
-        messages: What was told while data and model were made, for the run's log.
-        setup_seconds: That making the model took; some of RecBole's are solved there.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        with kept_messages(config["state"]) as self.messages:
-            seed_everything(config["seed"])
-            self.split = load_split(config)
-            config["split_hash"] = self.split.digest
-            config["data_hash"] = self.split.data_digest
-            seed_everything(config["seed"])
-            made = _timed(_make_model, config, self.split.train._dataset)
-        self.network, self.setup_seconds = made
-
-    @property
-    def n_parameters(self) -> int | None:
-        """What gradients train; None for RecBole's models that are solved without any."""
-        if self.network.type == ModelType.TRADITIONAL:
-            return None  # their one parameter is there for the optimiser alone
-        return sum(p.numel() for p in self.network.parameters() if p.requires_grad)
-
-    def make_trainer(self, folder: Path) -> Any:
-        """The trainer whose checkpoints lie in ``folder``."""
-        self.config["checkpoint_dir"] = str(folder)
-        trainer = self.config.registration.trainer_class(self.config, self.network)
-        trainer.eval_collector.data_collect(self.split.train)  # counts that some metrics need
-        return trainer
-
-    def evaluate(self, trainer: Any, with_test: bool = True) -> dict[str, Any]:
-        """Scores of the best epoch's checkpoint, without test if so asked."""
-        best = trainer.load_checkpoint(trainer.saved_model_file)
-        result = {
-            "model": self.config["model"],
-            "is_host_model": self.config.registration.is_host,
-            "dataset": self.config["dataset"],
-            "split_hash": self.split.digest,
-            "seed": self.config["seed"],
-            "valid_metric": self.config["valid_metric"].lower(),
-            "best_epoch": best["epoch"],
-            "run_folder": self.config["checkpoint_dir"],
-        }
-        parts = {"valid": self.split.valid, **({"test": self.split.test} if with_test else {})}
-        for name, part in parts.items():
-            scores, seconds = _timed(trainer.evaluate, part, load_best_model=False)
-            result |= {name: dict(scores), f"{name}_seconds": seconds}
-        return result
 
 
-def _train(
-    run: _Run,
-    folder: Path,
-    is_resumed: bool = False,
-    hooks: Hooks = NO_HOOKS,
-    wait_seconds: float = 0.0,
-) -> dict[str, Any]:
-    log_level = run.config["state"]
-    own_log = run_logger(folder, log_level, run.messages, run.config["verbose"])
-    with sole_writer(folder / LOCK, wait_seconds), own_log as logger:
-        for place in (folder, folder / "pretrain"):
-            remove_unfinished(place)
-        try:
-            with host_refusals(f"model {run.config.model}", ImportError):
-                trainer = run.make_trainer(folder)
-                if is_resumed:
-                    trainer.resume(run.split.train)
-                report.log_start(logger, run, trainer)
-                result = _fit_and_evaluate(run, trainer, hooks)
-        except KeyboardInterrupt:
-            # Critical, so that it is told at any log level.
-            if hooks.with_test:  # else it is a part of something larger, which tells
-                logger.critical(f"interrupted; {_how_to_go_on(folder)}")
-            raise
-        except Exception as error:
-            if hooks.with_test and system_limit(error) is not None:
-                error.add_note(_how_to_go_on(folder))
-            raise
-        report.write_result(result)
-        if hooks.with_test:
-            report.log_table(logger, run.config, result)
-    return result
 
 
-def _how_to_go_on(folder: Path) -> str:
-    if (folder / "last.pth").is_file():
-        return f"to go on: {format_word('resume', folder)}"
-    return "it had no checkpoint yet: start it anew"
 
 
-def _fit_and_evaluate(run: _Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:
-    config, split = run.config, run.split
-    if config["device"].type == "cuda":
-        torch.cuda.reset_peak_memory_stats(config["device"])
-    stopped = None
-    try:
-        trainer.fit(
-            split.train,
-            split.valid,
-            show_progress=config["show_progress"],
-            callback_fn=hooks.on_validation,
-        )
-    except StopRun as reason:
-        stopped = str(reason)
-    with hooks.recorder(run, trainer):
-        scores = run.evaluate(trainer, hooks.with_test)
-    return {
-        **scores,
-        "stopped": stopped,
-        "epochs_trained": trainer.epochs_trained,
-        "parameters": run.n_parameters,
-        "setup_seconds": run.setup_seconds,
-        "pretrain_seconds": trainer.pretrain_seconds,
-        "train_seconds_per_epoch": trainer.train_seconds / max(trainer.epochs_trained, 1),
-        "peak_memory_mb": peak_memory_mb(config["device"]),
-        "environment": environment(config["device"]),
-    }
 
 
-def _timed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, float]:
-    start = time.perf_counter()
-    result = function(*args, **kwargs)
-    return result, time.perf_counter() - start
 
 
-def _make_model(config: Config, train_dataset: Any) -> Any:
-    """The model on its device; what it refuses in its settings is the user's to mend."""
-    is_host = config.registration.is_host
-    kinds = HOST_REFUSALS if is_host else (ValueError, ImportError)
-    singular = "its matrix cannot be inverted: raise the penalty, such as key `reg_weight`"
-    size = f"{train_dataset.user_num} users and {train_dataset.item_num} items"
-    refused = f"model {config.model} with these settings"
-    with (
-        host_refusals(refused, *kinds),
-        advising(f"making {config.model} for {size}"),
-        refusals_of(f"{refused}: {singular}", *([LinAlgError] if is_host else [])),
-    ):
-        model = config.model_class(config, train_dataset)
-        if is_host and config.registration.name in HOST_MODELS:
-            weigh_histories(model, config, train_dataset)
-        return model.to(config["device"])
 
 
-def peak_memory_mb(device: torch.device) -> float:
-    """Peak of the run's GPU allocations, or of the process's resident memory since its start."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if sys.platform == "win32":  # has no such count
-        return float("nan")
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)

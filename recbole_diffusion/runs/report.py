@@ -41,10 +41,10 @@ def new_run_folder(config: Any, given: str | Path | None = None) -> Path:
         UserError: No folder can be made, or the given one holds files of a run's names.
     """
     if given is not None:
-        taken = [name for name in RUN_FILES if (Path(given) / name).exists()]
-        if taken:
+        present = [name for name in RUN_FILES if (Path(given) / name).exists()]
+        if present:
             raise UserError(
-                f"run_folder {given}: found {', '.join(taken)} there, expected a folder without; "
+                f"run_folder {given}: found {', '.join(present)} there, expected a folder without; "
                 "--resume (resume_run) goes on with a run"
             )
         Path(given).mkdir(parents=True, exist_ok=True)

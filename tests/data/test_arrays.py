@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.common import open_matrix, read_array_pairs
+from recbole_diffusion.convert.reading import open_matrix, read_array_pairs
 from recbole_diffusion.data.features import load_matrix
 
 DATASET = types.SimpleNamespace(field2id_token={"item_id": np.array(["[PAD]", "i0", "i1"])})

@@ -17,10 +17,10 @@ from conversion_tools import next_run, refused, snapshot
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import remove_unfinished
 from recbole_diffusion.commands.convert import main
-from recbole_diffusion.convert import common as released
-from recbole_diffusion.convert.common import check_targets, write_files
+from recbole_diffusion.convert import reading, writing
 from recbole_diffusion.convert.released_splits import ConversionReport, convert_split
 from recbole_diffusion.convert.user_tables import CsvOptions, convert_csv
+from recbole_diffusion.convert.writing import check_targets, write_files
 from recbole_diffusion.data.split import load_split
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -365,7 +365,7 @@ def test_interactions_are_moved_last(tmp_path: Path, monkeypatch: pytest.MonkeyP
             raise KeyboardInterrupt
         moved.append(target)
 
-    monkeypatch.setattr(released.os, "replace", kill_at_the_first)
+    monkeypatch.setattr(writing.os, "replace", kill_at_the_first)
     with pytest.raises(KeyboardInterrupt):
         write_files({tmp_path / name: ["x"] for name in names})
     assert sorted(path.name for path in moved) == ["a.item", "a.yaml"]
@@ -580,7 +580,7 @@ def test_link_that_leads_nowhere_is_not_replaced(
 def test_line_without_end_is_not_read_whole(
     tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(released, "MAX_LINE", 1000)
+    monkeypatch.setattr(reading, "MAX_LINE", 1000)
     path = tmp_path / "bomb.csv.gz"
     path.write_bytes(gzip.compress(b"user,item\nu,1\n" + bytes(10**6)))
     message = refused(tmp_path, convert_csv, path, output, "toy", CsvOptions())

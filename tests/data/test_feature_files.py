@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.data import feature_files
+from recbole_diffusion.data import feature_table
 from recbole_diffusion.data.feature_files import read_table, write_features
 
 IDS = ["10", "001", "1", "9", "Café", "B 2", "x"]
@@ -89,7 +89,7 @@ def refusal(path, **options):
 @pytest.mark.parametrize("block_values", [1, 2 * WIDTH + 1, 2**19])
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_gives_the_same(tmp_path, monkeypatch, matrix, form, block_values):
-    monkeypatch.setattr(feature_files, "BLOCK_VALUES", block_values)
+    monkeypatch.setattr(feature_table, "BLOCK_VALUES", block_values)
     table = read_table(write(tmp_path, form, matrix))
     assert table.ids.tolist() == IDS
     assert table.width == WIDTH
@@ -99,7 +99,7 @@ def test_every_form_gives_the_same(tmp_path, monkeypatch, matrix, form, block_va
 
 @pytest.mark.parametrize("form", ["npy", "fortran npy", "packed npz"])
 def test_blocks_are_small(tmp_path, monkeypatch, form, rng):
-    monkeypatch.setattr(feature_files, "BLOCK_VALUES", 2 * len(IDS))
+    monkeypatch.setattr(feature_table, "BLOCK_VALUES", 2 * len(IDS))
     matrix = rng.normal(size=(len(IDS), WIDTH))
     blocks = list(read_table(write(tmp_path, form, matrix)).blocks)
     assert len(blocks) > 2

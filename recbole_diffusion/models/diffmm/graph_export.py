@@ -50,19 +50,19 @@ def write_graphs(
     Path(output).mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed).choice(model.n_users - 1, n_users, replace=False) + 1
     users, items = (data.field2id_token[f].astype(str) for f in (data.uid_field, data.iid_field))
-    for name, own in zip(model.modalities, _triples(paths), strict=True):
+    for name, triples in zip(model.modalities, _triples(paths), strict=True):
         generated = model.get_buffer(f"generated_{name}").cpu()
         features = unit_rows(model.get_buffer(f"features_{name}").cpu().float())
         rows = model.rows.batch(torch.arange(1, model.n_users)).to(torch.device("cpu"))
-        _write(own[0], edge_table(generated, features, rows, users, items).to_csv(index=False))
+        _write(triples[0], edge_table(generated, features, rows, users, items).to_csv(index=False))
         shown = generated[torch.from_numpy(draw)]
         nodes = shown.unique()
         cosines = (features[nodes] @ features[nodes].T).numpy()
         names = items[nodes.numpy()]
         table = pd.DataFrame(cosines, names, names)
-        _write(own[1], table.to_csv(index_label=data.iid_field))
+        _write(triples[1], table.to_csv(index_label=data.iid_field))
         places = torch.searchsorted(nodes, shown).numpy()
-        with written_whole(own[2]) as stream:
+        with written_whole(triples[2]) as stream:
             _draw(figure_class, name, users[draw], table, places).savefig(stream, format="svg")
     return paths
 
@@ -79,17 +79,17 @@ def edge_table(
         users: Original ids [n_users].
         items: Original ids [n_items].
     """
-    own = generated[1:]
-    n_nodes, k = own.shape
-    is_met = rows.dense(len(features)).gather(1, own)  # [n_users - 1, k]
+    chosen = generated[1:]
+    n_nodes, k = chosen.shape
+    is_met = rows.dense(len(features)).gather(1, chosen)  # [n_users - 1, k]
     sums = rows.product(features)[:, None]  # over all items met
-    cosines = (sums * features[own]).sum(dim=2) - is_met * features[own].square().sum(dim=2)
+    cosines = (sums * features[chosen]).sum(dim=2) - is_met * features[chosen].square().sum(dim=2)
     n_others = rows.lengths[:, None] - is_met
     similarity = torch.where(n_others > 0, cosines / n_others, torch.nan)
     return pd.DataFrame(
         {
             "user_id": np.repeat(users[1:], k),
-            "item_id": items[own.flatten().numpy()],
+            "item_id": items[chosen.flatten().numpy()],
             "rank": np.tile(np.arange(1, k + 1), n_nodes),
             "is_interaction": is_met.flatten().int().numpy(),
             "similarity": similarity.flatten().numpy(),

@@ -123,8 +123,8 @@ class LDiffRec(DiffRec):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Autoencoder and denoiser for an optimiser, each with its learning rate."""
-        own = list(self.autoencoder.parameters()) if self.autoencoder is not None else []
-        parts = own, list(self.denoiser.parameters())
+        parameters = list(self.autoencoder.parameters()) if self.autoencoder is not None else []
+        parts = parameters, list(self.denoiser.parameters())
         return [
             {"params": part, "lr": rate}
             for part, rate in zip(parts, self.learning_rates, strict=True)

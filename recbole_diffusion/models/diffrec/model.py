@@ -239,8 +239,6 @@ class TDiffRec(DiffRec):
     Source: Wang et al. 2023, section 3.6; other weights than linear ones are not the paper's.
     """
 
-    takes_recency = True
-
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
         keys = TDiffRecSettings(config)
         least, most = keys.w_min, keys.w_max

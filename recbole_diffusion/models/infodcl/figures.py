@@ -164,11 +164,11 @@ def _draw_cosines(process: Process, key: str, name: str) -> Figure:
             "pair of singular vectors",
             "|cosine|",
             [
-                Series("right vectors", 0, "points", own["pair"], own["right"]),
-                Series("left vectors", 1, "points", own["pair"], own["left"]),
+                Series("right vectors", 0, "points", rows["pair"], rows["right"]),
+                Series("left vectors", 1, "points", rows["pair"], rows["left"]),
             ],
         )
-        for channel, own in table.groupby("channel", sort=False)
+        for channel, rows in table.groupby("channel", sort=False)
     ]
     return Figure(
         f"singular-vectors{key}",

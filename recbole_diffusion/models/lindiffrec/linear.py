@@ -221,8 +221,8 @@ def causal_moments(
     for length in np.unique(lengths[lengths > 1]).tolist():
         own_seen, own_after = _prefix_sums(weights[:length])
         for users in _parts(np.flatnonzero(lengths == length), length):
-            own = items[offsets[users][:, None] + np.arange(length)]  # [users, length]
-            places = (own[:, :, None] * n_items + own[:, None, :]).ravel()
+            history = items[offsets[users][:, None] + np.arange(length)]  # [users, length]
+            places = (history[:, :, None] * n_items + history[:, None, :]).ravel()
             scale = row_scale[users, None, None].astype(np.float32)
             np.add.at(seen.reshape(-1), places, (scale * own_seen).ravel())
             np.add.at(after.reshape(-1), places, (scale * own_after).ravel())

@@ -159,8 +159,8 @@ def _sparse_moment(by_column: Observations, items: np.ndarray) -> sp.csr_matrix:
     total = sp.csr_matrix((len(items), len(items)), dtype=np.float32)
     for columns in by_column:
         if not isinstance(columns, np.ndarray):
-            own = columns[:, items]
-            total = total + own.T @ own.tocsr()
+            block = columns[:, items]
+            total = total + block.T @ block.tocsr()
     return total
 
 

@@ -46,7 +46,6 @@ class LinDiffRec(HistoryRecommender):
     """
 
     type = ModelType.TRADITIONAL
-    takes_recency = True
     weights: Tensor
     popularity: Tensor
 
@@ -337,14 +336,14 @@ def feature_weights(config: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         UserError: A name that is not declared.
     """
-    declared, given = feature_names(config), config["feature_weights"]
-    if not isinstance(given, Mapping):
-        return {name: given for name in declared if given}
-    for name in given:
+    declared, weights = feature_names(config), config["feature_weights"]
+    if not isinstance(weights, Mapping):
+        return {name: weights for name in declared if weights}
+    for name in weights:
         expect(
             name in declared,
             "feature_weights",
-            given,
+            weights,
             f"names under `item_features`: {', '.join(declared) or 'none are declared'}",
         )
-    return {name: weight for name, weight in given.items() if weight}
+    return {name: weight for name, weight in weights.items() if weight}

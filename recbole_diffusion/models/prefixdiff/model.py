@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.data.recency import ALIKE, times_of
-from recbole_diffusion.diffusion.absorbing import Absorbed, AbsorbingDiffusion
 from recbole_diffusion.models.base import HistoryRecommender
 from recbole_diffusion.models.diffrec.model import check_sizes
 from recbole_diffusion.models.lindiffrec.model import LinDiffRec
+from recbole_diffusion.models.prefixdiff.forward import PrefixSampler
 from recbole_diffusion.models.prefixdiff.prefixes import (
     AttentionDenoiser,
     Prefixes,
@@ -39,8 +39,6 @@ from recbole_diffusion.settings.recency import is_held_out_later
 GAIN_PREFIXES, GAIN_STEPS = 2000, 20
 # Most numbers that the scores of these prefixes may be.
 GAIN_SCORES = 2**27
-# Items of a history that its number of prefixes follows, where all of it is read.
-MOST_COUNTED = 500
 # Of an item's number of interactions, by which items are drawn for a sampled softmax.
 POPULARITY_POWER = 0.75
 WITHOUT_ORDER = (
@@ -82,7 +80,6 @@ class PrefixDiff(HistoryRecommender):
         averaged: The average of its weights over the last steps, which scores.
     """
 
-    takes_recency = True
     # A key, a value of it, and the keys that change nothing beside that.
     idle_keys = (
         ("denoiser", "views", ("n_layers", "embedding_size", "n_heads", "inner_size")),
@@ -96,11 +93,6 @@ class PrefixDiff(HistoryRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         keys = PrefixDiffSettings(config)
-        self.process = AbsorbingDiffusion(keys.absorption, keys.absorbed_share)
-        self.levels = keys.levels
-        self.prefix_share = keys.prefix_share
-        self.horizon = keys.horizon
-        self.horizon_decay = keys.horizon_decay
         self.reverse_steps = keys.reverse_steps
         self.n_given_back = keys.given_back
         self.weight_average = keys.weight_average
@@ -124,7 +116,8 @@ class PrefixDiff(HistoryRecommender):
         self.skip_gain = keys.skip_gain
         self.likeliest_gain = 0.0
         is_attention = keys.denoiser == "attention"
-        self.max_length = keys.max_length if is_attention else None
+        max_length = keys.max_length if is_attention else None
+        self.sampler = PrefixSampler(keys, max_length, self._clock)
         denoiser = self._attention(config) if is_attention else self._views(keys)
         self.network = Network(denoiser, self.n_items)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False)
@@ -188,8 +181,7 @@ class PrefixDiff(HistoryRecommender):
         """The gain with which the skip alone has the greatest likelihood, by Newton's method."""
         users = self._trainable(torch.randperm(self.n_users, device=self.device))
         histories = self._histories(users[: min(GAIN_PREFIXES, GAIN_SCORES // self.n_items)])
-        of = torch.arange(len(histories.lengths), device=self.device)
-        prefixes, targets = self._absorb_within(histories, of, *self.levels)
+        prefixes, targets = self.sampler.draw_one(histories)
         scores = self.skip_scores(prefixes.rows)
         assert scores is not None
         known = masked(torch.zeros_like(scores), prefixes.rows)
@@ -270,40 +262,11 @@ class PrefixDiff(HistoryRecommender):
 
     def _absorb(self, users: Tensor) -> tuple[Prefixes, Targets]:
         """Step 2: what is left of users' histories at random levels, and what is to come back."""
-        histories = self._histories(users)
-        of = torch.arange(len(users), device=users.device)
-        of = of.repeat_interleave(self._n_prefixes(histories.lengths))
-        return self._absorb_within(histories, of, *self.levels)
+        return self.sampler.draw(self._histories(users))
 
     def absorb_at(self, users: Tensor, level: float) -> tuple[Prefixes, Targets]:
         """Step 2 at one level, once for each user of whose items one can vanish and one remain."""
-        histories = self._histories(self._trainable(users))
-        of = torch.arange(len(histories.lengths), device=users.device)
-        return self._absorb_within(histories, of, level, level)
-
-    def _absorb_within(
-        self, histories: RowBatch, of: Tensor, low: float, high: float
-    ) -> tuple[Prefixes, Targets]:
-        """A prefix of each history ``of``, at a level between two."""
-        noise = torch.rand_like(histories.values)
-        rows, drawn = histories.take(of), histories._replace(values=noise).take(of).values
-        level = self._draw_levels(rows.lengths, of, low, high)
-        absorbed = self.process.q_sample(level[rows.rows], rows.ages, rows.row_lengths, drawn)
-        is_known = ~absorbed.is_target
-        is_present = absorbed.is_present.float()
-        prefixes = Prefixes(
-            rows._replace(values=is_present).keep(is_known),
-            self._clock(rows)[is_known],
-            level,
-            histories._replace(values=(noise >= self.process.hidden_share).float()),
-            of,
-        )
-        return prefixes, self._targets(rows, absorbed)
-
-    def _n_prefixes(self, lengths: Tensor) -> Tensor:
-        """Prefixes of histories in a step: a share of their items, of those that are counted."""
-        counted = lengths.clamp_max(self.max_length or MOST_COUNTED)
-        return (self.prefix_share * counted).ceil().long()
+        return self.sampler.draw_one(self._histories(self._trainable(users)), (level, level))
 
     def _histories(self, users: Tensor) -> RowBatch:
         """Step 1: histories in their order; without times a new one each time."""
@@ -316,30 +279,6 @@ class PrefixDiff(HistoryRecommender):
     def _clock(self, rows: RowBatch) -> Tensor:
         """When each item of whole histories was, up to a constant for each history [nnz]."""
         return -rows.ages.float() if self.clock_unit is None else rows.values
-
-    def _draw_levels(self, lengths: Tensor, of: Tensor, low: float, high: float) -> Tensor:
-        """A level for each prefix, at which one item remains within what a denoiser reads.
-
-        Those of a history are spread: one in each of as many equal parts as it has prefixes.
-        """
-        read = lengths if self.max_length is None else lengths.clamp_max(self.max_length)
-        most = ((read - 1) / lengths).clamp_max(high)
-        counts = of.bincount()
-        place = torch.arange(len(of), device=of.device) - (counts.cumsum(0) - counts)[of]
-        share = (place + torch.rand_like(most)) / counts[of]
-        return torch.minimum(low + (most - low).clamp_min(0) * share, most)
-
-    def _targets(self, rows: RowBatch, absorbed: Absorbed) -> Targets:
-        """The ``horizon`` items that a reverse step gives back first."""
-        gone = rows._replace(values=absorbed.time).keep(absorbed.is_target)
-        order = (gone.rows.double() + (1 - gone.values.double()) / 2).argsort()
-        prefixes, items = gone.rows, gone.items[order]
-        place = gone.places
-        is_near = place < self.horizon
-        prefixes, items, place = prefixes[is_near], items[is_near], place[is_near]
-        weights = (1.0 + place).pow(-self.horizon_decay)
-        total = weights.new_zeros(len(rows.lengths)).index_add_(0, prefixes, weights)
-        return Targets(prefixes, items, weights / total[prefixes])
 
     def skip_scores(self, rows: RowBatch, items: Tensor | None = None) -> Tensor | None:
         """The closed-form scores z of prefixes, of all items or some; None without a skip."""

@@ -126,7 +126,7 @@ class AttentionDenoiser(nn.Module):
         return outputs
 
 
-def views_of(given: Any) -> list[Recency]:
+def views_of(views: Any) -> list[Recency]:
     """Weights by age, from the key ``views``: pairs of a kind and a decay.
 
     Raises:
@@ -134,12 +134,12 @@ def views_of(given: Any) -> list[Recency]:
     """
     kinds = [kind for kind in KINDS if kind != "linear"]
     expected = f"a list of [kind, decay], one or more, each kind one of {', '.join(kinds)}"
-    expect(isinstance(given, list) and len(given) > 0, "views", given, expected)
-    for view in given:
+    expect(isinstance(views, list) and len(views) > 0, "views", views, expected)
+    for view in views:
         is_pair = isinstance(view, list) and len(view) == 2 and view[0] in kinds
         is_pair = is_pair and type(view[1]) in (int, float) and 0 <= view[1] <= MOST_DECAY
-        expect(is_pair, "views", given, f"{expected}, each decay from 0 to {MOST_DECAY}")
-    return [Recency(kind, float(decay)) for kind, decay in given]
+        expect(is_pair, "views", views, f"{expected}, each decay from 0 to {MOST_DECAY}")
+    return [Recency(kind, float(decay)) for kind, decay in views]
 
 
 def likelihood(logits: Tensor, prefixes: Prefixes, targets: Targets) -> Tensor:

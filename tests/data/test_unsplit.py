@@ -12,13 +12,13 @@ import pytest
 from conversion_tools import lines_of, refused, snapshot
 
 from recbole_diffusion.commands.convert import main
+from recbole_diffusion.convert.amazon import read_amazon
+from recbole_diffusion.convert.microlens import read_microlens
+from recbole_diffusion.convert.movielens import read_movielens
 from recbole_diffusion.convert.unsplit import (
-    LogReport,
-    convert_log,
+    InteractionsReport,
+    convert_interactions,
     format_report,
-    read_amazon,
-    read_microlens,
-    read_movielens,
 )
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.settings.config import Config
@@ -73,13 +73,13 @@ def source(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return write(tmp_path / "source", request.param)
 
 
-def convert(kind: str, source: Path, output: Path, overwrite: bool = False) -> LogReport:
+def convert(kind: str, source: Path, output: Path, overwrite: bool = False) -> InteractionsReport:
     log = {
         "microlens": read_microlens,
         "movielens-1m": read_movielens,
         "amazon": lambda folder: read_amazon(folder / "reviews.json", folder / "meta.json"),
     }[kind](source)
-    return convert_log(log, output, "toy", overwrite)
+    return convert_interactions(log, output, "toy", overwrite)
 
 
 def of(kind: str) -> Callable[..., Any]:
@@ -106,7 +106,7 @@ def test_microlens(source: Path, output: Path) -> None:
         "50\tx",
     ]
     lacks = f"items of the interactions that {TITLES} lacks"
-    assert report == LogReport(2, 4, 5, 0, {BREAKS: 1, lacks: 1})
+    assert report == InteractionsReport(2, 4, 5, 0, {BREAKS: 1, lacks: 1})
 
 
 @of("movielens-1m")
@@ -165,7 +165,7 @@ def test_amazon(source: Path, output: Path) -> None:
 
     assert lines_of(output, "inter") == [RATED, "A1\tNA\t5.0\t1369699200", "A2\tB02\t3\t1355443200"]
     assert lines_of(output, "item") == AMAZON_ITEMS
-    assert report == LogReport(
+    assert report == InteractionsReport(
         2,
         2,
         2,
@@ -211,7 +211,7 @@ def test_broken_gzip_is_refused(
     whole = gzip.compress(FILES["amazon"]["reviews.json"].encode())
     path.write_bytes(whole[:-20] if cut is None else cut)
 
-    message = refused(tmp_path, lambda: convert_log(read_amazon(path), output, "toy"))
+    message = refused(tmp_path, lambda: convert_interactions(read_amazon(path), output, "toy"))
 
     assert message.startswith(f"{path}: found no line" if cut == b"" else f"{path}: cannot be")
 
@@ -394,7 +394,7 @@ def test_command_line(tmp_path: Path, output: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.data
 @pytest.mark.skipif(not MICROLENS.is_dir(), reason="MicroLens-50k is not beside the clone")
 def test_released_microlens(output: Path) -> None:
-    report = convert_log(read_microlens(MICROLENS), output, "microlens")
+    report = convert_interactions(read_microlens(MICROLENS), output, "microlens")
 
     assert (report.users, report.items, report.interactions) == (50000, 19220, 359708)
     assert report.repeated == 0

@@ -13,7 +13,7 @@ from conversion_tools import next_run, snapshot
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.commands.convert import main
-from recbole_diffusion.convert.diffrec_splits import RatedRule, convert_rated
+from recbole_diffusion.convert.diffrec_splits import SplitRule, convert_rating_split
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
 from recbole_diffusion.settings.config import Config
@@ -50,14 +50,14 @@ def source(write_dataset: Callable[..., Path], rng: np.random.Generator) -> Path
 
 @pytest.mark.parametrize("link", ["old", "other"], ids=["named by the link", "by the folder"])
 def test_source_may_be_a_link(source: Path, output: Path, tmp_path: Path, link: str) -> None:
-    convert_rated(source, output, "new", RatedRule(core=2))
+    convert_rating_split(source, output, "new", SplitRule(core=2))
     if link == "old":
         source.rename(source.with_name("elsewhere"))
         source = source.with_name("elsewhere")
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / link).symlink_to(source)
 
-    convert_rated(tmp_path / "links" / link, tmp_path / "again", "new", RatedRule(core=2))
+    convert_rating_split(tmp_path / "links" / link, tmp_path / "again", "new", SplitRule(core=2))
 
     assert snapshot(tmp_path / "again") == snapshot(output)
 
@@ -76,7 +76,7 @@ def in_order(path: Path) -> list[Row]:
     return list(first.values())
 
 
-def plain_split(rows: list[Row], rule: RatedRule) -> dict[str, list[Row]]:
+def plain_split(rows: list[Row], rule: SplitRule) -> dict[str, list[Row]]:
     """The clean split, user by user."""
     rows = [row for row in rows if float(row[2]) >= rule.threshold]
     while True:
@@ -102,17 +102,17 @@ def written(rows: list[Row]) -> list[tuple[str, str, str]]:
 
 
 RULES = [
-    RatedRule(core=5),
-    RatedRule(core=8, ratio=(7, 2, 1)),
-    RatedRule(threshold=3.9, core=1, ratio=(1, 1, 1)),
+    SplitRule(core=5),
+    SplitRule(core=8, ratio=(7, 2, 1)),
+    SplitRule(threshold=3.9, core=1, ratio=(1, 1, 1)),
 ]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_clean_split_is_that_of_a_plain_computation(
-    source: Path, output: Path, rule: RatedRule
+    source: Path, output: Path, rule: SplitRule
 ) -> None:
-    report = convert_rated(source, output, "new", rule)
+    report = convert_rating_split(source, output, "new", rule)
     rows = in_order(source / "old.inter")
     expected = plain_split(rows, rule)
     assert parts_of(output) == {part: written(kept) for part, kept in expected.items()}
@@ -128,8 +128,8 @@ def test_clean_split_is_that_of_a_plain_computation(
 
 @pytest.mark.compat
 def test_clean_split_of_movielens_100k(output: Path) -> None:
-    report = convert_rated("ml-100k", output, "new", RatedRule())
-    expected = plain_split(in_order(ML_100K / "ml-100k.inter"), RatedRule())
+    report = convert_rating_split("ml-100k", output, "new", SplitRule())
+    expected = plain_split(in_order(ML_100K / "ml-100k.inter"), SplitRule())
     assert parts_of(output) == {part: written(kept) for part, kept in expected.items()}
     assert (report.users, report.items) == (887, 822)
     assert report.interactions == {"train": 36543, "valid": 5321, "test": 10900}
@@ -143,8 +143,8 @@ def test_clean_split_of_movielens_100k(output: Path) -> None:
 def test_noisy_split_adds_low_ratings_of_the_part_s_time(
     source: Path, output: Path, share: float
 ) -> None:
-    rule = RatedRule("noisy", core=5, noise_ratio=share)
-    report = convert_rated(source, output, "new", rule)
+    rule = SplitRule("noisy", core=5, noise_ratio=share)
+    report = convert_rating_split(source, output, "new", rule)
     rows = in_order(source / "old.inter")
     place = {row[:2]: n for n, row in enumerate(rows)}
     clean, found = plain_split(rows, rule), parts_of(output)
@@ -173,7 +173,9 @@ def test_noisy_split_adds_low_ratings_of_the_part_s_time(
 def test_low_ratings_follow_the_seed(source: Path, output: Path) -> None:
     found = {}
     for name, seed in (("one", 1), ("again", 1), ("two", 2)):
-        convert_rated(source, output, name, RatedRule("noisy", core=5, noise_ratio=0.2, seed=seed))
+        convert_rating_split(
+            source, output, name, SplitRule("noisy", core=5, noise_ratio=0.2, seed=seed)
+        )
         found[name] = parts_of(output, name)
     assert found["one"] == found["again"]
     assert found["one"]["train"] != found["two"]["train"]
@@ -183,7 +185,7 @@ def test_low_ratings_follow_the_seed(source: Path, output: Path) -> None:
 
 def test_temporal_split_is_the_clean_one_with_its_times_loaded(source: Path, output: Path) -> None:
     for kind in ("clean", "temporal"):
-        convert_rated(source, output, kind, RatedRule(kind, core=5))
+        convert_rating_split(source, output, kind, SplitRule(kind, core=5))
     assert parts_of(output, "clean") == parts_of(output, "temporal")
     clean, temporal = (
         yaml.safe_load((output / kind / f"{kind}.yaml").read_text())
@@ -211,7 +213,7 @@ def test_files_are_written_to_the_byte(write_dataset: Callable[..., Path], outpu
     rows += [["6.50", "a", "", "4", "x"], ["9", "a", "", "3", "y"], ["1e1", "a", "", "4", "z"]]
     folder = write_dataset("old", inter=[head, *rows]) / "old"
     (folder / "old.item").write_bytes(b"item_id:token\r\n\xff\r\n")
-    convert_rated(folder, output, "new", RatedRule(core=1, ratio=(2, 1, 1)))
+    convert_rating_split(folder, output, "new", SplitRule(core=1, ratio=(2, 1, 1)))
     assert snapshot(output) == {
         "new": None,
         "new/new.train.inter": b"user_id:token\titem_id:token\ttimestamp:float\n"
@@ -236,7 +238,7 @@ def refusal(tmp_path: Path, source: Path, output: Path, name: str = "new", **opt
     before = snapshot(tmp_path)
     overwrite = options.pop("overwrite", False)
     with pytest.raises(UserError) as caught:
-        convert_rated(source, output, name, RatedRule(**{"core": 5, **options}), overwrite)
+        convert_rating_split(source, output, name, SplitRule(**{"core": 5, **options}), overwrite)
     assert snapshot(tmp_path) == before
     return str(caught.value)
 
@@ -337,7 +339,7 @@ def test_noise_without_any_low_rating(
             f"found 0 ratings below 4 from the time of the train part, expected {wanted}" in message
         )
     else:
-        report = convert_rated(folder, output, "new", RatedRule(**rule))
+        report = convert_rating_split(folder, output, "new", SplitRule(**rule))
         assert report.low == dict.fromkeys(SPLITS, 0)
 
 
@@ -363,8 +365,8 @@ def test_existing_file_is_refused_unless_overwritten(
     path.parent.mkdir(parents=True)
     path.write_text("mine")
     assert refusal(tmp_path, source, output).startswith(f"{path}: found an existing file")
-    convert_rated(source, output, "new", RatedRule(core=5), overwrite=True)
-    convert_rated(source, tmp_path / "fresh", "new", RatedRule(core=5))
+    convert_rating_split(source, output, "new", SplitRule(core=5), overwrite=True)
+    convert_rating_split(source, tmp_path / "fresh", "new", SplitRule(core=5))
     assert snapshot(output) == snapshot(tmp_path / "fresh")
 
 
@@ -376,7 +378,7 @@ def test_features_that_are_none_are_refused(
 ) -> None:
     made(source / f"{source.name}.user")
     with pytest.raises(UserError, match=rf"{source.name}\.user"):
-        convert_rated(source, output, "new", RatedRule(core=1))
+        convert_rating_split(source, output, "new", SplitRule(core=1))
     assert not (output / "new").exists()
 
 
@@ -384,7 +386,7 @@ def test_overwriting_does_not_leave_the_features_of_others(
     tmp_path: Path, source: Path, output: Path
 ) -> None:
     (source / "old.user").write_text("user_id:token\n")
-    convert_rated(source, output, "new", RatedRule(core=5))
+    convert_rating_split(source, output, "new", SplitRule(core=5))
     (source / "old.user").unlink()
     message = refusal(tmp_path, source, output, overwrite=True)
     assert message.startswith(f"{output / 'new' / 'new.user'}: found features of an earlier")
@@ -400,8 +402,8 @@ def test_command_line_prints_the_counts(
     text = capsys.readouterr().out
     printed = text.splitlines()
     load_split(next_run(text, output / "new"))
-    rule = RatedRule("noisy", 3.9, 5, (7, 2, 1), 0.2, 3)
-    report = convert_rated(source, output, "same", rule)
+    rule = SplitRule("noisy", 3.9, 5, (7, 2, 1), 0.2, 3)
+    report = convert_rating_split(source, output, "same", rule)
     assert parts_of(output) == parts_of(output, "same")
     assert printed[0] == f"{report.users} users, {report.items} items"
     assert [line.split() for line in printed[2:5]] == [
@@ -447,8 +449,8 @@ def test_planted_groups_are_found_in_every_kind_of_split(
     results = {}
     for kind, noise in (("clean", 0.0), ("noisy", 0.0), ("temporal", 0.0), ("temporal", 1.0)):
         name = f"{kind}-{noise:g}"
-        rule = RatedRule(kind, core=5, noise_ratio=0.08)
-        report = convert_rated(rated_planted, output, name, rule)
+        rule = SplitRule(kind, core=5, noise_ratio=0.08)
+        report = convert_rating_split(rated_planted, output, name, rule)
         keys = {**planted, "data_path": str(output), "train_noise_ratio": noise}
         results[name] = run_recbole_diffusion("EASE", name, (), keys)
         log = (Path(results[name]["run_folder"]) / "run.log").read_text()

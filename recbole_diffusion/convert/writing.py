@@ -1,0 +1,174 @@
+"""Writing of atomic files, all of a data set or none."""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.files import has_unfinished, remove_unfinished, unfinished_path
+from recbole_diffusion.convert.common import INTER_HEADER, TIMED_HEADER, Content, Pair
+from recbole_diffusion.convert.reading import shown
+from recbole_diffusion.settings.folders import HOST_DATASETS
+
+
+def feature_writer(path: Path, matrix: np.ndarray, rows: np.ndarray) -> Callable[[BinaryIO], None]:
+    """Gives what writes rows of a matrix as an ``.npz`` of features.
+
+    Args:
+        path: Where the matrix comes from, for messages.
+        matrix: Floats [n, d].
+        rows: Rows to write [m]; their numbers are the ids.
+
+    Returns:
+        Writes the arrays ``ids`` (texts) [m] and ``matrix`` (float32) [m, d] to a stream, and
+        raises ``UserError`` at values that are not finite in float32.
+    """
+
+    def write(stream: BinaryIO) -> None:
+        with np.errstate(over="ignore"):  # infinity is refused below
+            kept = matrix[rows].astype(np.float32, copy=False)
+        is_bad = ~np.isfinite(kept).all(axis=1)
+        if is_bad.any():
+            row = rows[is_bad][0]
+            found = f"NaN or infinite values ({is_bad.sum()} such rows)"
+            raise UserError(f"{path}, row {row}: found {found}, expected finite numbers.")
+        np.savez(stream, ids=rows.astype(str), matrix=kept)
+
+    return write
+
+
+def inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
+    """Yields header and lines of an ``.inter`` file."""
+    yield INTER_HEADER
+    for user, item in pairs:
+        yield f"{user}\t{item}"
+
+
+def timed_inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
+    """Yields header and lines of an ``.inter`` file whose times count its rows from 0."""
+    yield TIMED_HEADER
+    for row, (user, item) in enumerate(pairs):
+        yield f"{user}\t{item}\t{row}"
+
+
+def check_name(name: str, output: Path) -> None:
+    """Refuses a data set's name that is no plain file name, or hides a data set of RecBole's.
+
+    Args:
+        name: The name.
+        output: Folder of data sets; one of this name that is already there stays the user's.
+
+    Raises:
+        UserError: It holds a separator or other characters, starts with a dot or dash, or is that
+            of a data set that RecBole carries.
+    """
+    # The name becomes a folder: no separator, no "..", nothing like an option.
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+        expected = "a letter, digit or `_`, then also `-` and `.`"
+        raise UserError(f"name: found {shown(name)}, expected {expected}.")
+    carried = HOST_DATASETS / name
+    if carried.is_dir() and not (output / name).is_dir():
+        raise UserError(
+            f"name: found {name!r}, which RecBole carries ({carried}) and which {output / name} "
+            f"would hide; expected another name, such as --name=my-{name}."
+        )
+
+
+def check_targets(paths: Iterable[Path], overwrite: bool) -> None:
+    """Refuses output paths that are taken.
+
+    Args:
+        paths: Files about to be written.
+        overwrite: Whether existing files may be replaced.
+
+    Raises:
+        UserError: A path exists and ``overwrite`` is off, or it is no regular file.
+    """
+    for path in filter(os.path.lexists, paths):  # a link that leads nowhere is the user's too
+        if not path.is_file():
+            raise UserError(f"{path}: found something that is no file, expected a free path.")
+        if not overwrite:
+            is_half = has_unfinished(path.parent)
+            half = "; an earlier conversion was stopped midway, so that these files may be parts"
+            raise UserError(
+                f"{path}: found an existing file, expected none (--overwrite replaces it)"
+                f"{half if is_half else ''}."
+            )
+
+
+def check_stale(target: Path, reason: str) -> None:
+    """Refuses a file of features that an earlier conversion left, and this one does not write.
+
+    Args:
+        target: The file.
+        reason: Why it is not written.
+
+    Raises:
+        UserError: The file exists: the host would join the old features to the new ids.
+    """
+    if target.exists():
+        raise UserError(
+            f"{target}: found features of an earlier conversion, expected none because {reason}; "
+            "delete the file or add the features."
+        )
+
+
+def write_files(contents: Mapping[Path, Content]) -> None:
+    """Writes files so that a failure while writing leaves all old files as they were.
+
+    Everything goes to temporary files beside the targets first, in the order given; only then is
+    each one moved into its place, interactions last.
+
+    Args:
+        contents: What to write by target path.
+
+    Raises:
+        UserError: A folder or file cannot be written.
+    """
+    parts = {path: unfinished_path(path) for path in contents}
+    made: list[Path] = []
+    try:
+        try:
+            for folder in {path.parent for path in contents}:
+                made += _make_folder(folder)
+                remove_unfinished(folder)
+            for path, content in contents.items():
+                _write(parts[path], content)
+            # Interactions last: without them, what a killed process has moved is no data set.
+            for path in sorted(parts, key=lambda path: path.suffix == ".inter"):
+                os.replace(parts[path], path)
+        except BaseException:
+            for part in parts.values():
+                part.unlink(missing_ok=True)
+            with suppress(OSError):  # no longer empty
+                for folder in reversed(made):
+                    folder.rmdir()
+            raise
+    except OSError as error:
+        # The whole error: it names no file when the disk is full.
+        raise UserError(
+            f"output files: cannot be written ({error}), expected a writable folder with room."
+        ) from error
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Folders that were missing, the outermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing[::-1]
+
+
+def _write(path: Path, content: Content) -> None:
+    if callable(content):
+        with path.open("wb") as stream:
+            content(stream)
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in content)

@@ -1,0 +1,124 @@
+"""What the folder of a run holds: its settings, its result, and how to go on from there."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.linalg import LinAlgError
+from recbole.utils import ModelType
+
+from recbole_diffusion.base.environment import environment
+from recbole_diffusion.base.log import kept_messages
+from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.runs import report
+from recbole_diffusion.training.checkpoint import read_checkpoint
+from recbole_diffusion.settings.config import Config, settable
+from recbole_diffusion.data.split import load_split, masking_train_only
+from recbole_diffusion.base.errors import (
+    DamagedFile,
+    UserError,
+    advising,
+    host_refusals,
+    refusals_of,
+    system_limit,
+)
+from recbole_diffusion.base.files import LOCK, read_json, remove_unfinished, sole_writer
+from recbole_diffusion.settings.keys import HOST_CODE_KEYS, declared_keys
+from recbole_diffusion.settings.recency import HOST_MODELS
+from recbole_diffusion.models.history_weights import weigh_histories
+from recbole_diffusion.settings.property_files import default_layers, run_command
+from recbole_diffusion.base.randomness import repeatable_operations, seed_everything
+from recbole_diffusion.settings.registry import Registration, find_model
+from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
+from recbole_diffusion.settings.words import format_word
+
+
+
+def saved_config(
+    caller: str, folder: str | Path, file: str, changes: Mapping[str, Any] | None
+) -> Config:
+    """The settings of a run, from one of its checkpoints."""
+    other = sorted(set(changes or ()) - set(KEYS_OF_PLACE))
+    if other:
+        raise UserError(
+            f"{caller} takes its settings from the run: found {', '.join(other)} beside it, "
+            f"expected at most {', '.join(KEYS_OF_PLACE)}{_advice_on(Path(folder), changes or {})}"
+        )
+    if not Path(folder).is_dir():
+        raise UserError(f"{caller}: found {str(folder)!r}, expected the folder of a run")
+    if not (Path(folder) / file).is_file():
+        raise UserError(f"{caller}: {folder} holds no {file}: the run stopped before it had one")
+    path = Path(folder) / file
+    saved = read_checkpoint(path)
+    with refusals_of(f"checkpoint {path}: not of a run", LookupError, TypeError, AttributeError):
+        model, dataset, settings = saved["registered_as"], saved["dataset"], saved["settings"]
+        kept = settable(settings)
+    kept = _without_retired(path, kept, find_model(model))
+    return Config(model, dataset, (), changes, (f"checkpoint {path}", kept))
+
+
+def _advice_on(folder: Path, changes: Mapping[str, Any]) -> str:
+    """How to start a run with other settings than those of a saved one, if it can be read."""
+    files = [folder / name for name in ("last.pth", "best.pth") if (folder / name).is_file()]
+    if not files or {"model", "dataset", "config_files"} & set(changes):
+        return ""
+    with suppress(UserError, LookupError):
+        saved = read_checkpoint(files[0])
+        command = _new_run(find_model(saved["registered_as"]), saved["dataset"], folder, changes)
+        return f"; other settings are a new run: {command}"
+    return ""
+
+
+def _without_retired(
+    path: Path, settings: Mapping[str, Any], registration: Registration
+) -> dict[str, Any]:
+    """Settings of a saved run without those that nothing reads any more; tells of these."""
+    defaults = {key for _, layer in default_layers(registration, "") for key in layer}
+    unread = set(settings) - defaults - declared_keys() - HOST_CODE_KEYS
+    if unread:
+        getLogger().warning(
+            f"checkpoint {path}: dropped key {', '.join(sorted(unread))}, which nothing reads "
+            "any more"
+        )
+    return {key: value for key, value in settings.items() if key not in unread}
+
+
+def _new_run(
+    registration: Registration, dataset: str, folder: Path, changes: Mapping[str, Any]
+) -> str:
+    return run_command(registration, dataset, folder / "config.yaml", **changes)
+
+
+def more_of(config: Config, result: Mapping[str, Any], folder: Path) -> str:
+    """How to train longer than a run that has ended; nothing for a model that is solved."""
+    if config.registration.type == ModelType.TRADITIONAL:
+        return ""
+    is_whole = result.get("epochs_trained", 0) >= config["epochs"]
+    key = "epochs" if is_whole else "stopping_step"  # what ended it
+    longer = {key: 2 * max(config[key], 1)}
+    return (
+        f"; longer, as a new run: {_new_run(config.registration, config.dataset, folder, longer)}"
+    )
+
+
+def saved_result(folder: Path) -> dict[str, Any]:
+    path = folder / "result.json"
+    try:
+        found = read_json(path, "model", "dataset", "best_epoch", "valid", "test")
+        for part in ("valid", "test"):
+            metrics = found[part]
+            is_table = isinstance(metrics, dict) and all(
+                type(value) in (int, float) for value in metrics.values()
+            )
+            if not is_table:
+                raise DamagedFile(f"{path}: {part}: found {metrics!r}, expected metrics by name")
+    except DamagedFile as error:
+        raise DamagedFile(f"{error}; without this file --resume evaluates the run again") from error
+    return found
+
