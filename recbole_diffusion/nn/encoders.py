@@ -29,10 +29,10 @@ def padded_parts(rows: RowBatch) -> Iterator[tuple[Tensor, Tensor]]:
     if not len(order):
         return
     for part in order.split(-(-len(order) // N_PARTS)):
-        taken = rows.take(part)
-        longest = max(int(taken.lengths.max()), 1)
-        items = taken.items.new_zeros(len(part), longest)
-        items[taken.rows, taken.places] = taken.items
+        batch = rows.take(part)
+        longest = max(int(batch.lengths.max()), 1)
+        items = batch.items.new_zeros(len(part), longest)
+        items[batch.rows, batch.places] = batch.items
         yield part, items
 
 
@@ -77,9 +77,9 @@ class CausalEncoder(nn.Module):
         for part, at in padded_parts(rows._replace(items=places)):
             rank.fill_(-1)[part] = torch.arange(len(part), device=part.device)
             encoded = self.encode(embedded[at])
-            mine = ((rank[row] >= 0) & (place >= 0)).nonzero()[:, 0]
-            found = encoded[rank[row[mine]], place[mine]].to(outputs.dtype)
-            outputs = outputs.index_put((mine,), found)
+            wanted = ((rank[row] >= 0) & (place >= 0)).nonzero()[:, 0]
+            found = encoded[rank[row[wanted]], place[wanted]].to(outputs.dtype)
+            outputs = outputs.index_put((wanted,), found)
         return outputs
 
 

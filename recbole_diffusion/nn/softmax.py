@@ -87,7 +87,7 @@ class _SoftmaxLoss(torch.autograd.Function):
         target_at = torch.searchsorted(targets.prefixes, bounds).tolist()
 
         shares = targets.weights.to(hidden.dtype) / n_rows
-        asked = hidden.new_zeros(n_rows).index_add_(0, targets.prefixes, shares)
+        weight = hidden.new_zeros(n_rows).index_add_(0, targets.prefixes, shares)
         loss = hidden.new_zeros(())
         hidden_grad, outputs_grad = torch.empty_like(hidden), torch.zeros_like(outputs)
         bias_grad = None if bias is None else torch.zeros_like(bias)
@@ -104,15 +104,15 @@ class _SoftmaxLoss(torch.autograd.Function):
                 if added is not None:
                     logits += added(rows)
                 masked(logits, rows)
-            mine = slice(target_at[i], target_at[i + 1])
-            at = targets.prefixes[mine] - start, targets.items[mine]
+            block_targets = slice(target_at[i], target_at[i + 1])
+            at = targets.prefixes[block_targets] - start, targets.items[block_targets]
             found = logits[at]
             greatest = logits.amax(dim=1, keepdim=True)
             total = logits.sub_(greatest).exp_().sum(dim=1, keepdim=True)
-            loss += ((greatest + total.log())[at[0], 0] - found) @ shares[mine]
+            loss += ((greatest + total.log())[at[0], 0] - found) @ shares[block_targets]
             # From here on the gradient of the logits: the softmax less what was asked for.
-            logits.mul_(asked[start:stop, None] / total)
-            logits.index_put_(at, -shares[mine], accumulate=True)
+            logits.mul_(weight[start:stop, None] / total)
+            logits.index_put_(at, -shares[block_targets], accumulate=True)
             torch.mm(logits, outputs, out=hidden_grad[start:stop])
             outputs_grad.addmm_(logits.T, part)
             if bias_grad is not None:

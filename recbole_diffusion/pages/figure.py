@@ -211,14 +211,14 @@ def label_places(panel: Panel) -> dict[tuple[int, int], str]:
     values = np.array([point[2:] for point in points])
     span = np.ptp(values, axis=0)
     values = (values - values.min(axis=0)) / np.where(span > 0, span, 1)
-    places, taken = {}, list(map(tuple, values))
+    places, rows = {}, list(map(tuple, values))
     for (number, k, _, _), (x, y) in zip(points, values, strict=True):
         for name, shift in (("top", LABEL_HEIGHT), ("bottom", -LABEL_HEIGHT)):
             inwards = LABEL_WIDTH / 2 * (1 if x <= 0.5 else -1)
             centre = (x + inwards, y + shift)
-            if not any(_overlap(centre, other) for other in taken if other != (x, y)):
+            if not any(_overlap(centre, other) for other in rows if other != (x, y)):
                 places[number, k] = f"{name} {'right' if x <= 0.5 else 'left'}"
-                taken.append(centre)
+                rows.append(centre)
                 break
     return places
 
@@ -245,11 +245,11 @@ def _trace(series: Series, number: int, places: Mapping[tuple[int, int], str]) -
         return trace | {"type": "bar", "marker": {"pattern": {"shape": PATTERNS[style]}}}
     trace |= {"type": "scatter", "marker": {"symbol": SYMBOLS[style], "size": 7}}
     if series.labels is not None:
-        own = [places.get((number, k)) for k in range(len(series.x))]
+        line = [places.get((number, k)) for k in range(len(series.x))]
         texts = [plain(_shortened(text)) for text in series.labels]
         trace |= {
-            "text": [t if place else "" for t, place in zip(texts, own, strict=True)],
-            "textposition": [place or "top right" for place in own],
+            "text": [t if place else "" for t, place in zip(texts, line, strict=True)],
+            "textposition": [place or "top right" for place in line],
             "cliponaxis": False,
         }
     has_markers = series.kind == "points" or len(series.x) <= MOST_MARKERS
