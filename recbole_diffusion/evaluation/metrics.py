@@ -1,6 +1,5 @@
 """RecBole's metrics, not rounded: rounded ones tie, and ties move the choice of the best epoch."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,6 @@ class _OfUsers:
     def topk_result(self, metric: str, value: np.ndarray) -> dict[str, float]:
         means = value.mean(axis=0)
         return {f"{metric}@{k}": float(means[k - 1]) for k in self.topk}
-
-
-class _OfPairs:
-    """A metric of scores and labels, such as AUC."""
-
-    used_info: Callable[..., Any]
-    metric_info: Callable[..., Any]
-
-    def output_metric(self, metric: str, dataobject: Any) -> dict[str, float]:
-        return {metric: float(self.metric_info(*self.used_info(dataobject)))}
 
 
 class _GAUC(host.GAUC):
@@ -107,14 +96,10 @@ COUNTED = {
 
 
 def metric_class(name: str) -> Any:
-    """RecBole's metric of a name in lower case, not rounded."""
-    base = metrics_dict[name]
+    """RecBole's ranking metric of a name in lower case, not rounded."""
     if name in COUNTED:
         return COUNTED[name]
-    if name == "gauc":
-        return _GAUC
-    mixin = _OfUsers if issubclass(base, TopkMetric) else _OfPairs
-    return type(base.__name__, (mixin, base), {})
+    return _GAUC if name == "gauc" else type(name, (_OfUsers, metrics_dict[name]), {})
 
 
 class ExactEvaluator(Evaluator):
