@@ -34,17 +34,14 @@ class Layers:
     Attributes:
         defaults: Of the package and of the data set.
         chosen: What the user's files and the command line say.
+        effective: Both together, copied.
         data_file: The property file beside the data, if there is one.
     """
 
     defaults: dict[str, Any]
     chosen: dict[str, Any]
+    effective: dict[str, Any]
     data_file: Path | None
-
-    @property
-    def effective(self) -> dict[str, Any]:
-        """Both together, a copy."""
-        return copy.deepcopy({**self.defaults, **self.chosen})
 
 
 def read_layers(
@@ -76,18 +73,18 @@ def read_layers(
     defaults = _merge(default_layers(registration, dataset, data_file))
     if data_file is not None:
         _check_data_file(data_file, _merge(default_layers(registration, dataset)), registration)
+    kinds = registration.kinds
     for source, layer in user:
-        check_layer(source, layer, defaults, registration.kinds)
-    layers = Layers(defaults, chosen, data_file)
-    final = layers.effective
-    check_values(final, registration.kinds)
+        check_layer(source, layer, defaults, kinds)
+    final = copy.deepcopy({**defaults, **chosen})
+    check_values(final, kinds)
     if registration.is_host and registration.name == "NeuMF":
         check_neumf(final)
     _check_recency(final, registration)
     feature_names(final)
     check_packages(registration, final)
     _check_wandb(final)
-    return layers
+    return Layers(defaults, chosen, final, data_file)
 
 
 def _check_recency(final: Mapping[str, Any], registration: Registration) -> None:
