@@ -1,5 +1,6 @@
 """RecBole's metrics, not rounded: rounded ones tie, and ties move the choice of the best epoch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,13 +30,11 @@ class _OfLists:
     """A metric of the items of all lists."""
 
     topk: list[int]
+    of_lists: Callable[[np.ndarray, Any], float]
 
     def calculate_metric(self, dataobject: Any) -> dict[str, float]:
         items, name = dataobject.get("rec.items").numpy(), type(self).__name__.lower()
-        return {f"{name}@{k}": float(self.of_lists(items[:, :k], dataobject)) for k in self.topk}
-
-    def of_lists(self, items: np.ndarray, dataobject: Any) -> float:
-        raise NotImplementedError
+        return {f"{name}@{k}": self.of_lists(items[:, :k], dataobject) for k in self.topk}
 
 
 class ItemCoverage(_OfLists, host.ItemCoverage):

@@ -1,44 +1,18 @@
 """Runs by one call each: starting one, going on with one, scoring one again."""
 
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
-from logging import getLogger
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from numpy.linalg import LinAlgError
-from recbole.utils import ModelType
-
-from recbole_diffusion.base.environment import environment
-from recbole_diffusion.base.log import kept_messages
 from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.randomness import repeatable_operations
+from recbole_diffusion.data.split import masking_train_only
 from recbole_diffusion.runs import report
-from recbole_diffusion.training.checkpoint import read_checkpoint
-from recbole_diffusion.settings.config import Config, settable
-from recbole_diffusion.data.split import load_split, masking_train_only
-from recbole_diffusion.base.errors import (
-    DamagedFile,
-    UserError,
-    advising,
-    host_refusals,
-    refusals_of,
-    system_limit,
-)
-from recbole_diffusion.base.files import LOCK, read_json, remove_unfinished, sole_writer
-from recbole_diffusion.settings.keys import HOST_CODE_KEYS, declared_keys
-from recbole_diffusion.settings.recency import HOST_MODELS
-from recbole_diffusion.models.history_weights import weigh_histories
-from recbole_diffusion.settings.property_files import default_layers, run_command
-from recbole_diffusion.base.randomness import repeatable_operations, seed_everything
-from recbole_diffusion.settings.registry import Registration, find_model
-from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
-from recbole_diffusion.settings.words import format_word
-from recbole_diffusion.runs.run import Hooks, Recorder, Run, StopRun, train
+from recbole_diffusion.runs.run import Hooks, Recorder, Run, train
 from recbole_diffusion.runs.saved import more_of, saved_config, saved_result
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 
 # Arguments of RecBole's ``run_recbole``, and what serves for them.
 HOST_ARGUMENTS = {
@@ -46,12 +20,6 @@ HOST_ARGUMENTS = {
     "saved": "a run always keeps its checkpoints, in its folder",
     "queue": "the result is what the function returns",
 }
-
-
-
-
-
-
 
 
 def run_recbole_diffusion(
@@ -132,12 +100,6 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
         return result
     with repeatable_operations(config["device"]):
         return train(Run(config), path, is_resumed=True)
-
-
-
-
-
-
 
 
 def run_in_folder(
@@ -231,23 +193,3 @@ def saved_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) 
         trainer = run.make_trainer(Path(folder).resolve())
         trainer.load_checkpoint(trainer.saved_model_file)
     return run, trainer
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -2,10 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
-from logging import getLogger
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +13,21 @@ from numpy.linalg import LinAlgError
 from recbole.utils import ModelType
 
 from recbole_diffusion.base.environment import environment
-from recbole_diffusion.base.log import kept_messages
-from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.runs import report
-from recbole_diffusion.training.checkpoint import read_checkpoint
-from recbole_diffusion.settings.config import Config, settable
-from recbole_diffusion.data.split import load_split, masking_train_only
 from recbole_diffusion.base.errors import (
-    DamagedFile,
-    UserError,
     advising,
     host_refusals,
     refusals_of,
     system_limit,
 )
-from recbole_diffusion.base.files import LOCK, read_json, remove_unfinished, sole_writer
-from recbole_diffusion.settings.keys import HOST_CODE_KEYS, declared_keys
-from recbole_diffusion.settings.recency import HOST_MODELS
+from recbole_diffusion.base.files import LOCK, remove_unfinished, sole_writer
+from recbole_diffusion.base.log import kept_messages, run_logger
+from recbole_diffusion.base.randomness import seed_everything
+from recbole_diffusion.data.split import load_split
 from recbole_diffusion.models.history_weights import weigh_histories
-from recbole_diffusion.settings.property_files import default_layers, run_command
-from recbole_diffusion.base.randomness import repeatable_operations, seed_everything
-from recbole_diffusion.settings.registry import Registration, find_model
-from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
+from recbole_diffusion.runs import report
+from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.recency import HOST_MODELS
 from recbole_diffusion.settings.words import format_word
-
-
 
 # How RecBole's models refuse their settings: by bare asserts, or where something first fails.
 HOST_REFUSALS = (
@@ -136,6 +125,21 @@ def train(
     hooks: Hooks = NO_HOOKS,
     wait_seconds: float = 0.0,
 ) -> dict[str, Any]:
+    """Train in a folder, or go on there, and score the best epoch.
+
+    Args:
+        run: Settings, data and model.
+        folder: Of the run; exists.
+        is_resumed: Whether to go on from ``last.pth``.
+        hooks: What a caller adds.
+        wait_seconds: For another process that is ending there.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        UserError: Another process is at work there, or a loss that is no number.
+    """
     log_level = run.config["state"]
     run_log = run_logger(folder, log_level, run.messages, run.config["verbose"])
     with sole_writer(folder / LOCK, wait_seconds), run_log as logger:
@@ -232,4 +236,3 @@ def peak_memory_mb(device: torch.device) -> float:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
-

@@ -1,43 +1,25 @@
 """What the folder of a run holds: its settings, its result, and how to go on from there."""
 
-import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import suppress
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
-import torch
-from numpy.linalg import LinAlgError
 from recbole.utils import ModelType
 
-from recbole_diffusion.base.environment import environment
-from recbole_diffusion.base.log import kept_messages
-from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.runs import report
-from recbole_diffusion.training.checkpoint import read_checkpoint
-from recbole_diffusion.settings.config import Config, settable
-from recbole_diffusion.data.split import load_split, masking_train_only
 from recbole_diffusion.base.errors import (
     DamagedFile,
     UserError,
-    advising,
-    host_refusals,
     refusals_of,
-    system_limit,
 )
-from recbole_diffusion.base.files import LOCK, read_json, remove_unfinished, sole_writer
+from recbole_diffusion.base.files import read_json
+from recbole_diffusion.settings.config import Config, settable
 from recbole_diffusion.settings.keys import HOST_CODE_KEYS, declared_keys
-from recbole_diffusion.settings.recency import HOST_MODELS
-from recbole_diffusion.models.history_weights import weigh_histories
 from recbole_diffusion.settings.property_files import default_layers, run_command
-from recbole_diffusion.base.randomness import repeatable_operations, seed_everything
 from recbole_diffusion.settings.registry import Registration, find_model
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
-from recbole_diffusion.settings.words import format_word
-
+from recbole_diffusion.training.checkpoint import read_checkpoint
 
 
 def saved_config(
@@ -108,6 +90,11 @@ def more_of(config: Config, result: Mapping[str, Any], folder: Path) -> str:
 
 
 def saved_result(folder: Path) -> dict[str, Any]:
+    """The result of a run that has ended.
+
+    Raises:
+        DamagedFile: ``result.json`` is none that a run wrote.
+    """
     path = folder / "result.json"
     try:
         found = read_json(path, "model", "dataset", "best_epoch", "valid", "test")
@@ -121,4 +108,3 @@ def saved_result(folder: Path) -> dict[str, Any]:
     except DamagedFile as error:
         raise DamagedFile(f"{error}; without this file --resume evaluates the run again") from error
     return found
-
