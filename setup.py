@@ -24,7 +24,7 @@ setup(
     package_dir={"recbole_diffusion.properties": "properties"},
     package_data={
         "recbole_diffusion": ["py.typed"],
-        "recbole_diffusion.pages": ["page.css", "page.js"],
+        "recbole_diffusion.pages": ["page.css", "page.js", "page.html.jinja"],
         "recbole_diffusion.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml", "schema/*.json"],
     },
     install_requires=[
@@ -38,6 +38,7 @@ setup(
         "pandas>=2.0",
         "pyarrow>=14.0",  # reads item features from .parquet
         "plotly>=5.0",
+        "jinja2>=3.1",  # writes the pages of analyze and compare
         "pyyaml>=6.0",
         "tensorboard>=2.5",
         "tqdm>=4.48",

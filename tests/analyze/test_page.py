@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def test_damaged_files_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture
     other = write_comparison(tmp_path / "b", ratio=0.2)
     (folder / "runs" / "1-2" / "history.jsonl").write_text("damaged\n")
     text = report.write_report(folder).read_text()
-    assert "history.jsonl, line 1: found b&#x27;damaged&#x27;" in text
+    assert "history.jsonl, line 1: found b'damaged'" in unescape(text)
     assert "history.jsonl, line 1: found b'damaged'" in caplog.text
     for name in ("results.json", "plan.json"):
         content = (other / name).read_bytes()
@@ -197,7 +198,7 @@ def is_json(content: bytes) -> bool:
 
 
 def test_seeds_are_lines_of_their_own(text: str) -> None:
-    spec = re.search(r'id="learning-curves-0"></div><script[^>]*>(.*?)</script>', text)
+    spec = re.search(r'id="learning-curves-0"></div>\s*<script[^>]*>(.*?)</script>', text)
     assert spec is not None
     assert len(json.loads(spec[1])["data"]) == len(MODELS) * len(SEEDS)
 
