@@ -1,6 +1,8 @@
 """Property files: where they lie, how they are read, and which apply to a run."""
 
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -100,7 +102,17 @@ def default_layers(
 
 
 def _read(paths: Sequence[Path]) -> list[tuple[str, dict[str, Any]]]:
-    return [(str(path), read_properties(path)) for path in paths if path.is_file()]
+    """Each file once a process: a comparison makes hundreds of settings from the same few."""
+    files = [(path, path.stat()) for path in paths if path.is_file()]
+    return [
+        (str(path), deepcopy(_read_once(path, stat.st_mtime_ns, stat.st_size)))
+        for path, stat in files
+    ]
+
+
+@lru_cache(maxsize=64)
+def _read_once(path: Path, mtime: int, size: int) -> dict[str, Any]:
+    return read_properties(path)
 
 
 def shipped_name(registration: Registration) -> str:
