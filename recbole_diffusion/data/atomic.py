@@ -4,13 +4,15 @@ import csv
 import itertools
 import math
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.columns import read_header, text_encoding
@@ -22,6 +24,8 @@ AS_IT_STANDS: dict[str, Any] = {
     "keep_default_na": False,
     "na_values": [""],
 }
+# Bytes of a file that PyArrow parses at a time; a line may not be longer.
+BLOCK = 2**26
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -48,26 +52,51 @@ def read_atomic_file(
         UserError: A row with more or fewer fields than the header, or what is no finite number in
             a column of numbers.
     """
-    check_rows(path, delimiter, encoding)
-    # Asked for numbers, pandas would take `true` and `1_0` for some.
-    texts = {column: str for column in columns if column not in numbers}
-    with warnings.catch_warnings():  # of texts among numbers, which are refused
-        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-        table = pd.read_csv(
-            path,
-            delimiter=delimiter,
-            encoding=encoding,
-            usecols=columns,
-            dtype=texts,
-            **AS_IT_STANDS,
-        )
-    for column in numbers:
-        if table[column].dtype.kind not in "iuf" or np.isinf(table[column]).any():
+    content = _content(path, encoding)
+    try:
+        if delimiter not in content.partition(b"\n")[0].decode():
+            raise pa.ArrowInvalid("a line of blanks may be a row")
+        read = _parsed(content, columns, numbers, delimiter)
+        is_sound = all(pc.all(pc.is_finite(read[c])).as_py() in (True, None) for c in numbers)
+    except pa.ArrowInvalid:
+        is_sound = False
+    if not is_sound:
+        content = _rows(path, delimiter, encoding)
+        for column in numbers:
             refuse_other_than_numbers(path, column, delimiter, encoding)
-        table[column] = table[column].astype(np.float64)
+        # PyArrow takes no blank lines, and no number with blanks or a plus sign.
+        read = _parsed(content, columns, (), delimiter)
+    table = read.to_pandas()
+    for column in numbers:
+        if table[column].dtype != np.float64:
+            table[column] = pd.to_numeric(table[column].str.strip()).astype(np.float64)
     for column in table.columns[table.columns.str.endswith("_seq")]:
         table[column] = table[column].fillna("")
     return table
+
+
+def _content(path: str | Path, encoding: str) -> bytes:
+    """A file in UTF-8, its lines ended by line feeds."""
+    content = Path(path).read_bytes().decode(encoding).encode()
+    return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
+
+
+def _parsed(
+    content: bytes, columns: Sequence[str], numbers: Sequence[str], delimiter: str
+) -> pa.Table:
+    """Columns of a text; PyArrow refuses a row that is not as long as the header."""
+    return pyarrow.csv.read_csv(
+        pa.py_buffer(content),
+        pyarrow.csv.ReadOptions(block_size=BLOCK),
+        pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
+        pyarrow.csv.ConvertOptions(
+            check_utf8=False,
+            column_types={c: pa.float64() if c in numbers else pa.string() for c in columns},
+            null_values=[""],
+            strings_can_be_null=True,
+            include_columns=list(columns),
+        ),
+    )
 
 
 def read_item_texts(
@@ -107,21 +136,22 @@ def read_item_texts(
     return path, table[named].fillna("").set_axis(wanted, axis=1)
 
 
-def check_rows(path: str | Path, separator: str, encoding: str) -> None:
-    """Count each row's separators; blank lines are no rows, as for pandas.
+def _rows(path: str | Path, separator: str, encoding: str) -> bytes:
+    """The header and the rows in UTF-8, without blank lines.
 
     Raises:
         UserError: The first row whose number of fields is not the header's.
     """
-    rows = _numbered_rows(path, separator, encoding)
-    expected = next(rows, (1, ""))[1].count(separator)
-    for number, line in rows:
-        if line.count(separator) != expected:
+    kept: list[str] = []
+    for number, line in _numbered_rows(path, separator, encoding):
+        kept.append(line if line.endswith("\n") else f"{line}\n")
+        n_fields, n_expected = line.count(separator) + 1, kept[0].count(separator) + 1
+        if n_fields != n_expected:
             raise UserError(
-                f"{path}, line {number}: found {line.count(separator) + 1} fields, expected "
-                f"{expected + 1} as in the header (key field_separator: {separator!r}, which "
-                "no text may hold)"
+                f"{path}, line {number}: found {n_fields} fields, expected {n_expected} as in the "
+                f"header (key field_separator: {separator!r}, which no text may hold)"
             )
+    return "".join(kept).encode()
 
 
 def _numbered_rows(path: str | Path, separator: str, encoding: str) -> Iterator[tuple[int, str]]:

@@ -1,5 +1,6 @@
 """RecBole's dataset, less what changes results without a word."""
 
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.atomic import read_atomic_file, refuse_other_than_numbers
 from recbole_diffusion.data.columns import columns_of, read_header, text_encoding
 from recbole_diffusion.data.feature_files import check_unique, examples
-from recbole_diffusion.settings.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval
+from recbole_diffusion.data.parts import last_sizes, parts_of_groups, ratio_sizes
+from recbole_diffusion.settings.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval, takes_all
 
 # Whole numbers above it collapse in float64.
 MAX_TIME = 2.0**53
+PADDING = "[PAD]"
 SEQUENCES = (FeatureType.FLOAT_SEQ, FeatureType.TOKEN_SEQ)
 FILTERS = (*COUNT_FILTERS, "val_interval", "filter_inter_by_user_or_item")
 
@@ -241,6 +244,41 @@ class AtomicDataset(Dataset):
             )
         return kept.reset_index(drop=True)
 
+    def _filter_by_inter_num(self) -> None:
+        """Leave out users and items by their numbers of interactions until none is out of range."""
+        wanted = {
+            field: self._parse_intervals_str(self.config[key])
+            for field, key in zip((self.uid_field, self.iid_field), COUNT_FILTERS, strict=True)
+            if not takes_all(self.config[key])
+        }
+        codes = {field: pd.factorize(self.inter_feat[field])[0] for field in wanted}
+        kept = np.arange(len(self.inter_feat))
+        n_before = -1
+        while wanted and len(kept) != n_before:
+            n_before = len(kept)
+            is_kept = np.ones(n_before, bool)
+            for field, intervals in wanted.items():
+                of_rows = codes[field][kept]
+                is_kept &= self._within_intervals(np.bincount(of_rows), intervals)[of_rows]
+            kept = kept[is_kept]
+        if wanted:
+            self.inter_feat = self.inter_feat.iloc[kept]
+
+    def _remap(self, remap_list: list[Any]) -> None:
+        """Number the tokens of columns that share ids, from 1 in the order of their appearance."""
+        if not remap_list or any(kind != FeatureType.TOKEN for *_, kind in remap_list):
+            super()._remap(remap_list)
+            return
+        columns = [feat[field] for feat, field, _ in remap_list]
+        ids, tokens = pd.factorize(pd.concat(columns) if len(columns) > 1 else columns[0])
+        known = np.array([PADDING, *tokens])
+        numbers = {token: number for number, token in enumerate(known)}
+        starts = np.cumsum([len(column) for column in columns])[:-1]
+        for (feat, field, _), of_column in zip(remap_list, np.split(ids + 1, starts), strict=True):
+            self.field2id_token.setdefault(field, known)
+            self.field2token_id.setdefault(field, numbers)
+            feat[field] = of_column
+
     def _fill_nan(self) -> None:
         """Refuse times that are missing, which the host would fill by their mean, or inexact."""
         if self.field2type.get(self.time_field) == FeatureType.FLOAT:
@@ -263,6 +301,80 @@ class AtomicDataset(Dataset):
             interaction[self.time_field] = torch.from_numpy(times)
         return interaction
 
+    def split_by_ratio(self, ratios: list[float], group_by: str | None = None) -> list[Any]:
+        """The parts of a split by ratio.
+
+        Args:
+            ratios: Of the parts.
+            group_by: A field within whose values rows are split; None for all rows alike.
+        """
+        n = len(self.inter_feat)
+        groups = np.zeros(n, np.int64) if group_by is None else self.inter_feat[group_by].numpy()
+        return self._parts(parts_of_groups(groups, ratio_sizes(ratios)))
+
+    def leave_one_out(self, group_by: str, leave_one_mode: str) -> list[Any]:
+        """The parts of a split that leaves the last rows of each group out.
+
+        Args:
+            group_by: The field of the groups.
+            leave_one_mode: "valid_and_test", "valid_only" or "test_only".
+        """
+        n_parts = 3 if leave_one_mode == "valid_and_test" else 2
+        parts = parts_of_groups(self.inter_feat[group_by].numpy(), last_sizes(n_parts))
+        if n_parts == 2:
+            nothing = np.empty(0, np.int64)
+            parts.insert(2 if leave_one_mode == "valid_only" else 1, nothing)
+        return self._parts(parts)
+
+    def _parts(self, places: list[np.ndarray]) -> list[Any]:
+        self._drop_unused_col()
+        return [self.copy(rows_of(self.inter_feat, index)) for index in places]
+
+    def __getitem__(self, index: Any, join: bool = True) -> Any:
+        """Rows of the interactions; RecBole makes a list of the places."""
+        return rows_of(self.inter_feat, index)
+
+    def counter(self, field: str) -> Counter[int]:
+        """How often each id of a field stands in the interactions.
+
+        Args:
+            field: Of tokens.
+        """
+        if not isinstance(self.inter_feat, Interaction):
+            counts: Counter[int] = super().counter(field)
+            return counts
+        ids, n = np.unique(self.inter_feat[field].numpy(), return_counts=True)
+        return Counter(dict(zip(ids.tolist(), n.tolist(), strict=True)))
+
+    def _history_matrix(
+        self, row: str, value_field: str | None = None, max_history_len: int | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Histories of users or items in a drawn order, padded by zeros to the longest."""
+        fields, sizes = [self.uid_field, self.iid_field], [self.user_num, self.item_num]
+        if row == "item":
+            fields, sizes = fields[::-1], sizes[::-1]
+        drawn = torch.randperm(len(self.inter_feat))
+        groups, others = (self.inter_feat[field][drawn] for field in fields)
+        order = groups.argsort(stable=True)
+        groups, others = groups[order], others[order]
+        counts = groups.bincount(minlength=sizes[0])
+        longest = int(counts.max())
+        length = longest if max_history_len is None else min(max_history_len, longest)
+        if length > 0.2 * sizes[1]:
+            self.logger.warning(
+                f"{self.dataset_name}: the longest history of a {row} has {longest} of "
+                f"{sizes[1]}, and histories of all are padded to {length}"
+            )
+        places = torch.arange(len(groups)) - (counts.cumsum(0) - counts)[groups]
+        kept = places < length
+        at = groups[kept], places[kept]
+        ids = torch.zeros(sizes[0], length, dtype=torch.int64)
+        values = torch.zeros(sizes[0], length)
+        ids[at] = others[kept]
+        weights = 1.0 if value_field is None else self.inter_feat[value_field][drawn][order][kept]
+        values[at] = torch.as_tensor(weights, dtype=torch.float32)
+        return ids, values, counts.clamp(max=length)
+
     def join(self, df: Any) -> Any:
         """Leave a batch as it is; features are in ``user_feat`` and ``item_feat``, by id.
 
@@ -278,3 +390,14 @@ class AtomicDataset(Dataset):
     def get_item_feature(self) -> Any:
         """All ids of items, which the host joins to batches; features are in ``item_feat``."""
         return Interaction({self.iid_field: torch.arange(self.item_num)})
+
+
+def rows_of(interaction: Any, places: Any) -> Any:
+    """Rows of an ``Interaction``, without the list that RecBole makes of the places.
+
+    Args:
+        interaction: RecBole's.
+        places: An array or a tensor of int64; whatever else a tensor's rows are chosen by.
+    """
+    chosen = torch.from_numpy(places) if isinstance(places, np.ndarray) else places
+    return Interaction({field: interaction[field][chosen] for field in interaction})

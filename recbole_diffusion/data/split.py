@@ -8,6 +8,7 @@ from logging import getLogger
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader, UserDataLoader
 from recbole.data.utils import get_dataloader
 from recbole.utils import FeatureType, InputType, ModelType
@@ -197,10 +198,10 @@ def _host_errors(config: Any) -> AbstractContextManager[None]:
 def _check_repeats(config: Any, dataset: Any) -> None:
     """A pair that stands twice would be learned and tested, or count twice."""
     ids = [dataset.uid_field, dataset.iid_field]
-    found = dataset.inter_feat[ids].copy()
-    n_repeated = int(found.duplicated(ids).sum())
+    n_repeated = int(pd.Series(_pair_keys(dataset, dataset.inter_feat)).duplicated().sum())
     if not n_repeated:
         return
+    found = dataset.inter_feat[ids].copy()
     where = ""
     if config["benchmark_filename"] is not None:
         names = [str(name) for name in config["benchmark_filename"]]
@@ -279,8 +280,12 @@ def _digest(dataset: Any, parts: list[Any]) -> str:
     for field in (dataset.uid_field, dataset.iid_field):
         digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
     for part in parts:
-        user = part.inter_feat[dataset.uid_field].numpy()
-        item = part.inter_feat[dataset.iid_field].numpy()
-        order = np.lexsort((item, user))
-        digest.update(np.stack([user[order], item[order]]).astype("<i8").tobytes())
+        pairs = np.divmod(np.sort(_pair_keys(dataset, part.inter_feat)), dataset.item_num)
+        digest.update(np.stack(pairs).astype("<i8").tobytes())
     return digest.hexdigest()[:16]
+
+
+def _pair_keys(dataset: Any, interactions: Any) -> np.ndarray:
+    """One number for each pair of user and item, int64 [n], in the order of users, then items."""
+    users, items = (np.asarray(interactions[f]) for f in (dataset.uid_field, dataset.iid_field))
+    return users.astype(np.int64) * dataset.item_num + items

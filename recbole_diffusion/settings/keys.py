@@ -246,7 +246,7 @@ def _check_filters(final: Mapping[str, Any]) -> None:
 
 def _check_given_split(final: Mapping[str, Any]) -> None:
     """RecBole skips every filter beside `benchmark_filename`."""
-    filters = {key: final[key] for key in COUNT_FILTERS if not _takes_all(final[key])}
+    filters = {key: final[key] for key in COUNT_FILTERS if not takes_all(final[key])}
     if final["filter_inter_by_user_or_item"]:
         filters["filter_inter_by_user_or_item"] = True
     if final["val_interval"]:
@@ -264,7 +264,7 @@ def is_interval(text: Any) -> bool:
     return text is None or all(_ends(part) for part in str(text).split(";"))
 
 
-def _takes_all(text: Any) -> bool:
+def takes_all(text: Any) -> bool:
     """Whether an interval of counts leaves nothing out."""
     ends = [_ends(part) for part in str(text).split(";")] if text is not None else []
     return text is None or any(e and e[0] <= 0 and e[1] == float("inf") for e in ends)
