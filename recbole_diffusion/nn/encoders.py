@@ -73,7 +73,7 @@ class CausalEncoder(nn.Module):
         # Looked up once: each look-up has a gradient of the table's size.
         embedded = functional.pad(self.dropout(self.items(rows.items)), (0, 0, 1, 0))
         places = torch.arange(len(rows.items), device=rows.items.device) + 1
-        rank = torch.full_like(rows.lengths, -1)  # in the present part
+        rank = torch.empty_like(rows.lengths)  # in the present part, -1 for others
         for part, at in padded_parts(rows._replace(items=places)):
             rank.fill_(-1)[part] = torch.arange(len(part), device=part.device)
             encoded = self.encode(embedded[at])

@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.recency import Recency
 from recbole_diffusion.nn.rows import InteractionRows, history_rows, weighted_rows
 
@@ -128,3 +129,14 @@ def test_rows_follow_the_module_and_stay_out_of_checkpoints() -> None:
     rows = InteractionRows(np.array([0]), np.array([0]), 1)
     assert rows.state_dict() == {}
     assert rows.to("meta").items.device.type == "meta"
+
+
+@pytest.mark.parametrize("history", ["i3", None, [[1, 2]], [1.5], 3])
+def test_a_history_is_a_list_of_whole_numbers(history: object) -> None:
+    with pytest.raises(UserError, match="expected a list of internal ids"):
+        history_rows([[1], history], 9)  # type: ignore[list-item]
+
+
+def test_a_repeated_item_is_named_with_its_history() -> None:
+    with pytest.raises(UserError, match="found item 7 twice in the one at place 1"):
+        history_rows([[1, 2], [3, 7, 4, 7], [2]], 9)

@@ -260,3 +260,20 @@ def test_aligned_rows_take_a_product() -> None:
     out = aligned_rows(torch.empty(0), 5, 21)
     assert torch.mm(left, right, out=out) is out
     torch.testing.assert_close(out, left @ right)
+
+
+def test_gradients_near_equal_singular_values_follow_the_scale() -> None:
+    """What damps them is relative: the same matrix in other units has the same right vectors."""
+    made = torch.Generator().manual_seed(5)
+    left = torch.linalg.qr(torch.randn(9, 3, generator=made).double())[0]
+    right = torch.linalg.qr(torch.randn(3, 3, generator=made).double())[0]
+    matrix = left @ torch.diag(torch.tensor([1.0, 1.0 + 1e-5, 0.5]).double()) @ right
+    wanted = torch.randn(3, 3, generator=made).double()
+    gradients = []
+    for scale in (1e-2, 1.0, 1e2):
+        moved = (scale * matrix).requires_grad_()
+        (thin_svd(moved)[2] * wanted).sum().backward()
+        assert moved.grad is not None
+        gradients.append(scale * moved.grad)
+    for gradient in gradients[1:]:
+        torch.testing.assert_close(gradient, gradients[0], rtol=1e-4, atol=1e-6)

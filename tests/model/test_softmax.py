@@ -37,6 +37,7 @@ def expected(given: dict[str, np.ndarray], known: bool) -> float:
     return total / 3
 
 
+@pytest.mark.filterwarnings("error")  # a block of another size would be resized with a warning
 @pytest.mark.parametrize("rows_a_block", [1, 2, 64])
 @pytest.mark.parametrize(("bias", "added", "known"), [(False,) * 3, (True,) * 3])
 def test_loss_and_gradients_are_those_of_the_formula(
