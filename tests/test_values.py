@@ -1,7 +1,6 @@
 """Values of settings: whatever a key is given, it serves or is refused in one line."""
 
 import datetime
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from recbole.model.general_recommender import BPR
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
-from recbole_diffusion.settings import property_files
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.keys import REFUSED, declared_keys
 from recbole_diffusion.settings.property_files import default_layers, read_properties
@@ -61,15 +59,6 @@ def keys_by_model() -> dict[str, list[str]]:
         seen |= keys
     found["BPR"] += ["encoding", "tail_ratio"]  # that code alone reads
     return found
-
-
-@pytest.fixture(autouse=True, scope="module")
-def files_are_read_once() -> Iterator[None]:
-    """What takes the time of a Config is its property files, which stay the same here."""
-    read = cache(property_files.read_properties)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(property_files, "read_properties", lambda path: dict(read(path)))
-        yield
 
 
 def take(model: str, key: str, value: Any) -> None:

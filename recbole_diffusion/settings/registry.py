@@ -192,6 +192,12 @@ _REGISTERED = _shipped()
 
 def _brought() -> dict[str, EntryPoint]:
     """Models that other packages bring, by name."""
+    return _brought_on(tuple(sys.path))
+
+
+@cache
+def _brought_on(path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """Looked for once: it reads a file of each package that is installed."""
     return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
 
 
