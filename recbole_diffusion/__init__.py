@@ -21,6 +21,7 @@ _PLACES = {
     "analyze": "studies.analyze.run",
     "compare": "studies.compare.run",
     "evaluate_run": "runs.quick_start",
+    "load": "serving.recommender",
     "load_run": "runs.quick_start",
     "register": "settings.registry",
     "resume_run": "runs.quick_start",
@@ -32,6 +33,7 @@ __all__ = [
     "analyze",
     "compare",
     "evaluate_run",
+    "load",
     "load_run",
     "register",
     "resume_run",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
         resume_run,
         run_recbole_diffusion,
     )
+    from recbole_diffusion.serving.recommender import load
     from recbole_diffusion.settings.registry import register
     from recbole_diffusion.studies.analyze.run import analyze
     from recbole_diffusion.studies.compare.run import compare

@@ -36,8 +36,11 @@ def described_keys(function: Callable[..., object], **forms: str) -> str:
         if line.startswith(" "):
             lines.append(f"{'':<23}{line.strip()}")
             continue
+        if name not in parameters:  # **keys, which the run's own help prints
+            continue
         default = parameters[name].default
         has_none = default in (None, (), inspect.Parameter.empty)
-        form = forms.get(name, f"--{name}" + ("" if has_none else f"={default}"))
+        value = ",".join(default) if isinstance(default, tuple) else default
+        form = forms.get(name, f"--{name}" + ("" if has_none else f"={value}"))
         lines.append(f"  {form:<20} {text}")
     return "\n".join(lines) + "\n"

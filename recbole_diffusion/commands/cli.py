@@ -24,6 +24,12 @@ recbole-diffusion compare --models=InfoDCL,LightGCN,EASE [--dataset=ml-100k]
 recbole-diffusion tune --model=InfoDCL [--dataset=ml-100k] [--trials=20]
                          [--minutes=60] [--grid key=v1,v2 ...] [--key=value ...]""",
     "analyze": "recbole-diffusion analyze RUN [--projection=tsne]",
+    "recommend": """\
+recbole-diffusion recommend RUN [--users=all|FILE|ID,...] [--history=FILE]
+                         [--k=10] [--with=title] [--out=FILE]""",
+    "similar": "recbole-diffusion similar RUN --items=ID,... [--k=10] [--with=title]",
+    "explain": "recbole-diffusion explain RUN --user=ID --item=ID",
+    "runs": "recbole-diffusion runs [FOLDER]",
 }
 USAGE = f"""\
 usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
@@ -32,6 +38,10 @@ usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
        {USAGES["compare"]}
        {USAGES["tune"]}
        {USAGES["analyze"]}
+       {USAGES["recommend"]}
+       {USAGES["similar"]}
+       {USAGES["explain"]}
+       {USAGES["runs"]}
 
 python -m recbole_diffusion and, in a clone, python run_recbole_diffusion.py are the same command.
 
@@ -57,6 +67,8 @@ tables; the same command goes on where it stopped. compare --help lists its keys
 tune searches a model's settings on validation, or tries all combinations of a grid; the same
 command goes on where it stopped. tune --help lists its keys; docs/tune.md.
 analyze draws the papers' figures of one run into RUN/analysis; docs/report.md.
+recommend, similar and explain use a run's best epoch; docs/recommend.md.
+runs lists the runs below a folder with their metrics.
 
 examples:
   python run_recbole_diffusion.py
@@ -71,11 +83,17 @@ REPEATED = ("grid",)
 # Commands by the first word, each the function `main` of a module; without one, a run.
 COMMANDS = {
     "analyze": "recbole_diffusion.studies.analyze.run",
+    "explain": "recbole_diffusion.serving.explain",
+    "recommend": "recbole_diffusion.serving.recommend",
+    "runs": "recbole_diffusion.runs.listing",
+    "similar": "recbole_diffusion.serving.similar",
     "compare": "recbole_diffusion.studies.compare.command",
     "tune": "recbole_diffusion.studies.tune.run",
 }
 # Key that the word after a command stands for.
-ARGUMENTS = {"analyze": "run"}
+ARGUMENTS = dict.fromkeys(("analyze", "explain", "recommend", "similar"), "run") | {
+    "runs": "folder"
+}
 # What prints something and stops, whatever else stands there.
 LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")
 # What a key may be called, a label of a comparison before it.

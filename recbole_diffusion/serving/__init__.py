@@ -1,0 +1,1 @@
+"""What a trained run is for: recommendations, scores, similar items, explanations."""

@@ -1,0 +1,49 @@
+"""The command ``explain``: what a user's items have to do with a score, by a saved run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recbole_diffusion.base.arguments import described_keys
+from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.serving.recommend import checked, printed
+from recbole_diffusion.serving.recommender import load
+
+KINDS = {
+    "contribution": "what each item adds to the score, which is their sum",
+    "loss": "what the score loses without each item",
+    "cosine": "how near each item is to it, as the cosine of their vectors",
+}
+
+
+def main(keys: Mapping[str, Any]) -> None:
+    """The command line's way in: ``explain RUN --user=ID --item=ID``.
+
+    Args:
+        keys: Of the command line.
+
+    Raises:
+        UserError: No run, another key, or what ``Recommender.explain`` refuses.
+    """
+    with run_logger(None, "info") as log:
+        frame = explain(**checked(keys, explain, "explain"))
+        log.info(f"{KINDS[frame.attrs['kind']]}:\n{printed(frame)}")
+
+
+def keys_text() -> str:
+    """The command's own keys, for ``explain --help``."""
+    return described_keys(explain, run="RUN")
+
+
+def explain(run: str | Path, user: str, item: str, **places: Any) -> pd.DataFrame:
+    """What each item of a user's history has to do with an item's score.
+
+    Args:
+        run: Folder of a run that has a best epoch.
+        user: Id of a user of the data.
+        item: Id of an item that is not in the user's train part.
+        **places: As ``load`` takes them.
+    """
+    return load(run, **places).explain(str(user), str(item))

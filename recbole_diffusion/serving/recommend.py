@@ -1,0 +1,279 @@
+"""The command ``recommend``: lists of many users into one file, a block at a time."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as arrow_csv
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from recbole_diffusion.base.arguments import described_keys
+from recbole_diffusion.base.errors import UserError, expect, refusals_of
+from recbole_diffusion.base.files import read_json, write_json, written_whole
+from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.pages.tables import csv_cell
+from recbole_diffusion.serving.recommender import PARTS, Recommender, Where, load
+from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
+
+FORMATS = (".parquet", ".csv", ".jsonl")
+# Blocks of users that one file of the unfinished output holds.
+BLOCKS_A_PART = 16
+REQUEST = "request.json"
+# Rows that are printed where there is no file to write.
+N_PRINTED = 50
+
+
+def main(keys: Mapping[str, Any]) -> None:
+    """The command line's way in: ``recommend RUN [--users=...] [--out=FILE]``.
+
+    Args:
+        keys: Of the command line.
+
+    Raises:
+        UserError: No run, another key, or what ``recommend`` refuses.
+    """
+    options = {"with": "columns", "history": "history"}
+    given = {options.get(key, key): value for key, value in keys.items()}
+    with run_logger(None, "info") as log:
+        found = recommend(**checked(given, recommend, "recommend"))
+        if isinstance(found, Path):
+            log.info(f"recommendations: {found}")
+        else:
+            log.info(printed(found))
+
+
+def keys_text() -> str:
+    """The command's own keys, for ``recommend --help``."""
+    return described_keys(recommend, run="RUN", columns="--with")
+
+
+def checked(given: Mapping[str, Any], function: Any, command: str) -> dict[str, Any]:
+    """Keys of a command that its function takes; those of a place go with them.
+
+    Raises:
+        UserError: No run, or a key that it does not take.
+    """
+    names = [name for name in function.__annotations__ if name not in ("places", "return")]
+    unknown = sorted(set(given) - set(names) - set(KEYS_OF_PLACE))
+    if unknown or "run" not in given:
+        raise UserError(
+            f"{command}: found {', '.join(unknown) or 'no run'}, expected the folder of a run, and "
+            f"at most {', '.join(name for name in names if name != 'run')}"
+        )
+    return dict(given)
+
+
+def printed(frame: pd.DataFrame) -> str:
+    """A table for a terminal, cut after some rows."""
+    text = frame.head(N_PRINTED).to_string(index=False)
+    more = len(frame) - N_PRINTED
+    return text if more <= 0 else f"{text}\n({more} more rows: --out=FILE writes all)"
+
+
+def recommend(
+    run: str | Path,
+    users: str | Sequence[str] = "all",
+    history: str | Path | None = None,
+    k: int = 10,
+    items: str | Sequence[str] | None = None,
+    where: str | Where | None = None,
+    columns: str | Sequence[str] = (),
+    exclude: str | Sequence[str] = PARTS,
+    unknown: str = "skip",
+    out: str | Path | None = None,
+    **places: Any,
+) -> pd.DataFrame | Path:
+    """Recommend to many users by a saved run.
+
+    With ``out`` the lists are written in parts to the folder ``OUT.parts``; the same call goes on
+    where one was killed, joins the parts into ``out`` at the end, and removes the folder.
+
+    Args:
+        run: Folder of a run that has a best epoch.
+        users: all, ids with commas between, or a file with an id a line.
+        history: File of users outside the data: columns user and item (.csv, .tsv, .parquet), in
+            the order of time, or lines {"user": ..., "items": [...]} (.jsonl); in place of users.
+        k: Items a user.
+        items: Candidates: ids with commas between, or a file with an id a line.
+        where: Column of the .item file and value, such as genre=Comedy, more with commas.
+        columns: Of the .item file, to stand beside each item.
+        exclude: Parts of the data whose items are left out: train, validation, test.
+        unknown: skip or error, for ids that are not in the data.
+        out: File to write: .parquet, .csv or .jsonl; without one the lists are printed.
+        **places: As ``load`` takes them.
+
+    Returns:
+        The lists, or ``out``.
+
+    Raises:
+        UserError: No such run, a file that is malformed or would be overwritten, or what
+            ``Recommender.recommend`` refuses.
+    """
+    target = None if out is None else _target(out)
+    histories = None if history is None else read_histories(Path(history))
+    wanted = None if users == "all" else listed(users)
+    if histories is not None and wanted is not None:
+        raise UserError("recommend: found users and history, expected one of them")
+    recommender = load(run, **places)
+    options: dict[str, Any] = {
+        "k": k,
+        "items": None if items is None else listed(items),
+        "where": _conditions(where),
+        "columns": listed(columns),
+        "exclude": listed(exclude),
+        "unknown": unknown,
+    }
+    if target is None:
+        return recommender.recommend(wanted, histories=histories, **options)
+    everybody = recommender.users if wanted is None else wanted
+    _write(recommender, target, everybody, histories, options)
+    return target
+
+
+def listed(words: str | Sequence[Any] | None) -> list[str]:
+    """Ids or names from a list, from words with commas between, or from a file, one a line."""
+    if words is None:  # how an empty word is read
+        return []
+    if isinstance(words, (list, tuple, set)):
+        return [str(word) for word in words]
+    text = str(words)
+    if Path(text).is_file():
+        with refusals_of(f"{text}: cannot be read", OSError, UnicodeDecodeError):
+            lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _conditions(where: str | Where | None) -> Where | None:
+    if where is None or isinstance(where, Mapping):
+        return where
+    found: dict[str, list[str]] = {}
+    for word in str(where).split(","):
+        column, equals, value = word.partition("=")
+        expect(equals, "where", where, "COLUMN=VALUE, more with commas between")
+        found.setdefault(column.strip(), []).append(value.strip())
+    return found
+
+
+def read_histories(path: Path) -> dict[str, list[str]]:
+    """Items of each user of a file, in its order.
+
+    Args:
+        path: As ``recommend`` describes it.
+
+    Raises:
+        UserError: It cannot be read, or has no such columns.
+    """
+    kinds = (OSError, ValueError, TypeError, AttributeError, KeyError, pa.ArrowException)
+    with refusals_of(f"{path}: not histories", *kinds):
+        if path.suffix == ".jsonl":
+            lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+            records = map(json.loads, lines)
+            return {str(record["user"]): [*map(str, record["items"])] for record in records}
+        table = _read_table(path)
+    missing = [name for name in ("user", "item") if name not in table.column_names]
+    if missing:
+        raise UserError(f"{path}: found the columns {table.column_names}, expected user and item")
+    frame = table.select(["user", "item"]).to_pandas().astype(str)
+    return {user: [*items] for user, items in frame.groupby("user", sort=False)["item"]}
+
+
+def _read_table(path: Path) -> pa.Table:
+    if path.suffix == ".parquet":
+        return pq.read_table(path)
+    expect(path.suffix in (".csv", ".tsv"), "history", str(path), ".csv, .tsv, .parquet or .jsonl")
+    separator = "\t" if path.suffix == ".tsv" else ","
+    types = {"user": pa.string(), "item": pa.string()}
+    return arrow_csv.read_csv(
+        path,
+        parse_options=arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
+        convert_options=arrow_csv.ConvertOptions(column_types=types),
+    )
+
+
+def _target(out: str | Path) -> Path:
+    path = Path(out).resolve()
+    expect(path.suffix in FORMATS, "out", str(out), f"a file that ends in {', '.join(FORMATS)}")
+    if path.exists():
+        raise UserError(f"key `out`: {path} is there already; expected a new name")
+    if not path.parent.is_dir():
+        raise UserError(f"key `out`: no folder {path.parent}")
+    return path
+
+
+def _write(
+    recommender: Recommender,
+    target: Path,
+    users: list[str],
+    histories: Mapping[str, Sequence[str]] | None,
+    options: Mapping[str, Any],
+) -> None:
+    """Write parts, those that are there left as they are, and join them."""
+    folder = target.with_name(f"{target.name}.parts")
+    names = users if histories is None else list(histories)
+    _claim(folder, recommender, [names, histories, options])
+    size = BLOCKS_A_PART * recommender.block_size
+    starts = range(0, max(len(names), 1), size)
+    paths = [folder / f"{number:06}.parquet" for number in range(len(starts))]
+    todo = [pair for pair in zip(starts, paths, strict=True) if not pair[1].exists()]
+    if len(todo) < len(paths):
+        getLogger().info(f"goes on: {len(paths) - len(todo)} of {len(paths)} parts are there")
+    for start, path in tqdm(todo, desc="recommend", leave=False, ncols=80, disable=None):
+        some = names[start : start + size]
+        if histories is None:
+            frame = recommender.recommend(some, **options)
+        else:
+            rows = {name: histories[name] for name in some}
+            frame = recommender.recommend(histories=rows, **options)
+        with written_whole(path) as stream:
+            frame.to_parquet(stream, index=False)
+    with written_whole(target) as stream:
+        _join(target.suffix, paths, stream)
+    shutil.rmtree(folder)
+
+
+def _claim(folder: Path, recommender: Recommender, request: list[Any]) -> None:
+    """Make the folder of parts, or see that its parts are of the same request.
+
+    Raises:
+        UserError: They are of another one, or somebody else made the folder.
+    """
+    content = json.dumps(request, sort_keys=True, ensure_ascii=True).encode()
+    digest = hashlib.sha256(content + recommender.digest.encode()).hexdigest()
+    if not folder.exists():
+        folder.mkdir()
+        write_json(folder / REQUEST, {"request": digest})
+        return
+    path = folder / REQUEST
+    if not path.is_file() or read_json(path, "request")["request"] != digest:
+        raise UserError(
+            f"{folder}: found parts of other lists, expected none or those of the same command; "
+            "move the folder away, or name another file by key `out`"
+        )
+
+
+def _join(suffix: str, paths: Sequence[Path], stream: Any) -> None:
+    if suffix == ".parquet":
+        with pq.ParquetWriter(stream, pq.read_schema(paths[0])) as writer:
+            for path in paths:
+                writer.write_table(pq.read_table(path))
+        return
+    for number, frame in enumerate(_frames(paths)):
+        if suffix == ".csv":
+            safe = frame.map(csv_cell)
+            text = safe.to_csv(index=False, header=number == 0, lineterminator="\n")
+        else:
+            text = frame.to_json(orient="records", lines=True, force_ascii=False)
+        stream.write(text.encode())
+
+
+def _frames(paths: Sequence[Path]) -> Iterator[pd.DataFrame]:
+    for path in paths:
+        yield pq.read_table(path).to_pandas()

@@ -1,0 +1,444 @@
+"""One object around a trained run, with original ids in and out."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, cached_property
+from logging import getLogger
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from recbole.data.interaction import Interaction
+from torch import Tensor
+from torch.nn import functional
+
+from recbole_diffusion.base.errors import UserError, expect
+from recbole_diffusion.base.randomness import own_randomness
+from recbole_diffusion.data.atomic import read_item_texts
+from recbole_diffusion.data.full_sort import users_per_batch
+from recbole_diffusion.evaluation.ranking import ranked_items
+from recbole_diffusion.models.lindiffrec.model import LinDiffRec
+from recbole_diffusion.nn.rows import InteractionRows
+from recbole_diffusion.runs.quick_start import saved_run
+from recbole_diffusion.serving.strangers import history_scorer, item_vectors
+
+PARTS = ("train", "validation", "test")
+N_SHOWN = 5
+Where = Mapping[str, str | Sequence[str]]
+
+
+def load(folder: str | Path, **places: Any) -> "Recommender":
+    """A saved run, to recommend with.
+
+    Args:
+        folder: Of the run.
+        **places: New values for where it runs and finds its data, such as ``use_gpu=False`` or
+            ``data_path="dataset_atomic"``.
+
+    Raises:
+        UserError: No run with a best epoch, other keys, or data that have changed.
+    """
+    return Recommender(*saved_run(folder, places))
+
+
+class Recommender:
+    """Recommends by a run's best epoch; ids are those of the data's files.
+
+    Calls may come from several threads; scoring is done by one at a time.
+
+    Args:
+        run: A saved run.
+        trainer: Its trainer, which scores as it does in evaluations.
+    """
+
+    def __init__(self, run: Any, trainer: Any) -> None:
+        self.config, self.model = run.config, run.network.eval()
+        self._trainer, self._lock = trainer, threading.Lock()
+        loaders = (run.split.train, run.split.valid, run.split.test)
+        self._parts = dict(zip(PARTS, (loader._dataset for loader in loaders), strict=True))
+        self._data = run.split.train._dataset
+        trainer.tot_item_num = self._data.item_num
+        self._column = cache(self._read_column)
+        self._rows_of = cache(self._make_rows)
+
+    # Ids
+
+    @property
+    def users(self) -> list[str]:
+        """Original ids of all users, in the order of internal ones."""
+        return [str(token) for token in self._tokens(self._data.uid_field)[1:]]
+
+    @property
+    def items(self) -> list[str]:
+        """Original ids of all items, likewise."""
+        return [str(token) for token in self._tokens(self._data.iid_field)[1:]]
+
+    @cached_property
+    def digest(self) -> str:
+        """Equal for the same weights on the same data."""
+        digest = hashlib.sha256(self.config["data_hash"].encode())
+        for name, tensor in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def _tokens(self, field: str) -> np.ndarray:
+        tokens: np.ndarray = self._data.field2id_token[field]
+        return tokens
+
+    def _ids(self, what: str, field: str, tokens: Sequence[Any], unknown: str) -> list[int]:
+        """Internal ids of the tokens that the data have; tells of the others."""
+        known: Mapping[str, int] = self._data.field2token_id[field]
+        found = [known.get(str(token), 0) for token in tokens]
+        missing = [token for token, number in zip(tokens, found, strict=True) if not number]
+        if missing:
+            shown = ", ".join(repr(str(token)) for token in missing[:N_SHOWN])
+            text = f"{what}: {len(missing)} of {len(tokens)} are not in the data, such as {shown}"
+            if unknown == "error":
+                raise UserError(text)
+            getLogger().warning(f"{text}; they are left out")
+        return [number for number in found if number]
+
+    # Recommendations
+
+    def recommend(
+        self,
+        users: Sequence[str] | None = None,
+        k: int = 10,
+        *,
+        histories: Mapping[str, Sequence[str]] | None = None,
+        items: Sequence[str] | None = None,
+        where: Where | None = None,
+        columns: Sequence[str] = (),
+        exclude: Sequence[str] = PARTS,
+        unknown: str = "skip",
+    ) -> pd.DataFrame:
+        """The best items of each user.
+
+        Args:
+            users: Ids; None for all users of the data, or for those of ``histories``.
+            k: Items a user; fewer where fewer are left.
+            histories: Items of users whom training need not have seen, by any name, in the order
+                of time; in place of ``users``.
+            items: Candidates; None for all.
+            where: Values that columns of the ``.item`` file must have, one of a list; of a
+                sequence, such as genres, one is enough.
+            columns: Of the ``.item`` file, to stand beside each item.
+            exclude: Parts of the data whose items are not recommended to their users again. What
+                stands in a history never is.
+            unknown: "skip" leaves out ids that are not in the data, and says so; "error" refuses
+                them.
+
+        Returns:
+            Columns user, rank (from 1), item, score, and ``columns``; users in the order given.
+
+        Raises:
+            UserError: An id, a column or a part that is unknown, or a model that cannot score
+                users outside the data.
+        """
+        blocks = self.blocks(
+            users,
+            k,
+            histories=histories,
+            items=items,
+            where=where,
+            columns=columns,
+            exclude=exclude,
+            unknown=unknown,
+        )
+        return pd.concat(list(blocks), ignore_index=True)
+
+    def blocks(
+        self,
+        users: Sequence[str] | None = None,
+        k: int = 10,
+        *,
+        histories: Mapping[str, Sequence[str]] | None = None,
+        items: Sequence[str] | None = None,
+        where: Where | None = None,
+        columns: Sequence[str] = (),
+        exclude: Sequence[str] = PARTS,
+        unknown: str = "skip",
+    ) -> Iterator[pd.DataFrame]:
+        """As ``recommend``, a block of users at a time; at least one frame."""
+        expect(type(k) is int and k >= 1, "k", k, "a whole number from 1 on")
+        expect(unknown in ("skip", "error"), "unknown", unknown, "skip or error")
+        for part in exclude:
+            expect(part in PARTS, "exclude", part, f"some of {', '.join(PARTS)}")
+        if users is not None and histories is not None:
+            raise UserError("recommend: found users and histories, expected one of them")
+        beside = {column: self._column(column) for column in columns}
+        is_candidate = self._candidates(items, where, unknown)
+        if histories is not None:
+            names, rows = self._histories(histories, unknown)
+            scored = self._scored_histories(rows)
+        else:
+            field = self._data.uid_field
+            numbers = self._ids("users", field, self.users if users is None else users, unknown)
+            names = self._tokens(field)[numbers].astype(str)
+            scored = self._scored_users(numbers, exclude)
+        frames = self._frames(names, scored, is_candidate, k, beside)
+        first = next(frames, None)
+        yield self._frame(names[:0], [], beside) if first is None else first
+        yield from frames
+
+    def _histories(
+        self, histories: Mapping[str, Sequence[str]], unknown: str
+    ) -> tuple[np.ndarray, list[list[int]]]:
+        """Names and internal ids of those in which an item is known."""
+        field = self._data.iid_field
+        rows = [
+            self._ids(f"history of {name!r}", field, list(dict.fromkeys(items)), unknown)
+            for name, items in histories.items()
+        ]
+        empty = [name for name, row in zip(histories, rows, strict=True) if not row]
+        if empty:
+            shown = ", ".join(map(repr, empty[:N_SHOWN]))
+            getLogger().warning(f"histories: {len(empty)} have no known item, such as {shown}")
+        names = [str(name) for name, row in zip(histories, rows, strict=True) if row]
+        return np.array(names, dtype=object), [row for row in rows if row]
+
+    @cached_property
+    def block_size(self) -> int:
+        """Users that are scored at a time; keys ``eval_batch_users`` and ``eval_memory_mb``."""
+        return users_per_batch(self.config, self._data.item_num)
+
+    def _scored_users(self, users: list[int], exclude: Sequence[str]) -> Iterator[Tensor]:
+        """Scores [b, n_items] of each block, -inf for the items of the parts."""
+        seen = self._rows_of(tuple(exclude))
+        for start in range(0, len(users), self.block_size):
+            block = torch.tensor(users[start : start + self.block_size])
+            scores = self._score(block)
+            rows = seen.batch(block)
+            scores[rows.rows, rows.items] = -torch.inf
+            yield scores
+
+    def _make_rows(self, parts: tuple[str, ...]) -> InteractionRows:
+        """Items of each user in some parts of the data."""
+        fields = self._data.uid_field, self._data.iid_field
+        found = [self._parts[part].inter_feat for part in parts]
+        nothing = np.empty(0, np.int64)
+        users, items = (
+            np.concatenate([nothing, *(feat[field].numpy() for feat in found)]) for field in fields
+        )
+        return InteractionRows(users, items, self._data.user_num)
+
+    @torch.no_grad()
+    def _score(self, users: Tensor) -> Tensor:
+        """Scores [b, n_items] on the CPU, by the code that evaluations use."""
+        batch = Interaction({self._data.uid_field: users}).to(self.config["device"])
+        with self._lock, own_randomness(self.config["seed"], self.config["device"]):
+            scores = self._trainer._score_all_items(batch).view(len(users), -1)
+        return scores.float().cpu().clone()
+
+    @cached_property
+    def _history_scorer(self) -> Callable[[Sequence[Sequence[int]]], Tensor]:
+        return history_scorer(self.model)
+
+    @torch.no_grad()
+    def _scored_histories(self, rows: list[list[int]]) -> Iterator[Tensor]:
+        for start in range(0, len(rows), self.block_size):
+            block = rows[start : start + self.block_size]
+            with self._lock, own_randomness(self.config["seed"], self.config["device"]):
+                scores = self._history_scorer(block).float().cpu().clone()
+            for place, row in enumerate(block):
+                scores[place, row] = -torch.inf
+            yield scores
+
+    def _frames(
+        self,
+        names: np.ndarray,
+        scored: Iterator[Tensor],
+        is_candidate: Tensor | None,
+        k: int,
+        beside: Mapping[str, np.ndarray],
+    ) -> Iterator[pd.DataFrame]:
+        start = 0
+        for scores in scored:
+            scores[:, 0] = -torch.inf
+            if is_candidate is not None:
+                scores[:, ~is_candidate] = -torch.inf
+            values, items = ranked_items(scores, min(k, scores.shape[1] - 1))
+            if values.isnan().any():
+                raise UserError(f"model {self.config['model']}: scores are NaN")
+            users = names[start : start + len(scores)]
+            start += len(scores)
+            yield self._frame(users, [values.numpy(), items.numpy()], beside)
+
+    def _frame(
+        self, users: np.ndarray, ranked: list[np.ndarray], beside: Mapping[str, np.ndarray]
+    ) -> pd.DataFrame:
+        """Rows of users [b] from scores and items [b, k]; -inf is nothing to recommend."""
+        scores, items = ranked or (np.empty((0, 0), np.float32), np.empty((0, 0), np.int64))
+        is_kept = (scores > -np.inf).ravel()
+        ranks = np.tile(np.arange(1, scores.shape[1] + 1), len(users))[is_kept]
+        kept = items.ravel()[is_kept]
+        return pd.DataFrame(
+            {
+                "user": np.repeat(users.astype(object), scores.shape[1])[is_kept],
+                "rank": ranks.astype(np.int32),
+                "item": self._tokens(self._data.iid_field)[kept].astype(str).astype(object),
+                "score": scores.ravel()[is_kept],
+                **{name: values[kept] for name, values in beside.items()},
+            }
+        )
+
+    # Items
+
+    def _read_column(self, name: str) -> np.ndarray:
+        """Texts of a column of the ``.item`` file by internal id, "" where there is none."""
+        path, table = read_item_texts(self._data.config, [name])
+        ids, texts = (table[column].to_numpy(dtype=object) for column in table.columns)
+        known = self._data.field2token_id[self._data.iid_field]
+        values = np.full(self._data.item_num, "", dtype=object)
+        numbers = np.array([known.get(token, 0) for token in ids])
+        values[numbers[numbers > 0]] = texts[numbers > 0]
+        return values
+
+    def _candidates(
+        self, items: Sequence[str] | None, where: Where | None, unknown: str
+    ) -> Tensor | None:
+        """Which items may be recommended, bool [n_items]; None for all."""
+        if items is None and not where:
+            return None
+        n_items = self._data.item_num
+        is_kept = np.full(n_items, items is None)
+        if items is not None:
+            is_kept[self._ids("items", self._data.iid_field, items, unknown)] = True
+        separator = self.config["seq_separator"]
+        for name, wanted in (where or {}).items():
+            values = {wanted} if isinstance(wanted, str) else set(wanted)
+            texts = self._column(name)
+            parts = (({text} | set(text.split(separator))) & values for text in texts)
+            is_kept &= np.fromiter((bool(part) for part in parts), bool, n_items)
+        is_kept[0] = False
+        if not is_kept.any():
+            raise UserError(f"where, items: found {where}, expected at least one item that is left")
+        return torch.from_numpy(is_kept)
+
+    # Single scores
+
+    def score(self, users: Sequence[str], items: Sequence[str]) -> np.ndarray:
+        """Scores of pairs, as the model ranks by them.
+
+        Args:
+            users: Ids.
+            items: As many ids.
+
+        Returns:
+            float32 [n].
+
+        Raises:
+            UserError: Not as many items as users, or an id that is not in the data.
+        """
+        expect(len(users) == len(items), "items", f"{len(items)} ids", f"{len(users)}, as users")
+        user_ids = torch.tensor(self._ids("users", self._data.uid_field, users, "error"))
+        item_ids = torch.tensor(self._ids("items", self._data.iid_field, items, "error"))
+        distinct, place = user_ids.unique(return_inverse=True)
+        found = torch.empty(len(user_ids))
+        for start in range(0, len(distinct), self.block_size):
+            block = distinct[start : start + self.block_size]
+            is_here = (place >= start) & (place < start + len(block))
+            found[is_here] = self._score(block)[place[is_here] - start, item_ids[is_here]]
+        scores: np.ndarray = found.numpy()
+        return scores
+
+    def similar(
+        self, items: Sequence[str], k: int = 10, *, columns: Sequence[str] = ()
+    ) -> pd.DataFrame:
+        """The items that are nearest to each item.
+
+        By the cosine of the items' vectors where the model has such; else by the scores of
+        somebody who has met that item alone.
+
+        Args:
+            items: Ids.
+            k: Items beside each.
+            columns: As in ``recommend``.
+
+        Returns:
+            Columns item, rank, similar, score, and ``columns`` of the similar items.
+
+        Raises:
+            UserError: An id or a column that is unknown, or a model that has neither.
+        """
+        expect(type(k) is int and k >= 1, "k", k, "a whole number from 1 on")
+        ids = self._ids("items", self._data.iid_field, items, "error")
+        beside = {column: self._column(column) for column in columns}
+        names = self._tokens(self._data.iid_field)[ids].astype(str)
+        frames = list(self._frames(names, self._nearness(ids), None, k, beside))
+        frame = pd.concat(frames) if frames else self._frame(names[:0], [], beside)
+        renamed = frame.rename(columns={"item": "similar", "user": "item"})
+        return renamed.reset_index(drop=True)
+
+    def _nearness(self, ids: list[int]) -> Iterator[Tensor]:
+        vectors = self._unit_vectors
+        if vectors is None:
+            yield from self._scored_histories([[number] for number in ids])
+            return
+        for start in range(0, len(ids), self.block_size):
+            block = ids[start : start + self.block_size]
+            cosines = vectors[block] @ vectors.T
+            cosines[torch.arange(len(block)), block] = -torch.inf
+            yield cosines
+
+    @cached_property
+    def _unit_vectors(self) -> Tensor | None:
+        """Vectors of items of length 1 [n_items, d] on the CPU, where the model has such."""
+        with self._lock, torch.no_grad():
+            vectors = item_vectors(self.model)
+            return None if vectors is None else functional.normalize(vectors.cpu().float())
+
+    def explain(self, user: str, item: str) -> pd.DataFrame:
+        """What each item of a user's history has to do with the score of an item.
+
+        The kind stands in ``frame.attrs["kind"]``: "contribution" (exact, the score is the sum;
+        LinDiffRec), "loss" (what the score loses without the item; models of rows) or "cosine" of
+        the items' vectors (models of embeddings).
+
+        Args:
+            user: An id; the history is that of the train part.
+            item: An id.
+
+        Returns:
+            Columns item and value, the greatest value first.
+
+        Raises:
+            UserError: An id that is not in the data, a user without train items, or a model that
+                has none of these.
+        """
+        number = self._ids("user", self._data.uid_field, [user], "error")[0]
+        target = self._ids("item", self._data.iid_field, [item], "error")[0]
+        history = self._train_history(number)
+        if len(history) < 2:
+            raise UserError(f"user {user!r}: found {len(history)} train items, expected 2 or more")
+        if target in history:
+            raise UserError(f"item {item!r}: found in the history of {user!r}, expected another")
+        kind, values = self._explained(history, target)
+        tokens = self._tokens(self._data.iid_field)[history].astype(str)
+        frame = pd.DataFrame({"item": tokens.astype(object), "value": values.numpy()})
+        frame = frame.sort_values("value", ascending=False, kind="stable", ignore_index=True)
+        frame.attrs["kind"] = kind
+        return frame
+
+    def _train_history(self, user: int) -> list[int]:
+        """Items in the order that the model reads."""
+        rows = getattr(self.model, "rows", None)
+        if not isinstance(rows, InteractionRows):
+            rows = self._rows_of(("train",))
+        items: list[int] = rows.batch(torch.tensor([user], device=rows.items.device)).items.tolist()
+        return items
+
+    @torch.no_grad()
+    def _explained(self, history: list[int], item: int) -> tuple[str, Tensor]:
+        vectors = self._unit_vectors
+        if vectors is not None:
+            return "cosine", vectors[history] @ vectors[item]
+        with self._lock, own_randomness(self.config["seed"], self.config["device"]):
+            if isinstance(self.model, LinDiffRec):
+                return "contribution", self.model.explain(history, item).float().cpu()
+            shorter = [history[:i] + history[i + 1 :] for i in range(len(history))]
+            scores = self._history_scorer([history, *shorter])[:, item].float().cpu()
+        return "loss", scores[0] - scores[1:]

@@ -1,0 +1,330 @@
+"""Recommendations of a saved run against rankings, metrics and solutions made by hand."""
+
+import csv
+import json
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from recbole_diffusion import load, run_recbole_diffusion
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands.cli import main
+from recbole_diffusion.serving import recommend as command
+from recbole_diffusion.serving import strangers
+from recbole_diffusion.serving.recommender import Recommender
+
+N_USERS, N_ITEMS = 40, 25
+# Ids that are numbers, formulas, words of YAML, blanks and other scripts.
+ODD = ["007", "=1+1", "true", "a b", "ü", "1e3", "null", "-5", "東", "#x", "'q'", "0"]
+USERS = ODD + [f"u{n}" for n in range(N_USERS - len(ODD))]
+ITEMS = [f"{odd}?" for odd in ODD] + [f"i{n}" for n in range(N_ITEMS - len(ODD))]
+GENRES = ["Drama", "Comedy", "Comedy Drama", "Science Fiction"]
+OF_ROWS = ["EASE", "ItemKNN", "LinDiffRec", "DiffRec"]
+OF_VECTORS = ["BPR", "LightGCN", "InfoDCL"]
+SMALL: dict[str, dict[str, Any]] = {"InfoDCL": {"pretrain_epochs": 1}}
+
+
+@pytest.fixture(scope="module")
+def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Trains a model once on a data set with odd ids; gives the folder of its run."""
+    home = tmp_path_factory.mktemp("serving")
+    draw = np.random.default_rng(4)
+    folder = home / "data" / "odd"
+    folder.mkdir(parents=True)
+    lines = ["user_id:token\titem_id:token\ttimestamp:float"]
+    for user in USERS:
+        chosen = draw.permutation(N_ITEMS)[: draw.integers(8, 14)]
+        lines += [f"{user}\t{ITEMS[i]}\t{draw.integers(10**9)}" for i in chosen]
+    (folder / "odd.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = [f"{item}\tFilm {n}\t{GENRES[n % 4]}" for n, item in enumerate(ITEMS)]
+    head = "item_id:token\ttitle:token_seq\tgenre:token_seq"
+    (folder / "odd.item").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
+    runs: dict[str, Path] = {}
+
+    def train(model: str) -> Path:
+        if model not in runs:
+            keys: dict[str, Any] = {
+                "data_path": str(home / "data"), "output_dir": str(home / "runs"), "topk": [5],
+                "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
+                "valid_metric": "Recall@5",
+                "metrics": ["Recall", "NDCG"], "show_progress": False, "epochs": 2,
+                "state": "WARNING", **SMALL.get(model, {}),
+            }  # fmt: skip
+            runs[model] = Path(run_recbole_diffusion(model, "odd", (), keys)["run_folder"])
+        return runs[model]
+
+    return train
+
+
+def seen_of(recommender: Recommender, *parts: str) -> dict[str, set[str]]:
+    """Original ids of each user's items in some parts."""
+    found: dict[str, set[str]] = {user: set() for user in recommender.users}
+    for part in parts:
+        data = recommender._parts[part]
+        for row in zip(*(data.inter_feat[f].tolist() for f in ("user_id", "item_id")), strict=True):
+            user, item = (str(data.field2id_token[f][i]) for f, i in zip(
+                ("user_id", "item_id"), row, strict=True))  # fmt: skip
+            found[user].add(item)
+    return found
+
+
+def scores_of(recommender: Recommender) -> pd.DataFrame:
+    """Users x items, by the model's own function, one user at a time."""
+    rows = []
+    for number in range(1, len(recommender.users) + 1):
+        batch = {"user_id": torch.tensor([number])}
+        with torch.no_grad():
+            rows.append(recommender.model.full_sort_predict(batch).view(-1)[1:].numpy())
+    return pd.DataFrame(np.array(rows), index=recommender.users, columns=recommender.items)
+
+
+@pytest.mark.parametrize("model", ["BPR", "LightGCN", "EASE", "LinDiffRec", "DiffRec", "SASRec"])
+def test_lists_are_a_ranking_of_all_scores(run_of: Callable[[str], Path], model: str) -> None:
+    recommender = load(run_of(model))
+    found = recommender.recommend(k=4)
+    scores, seen = scores_of(recommender), seen_of(recommender, "train", "validation", "test")
+    assert list(found["user"].unique()) == recommender.users
+    for user, rows in found.groupby("user", sort=False):
+        assert rows["rank"].tolist() == [1, 2, 3, 4]
+        expected = scores.loc[user].drop(list(seen[str(user)])).nlargest(4)
+        np.testing.assert_allclose(rows["score"], expected, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            rows["score"], scores.loc[user, rows["item"].tolist()], rtol=1e-4, atol=1e-6
+        )
+        assert not set(rows["item"]) & seen[str(user)]
+
+
+@pytest.mark.parametrize("model", ["BPR", "EASE", "DiffRec"])
+def test_lists_have_the_metrics_of_the_run(run_of: Callable[[str], Path], model: str) -> None:
+    recommender = load(run_of(model))
+    wanted = {user: items for user, items in seen_of(recommender, "test").items() if items}
+    lists = recommender.recommend(list(wanted), k=5, exclude=("train", "validation"))
+    hits = [row.item in wanted[row.user] for row in lists.itertuples()]
+    recall = pd.Series(hits).groupby(lists["user"]).sum() / pd.Series(wanted).map(len)
+    gains = pd.Series(hits / np.log2(lists["rank"] + 1)).groupby(lists["user"]).sum()
+    best = pd.Series(wanted).map(lambda items: sum(1 / np.log2(np.arange(2, 7)[: len(items)])))
+    result = json.loads((run_of(model) / "result.json").read_text())["test"]
+    assert recall.mean() == pytest.approx(result["recall@5"])
+    assert (gains / best).mean() == pytest.approx(result["ndcg@5"])
+
+
+@pytest.mark.parametrize("model", OF_ROWS)
+def test_a_history_of_the_data_has_its_users_scores(
+    run_of: Callable[[str], Path], model: str
+) -> None:
+    recommender = load(run_of(model))
+    users = recommender.users[:6]
+    rows = [recommender._train_history(n) for n in range(1, 7)]
+    histories = {
+        user: [recommender.items[i - 1] for i in row] for user, row in zip(users, rows, strict=True)
+    }
+    known = recommender.recommend(users, k=6, exclude=("train",))
+    found = recommender.recommend(histories=histories, k=6)
+    pd.testing.assert_frame_equal(found, known, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", OF_VECTORS)
+def test_vectors_of_strangers_solve_the_ridge(run_of: Callable[[str], Path], model: str) -> None:
+    recommender = load(run_of(model))
+    vectors = strangers.item_vectors(recommender.model)
+    assert vectors is not None
+    table = vectors.detach().double().numpy()
+    history = [3, 9, 11]
+    length = strangers.LENGTH_WEIGHT * (table[1:] ** 2).sum(axis=1).mean()
+    # One least-squares problem: the history's items want 1, all want 0, the vector itself 0.
+    rows = [
+        table[history],
+        strangers.OTHERS_WEIGHT**0.5 * table[1:],
+        length**0.5 * np.eye(table.shape[1]),
+    ]
+    wanted = np.concatenate([np.ones(3), np.zeros(len(table) - 1 + table.shape[1])])
+    expected = table @ np.linalg.lstsq(np.concatenate(rows), wanted, rcond=None)[0]
+    found = strangers.history_scorer(recommender.model)([[5], history])[1].numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_models_that_cannot_score_strangers_say_so(run_of: Callable[[str], Path]) -> None:
+    recommender = load(run_of("NeuMF"))
+    with pytest.raises(UserError, match="NeuMF cannot score users outside the data"):
+        recommender.recommend(histories={"new": [ITEMS[1]]})
+
+
+def test_candidates_come_from_lists_and_columns(run_of: Callable[[str], Path]) -> None:
+    recommender = load(run_of("EASE"))
+    comedies = {item for n, item in enumerate(ITEMS) if "Comedy" in GENRES[n % 4].split()}
+    found = recommender.recommend(where={"genre": "Comedy"}, k=3, columns=["title", "genre"])
+    assert set(found["item"]) <= comedies
+    assert found["title"].tolist() == [f"Film {ITEMS.index(item)}" for item in found["item"]]
+    whole = recommender.recommend(where={"genre": ["Science Fiction"]}, k=3, columns=["genre"])
+    assert set(whole["genre"]) == {"Science Fiction"}
+    few = recommender.recommend(["ü"], items=ITEMS[:7], k=20)
+    seen = seen_of(recommender, "train", "validation", "test")["ü"]
+    assert set(few["item"]) == set(ITEMS[:7]) - seen
+    with pytest.raises(UserError, match="expected plot among them"):
+        recommender.recommend(where={"plot": "none"})
+    with pytest.raises(UserError, match="expected at least one item that is left"):
+        recommender.recommend(where={"genre": "Western"})
+
+
+def test_unknown_ids_are_told_or_refused(
+    run_of: Callable[[str], Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    recommender = load(run_of("EASE"))
+    with caplog.at_level(logging.WARNING):
+        found = recommender.recommend(["ü", "nobody", "[PAD]"], k=1)
+    assert found["user"].tolist() == ["ü"]
+    assert "users: 2 of 3 are not in the data, such as 'nobody', '[PAD]'" in caplog.text
+    assert recommender.recommend(["nobody"], k=1).empty
+    with pytest.raises(UserError, match="users: 1 of 2 are not in the data, such as 'nobody'"):
+        recommender.recommend(["ü", "nobody"], unknown="error")
+    for keys in ({"k": 0}, {"exclude": ("past",)}, {"histories": {}}, {"unknown": "ask"}):
+        with pytest.raises(UserError):
+            recommender.recommend(["nobody"], **keys)
+
+
+def test_scores_of_pairs_are_those_of_the_model(run_of: Callable[[str], Path]) -> None:
+    recommender = load(run_of("LightGCN"))
+    users, items = USERS[3:9], ITEMS[10:16]
+    scores = scores_of(recommender)
+    expected = [scores.loc[user, item] for user, item in zip(users, items, strict=True)]
+    np.testing.assert_allclose(recommender.score(users, items), expected, rtol=1e-5)
+    with pytest.raises(UserError, match="items: 1 of 1 are not in the data"):
+        recommender.score(["ü"], ["nothing"])
+
+
+@pytest.mark.parametrize("model", ["BPR", "EASE"])
+def test_similar_items_are_the_nearest(run_of: Callable[[str], Path], model: str) -> None:
+    recommender = load(run_of(model))
+    found = recommender.similar(["i3"], k=4)
+    if model == "EASE":
+        row = recommender.items.index("i3") + 1
+        values = np.asarray(recommender.model.item_similarity)[row, 1:]
+    else:
+        table = recommender.model.item_embedding.weight.detach().double().numpy()[1:]
+        table /= np.linalg.norm(table, axis=1, keepdims=True)
+        values = table @ table[recommender.items.index("i3")]
+    expected = pd.Series(values, index=recommender.items).drop("i3").nlargest(4)
+    assert found["similar"].tolist() == expected.index.tolist()
+    np.testing.assert_allclose(found["score"], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_explanations_of_linear_models_sum_to_the_score(run_of: Callable[[str], Path]) -> None:
+    linear = load(run_of("LinDiffRec"))
+    seen = seen_of(linear, "train")["u3"]
+    item = next(item for item in linear.items if item not in seen)
+    frame = linear.explain("u3", item)
+    assert frame.attrs["kind"] == "contribution"
+    assert set(frame["item"]) == seen
+    assert frame["value"].sum() == pytest.approx(linear.score(["u3"], [item])[0], rel=1e-4)
+    ease = load(run_of("EASE"))
+    frame = ease.explain("u3", item)
+    matrix = pd.DataFrame(np.asarray(ease.model.item_similarity)[1:, 1:], ease.items, ease.items)
+    assert frame.attrs["kind"] == "loss"
+    np.testing.assert_allclose(frame["value"], matrix.loc[frame["item"], item], atol=1e-5)
+    with pytest.raises(UserError, match="found in the history of 'u3'"):
+        ease.explain("u3", next(iter(seen)))
+
+
+def test_threads_get_what_one_gets(run_of: Callable[[str], Path]) -> None:
+    recommender = load(run_of("DiffRec"))
+    alone = [recommender.recommend([user], k=3) for user in USERS]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda user: recommender.recommend([user], k=3), USERS))
+    for one, other in zip(alone, together, strict=True):
+        pd.testing.assert_frame_equal(one, other)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
+def test_a_file_holds_the_lists(run_of: Callable[[str], Path], suffix: str, tmp_path: Path) -> None:
+    out = tmp_path / f"lists{suffix}"
+    assert main(["recommend", str(run_of("EASE")), f"--out={out}", "--k=3", "--with=title"]) == 0
+    expected = load(run_of("EASE")).recommend(k=3, columns=["title"])
+    if suffix == ".parquet":
+        pd.testing.assert_frame_equal(pd.read_parquet(out).astype(object), expected.astype(object))
+    elif suffix == ".jsonl":
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [row["user"] for row in rows] == expected["user"].tolist()
+        assert [row["item"] for row in rows] == expected["item"].tolist()
+    else:
+        with out.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["item"] for row in rows] == [
+            f"'{item}" if item.startswith("=") else item for item in expected["item"]
+        ]
+        assert {"'=1+1", "007", "ü"} <= {row["user"] for row in rows}
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    assert main(["recommend", str(run_of("EASE")), f"--out={out}"]) == 2  # never overwritten
+
+
+def test_a_killed_command_goes_on(
+    run_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, out = run_of("EASE"), tmp_path / "lists.parquet"
+    monkeypatch.setattr(command, "BLOCKS_A_PART", 1)
+    monkeypatch.setattr(Recommender, "block_size", 7)
+    asked: list[list[str]] = []
+    whole = Recommender.recommend
+
+    def counted(self: Recommender, users: Any = None, *rest: Any, **keys: Any) -> pd.DataFrame:
+        asked.append(users)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return whole(self, users, *rest, **keys)
+
+    monkeypatch.setattr(Recommender, "recommend", counted)
+    assert main(["recommend", str(run), f"--out={out}", "--k=3"]) == 130
+    assert not out.exists()
+    assert main(["recommend", str(run), f"--out={out}", "--k=4"]) == 2  # other lists
+    assert main(["recommend", str(run), f"--out={out}", "--k=3"]) == 0
+    assert [users[0] for users in asked] == [load(run).users[n] for n in (0, 7, 14, 21, 21, 28, 35)]
+    monkeypatch.setattr(Recommender, "recommend", whole)
+    found = pd.read_parquet(out).astype(object)
+    pd.testing.assert_frame_equal(found, load(run).recommend(k=3).astype(object))
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_commands_take_files_of_ids_and_histories(
+    run_of: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(run_of("EASE"))
+    ids, table, lines = (tmp_path / name for name in ("ids.txt", "new.csv", "new.jsonl"))
+    ids.write_text("ü\n\n007\n", encoding="utf-8")
+    table.write_text('user,item\nann,i1\nbob,"=1+1?"\nann,ü?\n', encoding="utf-8")
+    lines.write_text('{"user": "ann", "items": ["i1", "ü?"]}\n', encoding="utf-8")
+    assert command.read_histories(table) == {"ann": ["i1", "ü?"], "bob": ["=1+1?"]}
+    assert command.read_histories(lines) == {"ann": ["i1", "ü?"]}
+    assert main(["recommend", run, f"--users={ids}", "--k=1"]) == 0
+    told = capsys.readouterr().out
+    assert "ü" in told
+    assert "007" in told
+    for words in (["--history", str(table)], ["--history", str(lines)]):
+        assert main(["recommend", run, *words, "--k=2"]) == 0
+        assert "ann" in capsys.readouterr().out
+    assert main(["similar", run, "--items=i3,i4", "--k=2"]) == 0
+    assert main(["recommend", run, "--history", str(ids)]) == 2
+    table.write_text("user,product\nann,i1\n")
+    assert main(["recommend", run, "--history", str(table)]) == 2
+    assert "expected user and item" in capsys.readouterr().err
+    assert main(["recommend", run, "--top=3"]) == 2
+    assert "found top, expected the folder of a run" in capsys.readouterr().err
+    for words in (
+        "--k=many",
+        "--k=0",
+        "--where=5",
+        "--where={a: {b: 1}}",
+        "--unknown=1",
+        "--exclude=5",
+    ):
+        assert main(["recommend", run, words]) == 2
+        assert "Traceback" not in capsys.readouterr().err
+    assert main(["recommend", run, "--exclude=", "--k=1"]) == 0
+    for name in ("recommend", "similar", "explain"):
+        assert main([name, "--help"]) == 0
+        assert f"recbole-diffusion {name} RUN" in capsys.readouterr().out
