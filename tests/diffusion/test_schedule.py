@@ -103,6 +103,10 @@ def test_first_beta_replaces_only_the_first(name, num_timesteps):
     assert torch.equal(betas[1:], make_betas(name, num_timesteps)[1:])
 
 
+def test_first_beta_may_be_all_noise():
+    assert make_betas("cosine", 3, first_beta=1)[0] == 1
+
+
 def test_first_beta_admits_a_schedule_that_starts_at_zero():
     betas = make_betas("linear", 3, noise_scale=1.0, noise_min=0, noise_max=0.2, first_beta=1e-5)
     np.testing.assert_allclose(betas.numpy(), [1e-5, 0.1, 0.2], rtol=1e-12)
