@@ -14,8 +14,9 @@ N_ITEMS = 81
 
 def expected_order(scores: np.ndarray) -> np.ndarray:
     """All columns but the padding, by score and then by lot."""
-    lot = np.empty(N_ITEMS, dtype=np.int64)
-    lot[_lots(N_ITEMS - 1).numpy() + 1] = np.arange(N_ITEMS - 1)
+    n_items = scores.shape[1]
+    lot = np.empty(n_items, dtype=np.int64)
+    lot[_lots(n_items - 1).numpy() + 1] = np.arange(n_items - 1)
     return np.array([np.lexsort((lot[1:], -row[1:])) + 1 for row in scores])
 
 
@@ -27,6 +28,29 @@ def test_against_a_sort_of_score_and_lot(rng: np.random.Generator, n_levels: int
     values, columns = ranked_items(torch.from_numpy(scores), k)
     assert np.array_equal(columns.numpy(), expected_order(scores)[:, :k])
     assert np.array_equal(values.numpy(), np.take_along_axis(scores, columns.numpy(), 1))
+
+
+@pytest.mark.parametrize("n_items", [700, 703, 2001])
+@pytest.mark.parametrize("n_levels", [1, 40, 3000, 10**9])
+def test_wide_rows_against_a_sort(rng: np.random.Generator, n_levels: int, n_items: int) -> None:
+    """Of which only some groups of columns are sorted, at each length of the list."""
+    scores = rng.integers(n_levels, size=(25, n_items)).astype(np.float32)
+    scores[3, 4:] = -np.inf
+    scores[4, -3:] = n_levels + np.arange(3)  # beside the groups
+    scores[5] = np.sort(scores[5])
+    expected = expected_order(scores)
+    for k in (1, 2, 10, 40, n_items - 1):
+        values, columns = ranked_items(torch.from_numpy(scores), k)
+        assert np.array_equal(columns.numpy(), expected[:, :k]), k
+        assert np.array_equal(values.numpy(), np.take_along_axis(scores, columns.numpy(), 1))
+
+
+@pytest.mark.parametrize("k", [1, 5, 40])
+def test_not_a_number_ranks_first(rng: np.random.Generator, k: int) -> None:
+    scores = torch.zeros(3, 2001)
+    scores[1] = torch.from_numpy(rng.standard_normal(2001).astype(np.float32))
+    scores[:2, 1999] = torch.nan
+    assert ranked_items(scores, k)[0].isnan()[:, 0].tolist() == [True, True, False]
 
 
 def test_a_row_ranks_alike_alone_and_among_others(rng: np.random.Generator) -> None:

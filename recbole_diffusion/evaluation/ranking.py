@@ -1,9 +1,13 @@
 """The k best items of each user, in one order for equal scores whatever k, batch and device."""
 
 import functools
+import math
 
 import torch
 from torch import Tensor
+
+# Fewer columns than so many a rank are sorted as they are.
+COLUMNS_PER_RANK = 16
 
 
 def ranked_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -11,7 +15,7 @@ def ranked_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Equal scores rank by a lot that each column has drawn, the same in every call for as many
     columns; so the first 5 of 20 are the 5 that are asked for alone. Column 0, the padding, is
-    never ranked.
+    never ranked. NaN ranks first: a row has one if its first rank has.
 
     Args:
         scores: [n, n_items].
@@ -21,14 +25,35 @@ def ranked_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
         Scores [n, k] and columns int64 [n, k].
     """
     candidates = scores[:, 1:]
-    values, places = candidates.topk(min(k + 1, candidates.shape[1]), dim=1)
-    is_tied = (values[:, 1:] == values[:, :-1]).any(dim=1)
+    values, places = _largest(candidates, min(k + 1, candidates.shape[1]))
+    is_tied = (values[:, 1:] == values[:, :-1]).any(dim=1) & ~values[:, 0].isnan()
     values, places = values[:, :k], places[:, :k]
     if is_tied.any():
         order = _lots(candidates.shape[1]).to(scores.device)
         values[is_tied], by_lot = _first_of_equals(candidates[is_tied][:, order], k)
         places[is_tied] = order[by_lot]
     return values, places + 1
+
+
+def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As ``torch.topk``; of wide rows, among the k groups of columns with the largest maxima.
+
+    The k largest scores are in them, whatever group holds which of several equal ones.
+    """
+    n_columns = scores.shape[1]
+    size = math.isqrt(n_columns // k)
+    if n_columns < COLUMNS_PER_RANK * k:
+        return scores.topk(k, dim=1)
+    n_groups = n_columns // size
+    # A group is every n_groups-th column, so that maxima are taken over whole rows of memory.
+    groups = scores[:, : n_groups * size].unflatten(1, (size, n_groups))
+    best = groups.amax(dim=1).topk(k, dim=1, sorted=False).indices  # [n, k]
+    first = torch.arange(0, n_groups * size, n_groups, device=scores.device)
+    columns = (best[:, None, :] + first[:, None]).flatten(1)  # [n, size * k]
+    rest = torch.arange(n_groups * size, n_columns, device=scores.device)
+    columns = torch.cat([columns, rest.expand(len(scores), -1)], dim=1)
+    values, places = scores.gather(1, columns).topk(k, dim=1)
+    return values, columns.gather(1, places)
 
 
 @functools.lru_cache(maxsize=8)
