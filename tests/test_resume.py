@@ -919,6 +919,35 @@ def test_scores_that_are_no_numbers_are_refused(
     assert host.evaluate(split.valid, load_best_model=False)["recall@20"] >= 0  # ranks them there
 
 
+class MaskedNotANumber(BPR):
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        scores = super().full_sort_predict(interaction).view(len(interaction), -1)
+        scores[MASKED] = float("nan")
+        return scores
+
+
+MASKED: Any = None  # set in the test: rows and columns
+
+
+def test_a_masked_score_need_not_be_a_number(
+    settings: Callable[..., dict[str, Any]],
+    own_registry: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    register(MaskedNotANumber)
+    keys = settings("BPR", "run", embedding_size=8, eval_batch_users=1000)
+    trainer, split = scored(keys, "MaskedNotANumber", tmp_path)
+    ((_, masked, found_u, found_i),) = list(split.test)
+    monkeypatch.setitem(globals(), "MASKED", (found_u[:0], found_i[:0]))
+    expected = trainer.evaluate(split.test, load_best_model=False)
+    monkeypatch.setitem(globals(), "MASKED", masked)
+    assert trainer.evaluate(split.test, load_best_model=False) == expected
+    monkeypatch.setitem(globals(), "MASKED", (found_u[:1], found_i[:1]))
+    with pytest.raises(UserError, match="scores are NaN"):
+        trainer.evaluate(split.test, load_best_model=False)
+
+
 # Settings of another version
 
 

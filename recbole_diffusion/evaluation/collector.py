@@ -1,6 +1,6 @@
 """What an evaluation hands to its metrics: each user's ranking, and counts of the train part."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,16 +10,20 @@ from recbole.evaluator.collector import Collector, DataStruct
 
 from recbole_diffusion.evaluation.ranking import ranked_items
 
-RANKING = ("rec.items", "rec.topk")
-# Of one evaluation; counts of the train part stay.
-OF_AN_EVALUATION = (*RANKING, "rec.meanrank", "rec.score", "data.label")
+# What metrics of users and lists need; counts of the train part, which they may need too, stay.
+RANKINGS = ("rec.items", "rec.topk")
+
+
+class ScoresAreNaN(ValueError):
+    """A score of an item that is to be ranked is not a number."""
 
 
 class RankingCollector(Collector):
     """RecBole's collector, but equal scores rank by lot, and the padding is no item.
 
     RecBole ranks equal scores by item id, and early ids are those of popular items. It counts the
-    padding as an item that could be recommended, and no item without train interactions.
+    padding as an item that could be recommended, and no item without train interactions. It marks
+    what is to be found in an array of all users and items, and copies all users with every batch.
 
     Args:
         config: Settings of the run.
@@ -33,10 +37,7 @@ class RankingCollector(Collector):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self._kept: list[Any] | None = None
-        self._others = Collector(config)  # of what is no ranking of k items
-        self._others.data_struct = self.data_struct
-        for name in RANKING:
-            vars(self._others.register).pop(name, None)
+        self._batches: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
 
     @contextmanager
     def keeping_rankings(self) -> Iterator[list[Any]]:
@@ -82,27 +83,86 @@ class RankingCollector(Collector):
             interaction: The users.
             positive_u: Row of each item that is to be found, int64 [m].
             positive_i: That item, int64 [m].
+
+        Raises:
+            ScoresAreNaN: One of them is NaN.
         """
-        needed = [name for name in RANKING if self._is_needed(name)]
+        positives = _Positives(positive_u, positive_i, scores_tensor)
+        needed = {name for name in RANKINGS if self._is_needed(name)}
         if needed:
-            items = ranked_items(scores_tensor, max(self.topk))[1]
+            values, items = ranked_items(scores_tensor, max(self.topk))
+            _refuse_nan(values[:, 0])  # which ranks first
         if "rec.items" in needed:
-            self.data_struct.update_tensor("rec.items", items)
+            self._batches["rec.items"].append(items.cpu())
         if "rec.topk" in needed:
-            is_positive = torch.zeros_like(scores_tensor, dtype=torch.int)
-            is_positive[positive_u, positive_i] = 1
-            found = is_positive.gather(1, items), is_positive.sum(dim=1, keepdim=True)
-            self.data_struct.update_tensor("rec.topk", torch.cat(found, dim=1))
-        self._others.eval_batch_collect(scores_tensor, interaction, positive_u, positive_i)
+            found = torch.cat([positives.among(items), positives.counts()[:, None]], dim=1)
+            self._batches["rec.topk"].append(found.cpu())
+        if self.register.need("rec.meanrank"):
+            self._batches["rec.meanrank"].append(_mean_ranks(scores_tensor, positives).cpu())
 
     def get_data_struct(self) -> Any:
         """What was collected, tensors on the CPU; the next evaluation starts empty."""
         collected = DataStruct()
         for name, value in self.data_struct._data_dict.items():
             collected.set(name, value.cpu() if isinstance(value, torch.Tensor) else value)
-        for name in OF_AN_EVALUATION:
-            if name in self.data_struct:
-                del self.data_struct[name]
+        for name, batches in self._batches.items():
+            collected.set(name, torch.cat(batches))
+        self._batches.clear()
         if self._kept is not None:
             self._kept.append(collected)
         return collected
+
+
+class _Positives:
+    """The items of a batch that are to be found, as sorted keys row * n_items + item.
+
+    Args:
+        rows: int64 [m].
+        items: int64 [m]; a pair may stand there twice.
+        scores: [n, n_items], on the device of the result.
+    """
+
+    def __init__(self, rows: torch.Tensor, items: torch.Tensor, scores: torch.Tensor) -> None:
+        self.n_rows, self.n_items = scores.shape
+        keys = rows.to(scores.device) * self.n_items + items.to(scores.device)
+        self._keys = torch.unique_consecutive(keys.sort().values)
+        self.rows = self._keys // self.n_items
+        self.items = self._keys % self.n_items
+
+    def among(self, items: torch.Tensor) -> torch.Tensor:
+        """Whether each item of a row is one of them, int64 [n, k]."""
+        keys = items + self.n_items * torch.arange(self.n_rows, device=items.device)[:, None]
+        places = torch.searchsorted(self._keys, keys).clamp_(max=len(self._keys) - 1)
+        return (self._keys[places] == keys).long()
+
+    def counts(self) -> torch.Tensor:
+        """How many there are, int64 [n]."""
+        return torch.bincount(self.rows, minlength=self.n_rows)
+
+
+def _mean_ranks(scores: torch.Tensor, positives: _Positives) -> torch.Tensor:
+    """Sum of the positives' ranks, number of candidates and of positives [n, 3].
+
+    Equal scores share the mean of their ranks; candidates are all but the lowest scores, -inf. The
+    result is float32, or float64 if the scores are.
+    """
+    n_items, counts = positives.n_items, positives.counts()
+    ordered = scores.sort(dim=1).values
+    _refuse_nan(ordered[:, -1])  # which is last
+    # Rows of the scores that are looked for, [n, most], filled up.
+    first = counts.cumsum(0) - counts
+    column = torch.arange(len(positives.rows), device=scores.device) - first[positives.rows]
+    is_sought = torch.arange(int(counts.max()), device=scores.device) < counts[:, None]
+    sought = scores.new_zeros(is_sought.shape)
+    sought[positives.rows, column] = scores[positives.rows, positives.items]
+    n_lower = torch.searchsorted(ordered, sought)
+    n_upto = torch.searchsorted(ordered, sought, right=True)
+    ranks = (n_items - (n_lower + n_upto - 1).double() / 2) * is_sought
+    n_masked = torch.searchsorted(ordered, ordered[:, :1].contiguous(), right=True)[:, 0]
+    found = torch.stack([ranks.sum(dim=1), n_items - n_masked, counts], dim=1)
+    return found.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def _refuse_nan(scores: torch.Tensor) -> None:
+    if scores.isnan().any():
+        raise ScoresAreNaN("found NaN among the scores that are ranked")

@@ -10,7 +10,7 @@ from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.randomness import own_randomness
-from recbole_diffusion.evaluation.collector import RankingCollector
+from recbole_diffusion.evaluation.collector import RankingCollector, ScoresAreNaN
 from recbole_diffusion.evaluation.metrics import ExactEvaluator
 from recbole_diffusion.training.host_attributes import HostAttributes
 from recbole_diffusion.training.progress import evaluation_bar
@@ -48,10 +48,19 @@ class EvaluationMixin(HostAttributes):
             eval_data.generator.manual_seed(self.config["seed"])
             for batch in evaluation_bar(eval_data) if show_progress else eval_data:
                 users, scores, positive_u, positive_i = scored(batch)
-                self.eval_collector.eval_batch_collect(scores, users, positive_u, positive_i)
+                self._collect(scores, users, positive_u, positive_i)
         result = self.evaluator.evaluate(self.eval_collector.get_data_struct())
         self.wandblogger.log_eval_metrics(result, head="eval")
         return result
+
+    def _collect(self, scores: torch.Tensor, *batch: Any) -> None:
+        try:
+            self.eval_collector.eval_batch_collect(scores, *batch)
+        except ScoresAreNaN as error:
+            raise UserError(
+                f"model {self.config['model']}: scores are NaN after {self.epochs_trained} "
+                f"epochs: {self._cure_of_nan()}"
+            ) from error
 
     def _full_sort_batch_eval(self, batched_data: Any) -> tuple[Any, torch.Tensor, Any, Any]:
         """Called by RecBole with the users of a batch; an error in scoring stays an error."""
@@ -59,11 +68,6 @@ class EvaluationMixin(HostAttributes):
         scores = self._score_all_items(users.to(self.device)).view(-1, self.tot_item_num)
         scores[:, 0] = -torch.inf
         scores[history] = -torch.inf
-        if torch.isnan(scores).any():
-            raise UserError(
-                f"model {self.config['model']}: scores are NaN after {self.epochs_trained} "
-                f"epochs: {self._cure_of_nan()}"
-            )
         return users, scores, positive_u, positive_i
 
     def _score_all_items(self, users: Any) -> torch.Tensor:
