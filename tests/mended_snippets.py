@@ -123,13 +123,16 @@ def negatives_are_items_at_any_draw() -> None:
 
 
 def eval_batches_hold_many_users() -> None:
+    from recbole.data.dataloader import FullSortEvalDataLoader
     from recbole.data.utils import create_samplers
 
     dataset = tiny_dataset()
     config = dataset.config
     parts = dataset.build()
-    samplers = create_samplers(config, dataset, parts)
-    loader = part("FullSortEvalDataLoader")(config, parts[1], samplers[1], shuffle=False)
+    sampler = create_samplers(config, dataset, parts)[1]
+    kind = part("FullSortEvalDataLoader")
+    known = sampler if kind is FullSortEvalDataLoader else parts[:1]  # what users have met
+    loader = kind(config, parts[1], known, shuffle=False)
     sizes = [len(batch[0]) for batch in loader]
     assert sizes == [6], sizes  # eval_batch_size of 20 scores is less than two users' 11 items
 

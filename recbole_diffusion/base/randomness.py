@@ -73,3 +73,8 @@ def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[No
         yield
     finally:
         set_generator_states(states, device)
+
+
+def fresh_generator() -> np.random.Generator:
+    """A generator of numpy's that the global one seeds, whose state a resumed run goes on from."""
+    return np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32))

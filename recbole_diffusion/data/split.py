@@ -18,7 +18,13 @@ from recbole_diffusion.base.randomness import own_randomness
 from recbole_diffusion.data.columns import check_columns
 from recbole_diffusion.data.dataset import AtomicDataset
 from recbole_diffusion.data.full_sort import FullSortLoader
-from recbole_diffusion.data.negatives import NegativeSampler, PairLoader, has_negatives
+from recbole_diffusion.data.negatives import (
+    CandidateLoader,
+    NegativeSampler,
+    PairLoader,
+    VectorisedSampler,
+    has_negatives,
+)
 from recbole_diffusion.data.noise import add_random_interactions
 from recbole_diffusion.settings.evaluation_keys import words_for_few_items
 from recbole_diffusion.settings.folders import tell_paths_outside
@@ -88,8 +94,8 @@ def load_split(config: Any) -> Split:
         if train_loader is PairLoader and config["MODEL_TYPE"] != ModelType.TRADITIONAL:
             _rows_with_negatives(config, "train", parts[0], samplers[0])  # tells of the others
         train = train_loader(config, parts[0], samplers[0], shuffle=config["shuffle"])
-        valid = _evaluation_loader(config, "valid", parts[1], samplers[1])
-        test = _evaluation_loader(config, "test", parts[2], samplers[2])
+        valid = _evaluation_loader(config, "valid", parts[:2], samplers[1])
+        test = _evaluation_loader(config, "test", parts, samplers[2])
     return Split(
         dataset, train, valid, test, sizes, n_added, _digest(dataset, parts), _data_digest(parts)
     )
@@ -110,31 +116,33 @@ def masking_train_only(config: Any, split: Split) -> Any:
             f"key `eval_args`: found {config['eval_args']}, expected mode full: the papers' "
             "protocols rank all items"
         )
-    train, test = split.train._dataset, split.test._dataset
-    sampler = NegativeSampler(["train", "test"], [train, test]).set_phase("train")
-    return FullSortLoader(config, test, sampler, shuffle=False)
+    return FullSortLoader(config, split.test._dataset, [split.train._dataset])
 
 
 def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:
-    """One of negatives for each phase, all by the train part's popularity where that is asked.
+    """One for each phase that draws, by the train part's popularity where that is asked.
 
     RecBole's function takes the training's alpha for evaluations too, and counts every part.
     """
     wanted = [config[f"{phase}_neg_sample_args"] for phase in PHASES]
-    kinds = {args["distribution"] for args in wanted}
-    if kinds == {"none"}:
-        return [None] * len(PHASES)
-    base = NegativeSampler(PHASES, parts)
-    return [_sampler(base, *pair) for pair in zip(PHASES, wanted, strict=True)]
-
-
-def _sampler(base: Any, phase: str, wanted: dict[str, Any]) -> Any:
-    if wanted["distribution"] == "none":
-        return None
-    sampler = base.set_phase(phase)  # a copy
-    sampler.alpha = wanted.get("alpha", 1.0)  # an evaluation has none: counts as they are
-    sampler.set_distribution(wanted["distribution"])
-    return sampler
+    # An evaluation of all items has a distribution, and no number.
+    draws = [args["distribution"] != "none" and args["sample_num"] != "none" for args in wanted]
+    is_host = config["negative_sampler"] == "recbole"
+    base = NegativeSampler(PHASES, parts) if is_host and any(draws) else None
+    samplers: list[Any] = []
+    for number, (phase, args) in enumerate(zip(PHASES, wanted, strict=True)):
+        alpha = args.get("alpha", 1.0)  # an evaluation has none: counts as they are
+        if not draws[number]:
+            samplers.append(None)
+        elif base is not None:
+            sampler = base.set_phase(phase)  # a copy
+            sampler.alpha = alpha
+            sampler.set_distribution(args["distribution"])
+            samplers.append(sampler)
+        else:
+            kind = args["distribution"]
+            samplers.append(VectorisedSampler(parts[: number + 1], phase, kind, alpha))
+    return samplers
 
 
 def _rows_with_negatives(config: Any, phase: str, part: Any, sampler: Any) -> np.ndarray:
@@ -158,14 +166,16 @@ def _rows_with_negatives(config: Any, phase: str, part: Any, sampler: Any) -> np
     return np.flatnonzero(is_kept)
 
 
-def _evaluation_loader(config: Any, phase: str, part: Any, sampler: Any) -> Any:
-    """RecBole's; one that draws candidates has no users for whom there are none."""
+def _evaluation_loader(config: Any, phase: str, parts: list[Any], sampler: Any) -> Any:
+    """Of the last part; one that draws candidates has no users for whom there are none."""
+    *earlier, part = parts
     loader = get_dataloader(config, phase)
     if loader is FullSortEvalDataLoader:
-        loader = FullSortLoader
-    else:
-        rows = _rows_with_negatives(config, phase, part, sampler)
-        part = part if len(rows) == len(part) else part.copy(part.inter_feat[rows])
+        return FullSortLoader(config, part, earlier)
+    rows = _rows_with_negatives(config, phase, part, sampler)
+    part = part if len(rows) == len(part) else part.copy(part.inter_feat[rows])
+    if isinstance(sampler, VectorisedSampler):
+        loader = CandidateLoader
     return loader(config, part, sampler, shuffle=False)
 
 

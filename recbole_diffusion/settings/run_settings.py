@@ -87,6 +87,12 @@ class RunSettings(Settings):
         "interactions (or users, for models on user rows) a step",
         within="> 0",
     )
+    negative_sampler: Literal["vectorised", "recbole"] = key(
+        "vectorised",
+        "negatives of training and of sampled evaluations: drawn for all rows at once, or "
+        "RecBole's slower draws, for figures to compare with RecBole's; both draw from the same "
+        "distribution",
+    )
     eval_step: int = key(1, "epochs between two validations; 0 means none", within=">= 0")
     stopping_step: int = key(
         10,

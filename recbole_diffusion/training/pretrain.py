@@ -35,6 +35,7 @@ STAGE_KEYS = {
 SHARED_KEYS = (
     "embedding_size",
     "train_neg_sample_args",
+    "negative_sampler",
     "clip_grad_norm",
     "eval_args",
     "require_pow",

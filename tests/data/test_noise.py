@@ -204,9 +204,9 @@ def test_added_items_are_no_negatives(given: Path) -> None:
             negative = data.id2token("item_id", batch["neg_item_id"].numpy())
             assert set(zip(users, positive, strict=True)) <= train
             assert not set(zip(users, negative, strict=True)) & train
-    used = split.valid.uid2history_item
     u9 = data.field2token_id["user_id"]["u9"]
-    items = {str(data.field2id_token["item_id"][i]) for i in used[u9].tolist()}
+    used = split.valid.history.of(np.array([u9]))[1]
+    items = {str(data.field2id_token["item_id"][i]) for i in used.tolist()}
     assert items == {item for user, item in train if user == "u9"}
     assert met > train
 
