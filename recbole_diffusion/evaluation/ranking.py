@@ -1,13 +1,13 @@
 """The k best items of each user, in one order for equal scores whatever k, batch and device."""
 
 import functools
-import math
 
 import torch
 from torch import Tensor
 
-# Fewer columns than so many a rank are sorted as they are.
-COLUMNS_PER_RANK = 16
+# Columns of a group, of which the largest score is taken; fewer than so many columns a rank are
+# not grouped.
+GROUP, COLUMNS_PER_RANK = 8, 16
 
 
 def ranked_items(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -41,16 +41,15 @@ def _largest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     The k largest scores are in them, whatever group holds which of several equal ones.
     """
     n_columns = scores.shape[1]
-    size = math.isqrt(n_columns // k)
     if n_columns < COLUMNS_PER_RANK * k:
         return scores.topk(k, dim=1)
-    n_groups = n_columns // size
+    n_groups = n_columns // GROUP
+    n_grouped = n_groups * GROUP
     # A group is every n_groups-th column, so that maxima are taken over whole rows of memory.
-    groups = scores[:, : n_groups * size].unflatten(1, (size, n_groups))
-    best = groups.amax(dim=1).topk(k, dim=1, sorted=False).indices  # [n, k]
-    first = torch.arange(0, n_groups * size, n_groups, device=scores.device)
-    columns = (best[:, None, :] + first[:, None]).flatten(1)  # [n, size * k]
-    rest = torch.arange(n_groups * size, n_columns, device=scores.device)
+    maxima = scores[:, :n_grouped].unflatten(1, (GROUP, n_groups)).amax(dim=1)
+    first = torch.arange(0, n_grouped, n_groups, device=scores.device)
+    columns = (_largest(maxima, k)[1][:, None, :] + first[:, None]).flatten(1)  # [n, GROUP * k]
+    rest = torch.arange(n_grouped, n_columns, device=scores.device)
     columns = torch.cat([columns, rest.expand(len(scores), -1)], dim=1)
     values, places = scores.gather(1, columns).topk(k, dim=1)
     return values, columns.gather(1, places)
