@@ -978,6 +978,15 @@ def test_saved_value_that_does_not_serve_names_the_checkpoint(
         call(folder, {"verbose": 5})
 
 
+def test_run_of_before_the_key_keeps_recboles_draws(planted: dict[str, Any]) -> None:
+    folder = Path(run_recbole_diffusion("BPR", "planted", (), planted)["run_folder"])
+    assert saved_config("resume_run", folder, "last.pth", None)["negative_sampler"] == "vectorised"
+    content = read_checkpoint(folder / "last.pth")
+    del content["settings"]["negative_sampler"]
+    save_checkpoint(folder / "last.pth", content)
+    assert saved_config("resume_run", folder, "last.pth", None)["negative_sampler"] == "recbole"
+
+
 def change_settings(folder: Path, **settings: Any) -> None:
     for path in (folder / "last.pth", folder / "best.pth"):
         content = read_checkpoint(path)

@@ -40,7 +40,7 @@ def saved_config(
     saved = read_checkpoint(path)
     with refusals_of(f"checkpoint {path}: not of a run", LookupError, TypeError, AttributeError):
         model, dataset, settings = saved["registered_as"], saved["dataset"], saved["settings"]
-        kept = settable(settings)
+        kept = {"negative_sampler": "recbole", **settable(settings)}  # before there was the key
     kept = _without_retired(path, kept, find_model(model))
     return Config(model, dataset, (), changes, (f"checkpoint {path}", kept))
 

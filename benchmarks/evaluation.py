@@ -1,0 +1,121 @@
+"""A full-sort evaluation beside RecBole's own classes, and beside a bare product and choice.
+
+    python benchmarks/evaluation.py --items=1700,14000,50000 --threads=1
+
+BPR's scores on made data, Recall and NDCG at 10, 20 and 50, scoring and masks within. RecBole's
+trainer, loader and collector rank the same part, with one user a batch, as its default gives for
+more than 2048 items, and with the batch that is its best. Printed are medians of CPU seconds over
+pairs that take turns, their ratios, and the ratio for making the loader.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from recbole.data.dataloader import FullSortEvalDataLoader
+from recbole.sampler import Sampler
+from recbole.trainer import Trainer
+from synthetic import write_synthetic
+
+from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.randomness import seed_everything
+from recbole_diffusion.data.full_sort import FullSortLoader
+from recbole_diffusion.data.split import load_split
+from recbole_diffusion.settings.config import Config
+
+HOST_BATCHES = (8, 32, 128, 512)
+PHASES = ["train", "valid", "test"]
+INTERACTIONS_PER_USER = 20
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--items", default="1700,14000,50000")
+    parser.add_argument("--users", type=int, default=2000)
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder, run_logger(Path(folder), "ERROR"):
+        for n_items in map(int, arguments.items.split(",")):
+            measure(folder, n_items, arguments)
+
+
+def measure(folder: str, n_items: int, arguments: argparse.Namespace) -> None:
+    """One catalogue, all sides."""
+    n_train = n_items + INTERACTIONS_PER_USER * arguments.users
+    name = f"made-{n_items}"
+    write_synthetic(Path(folder), name, arguments.users, n_items, n_train)
+    config = Config("BPR", name, overrides={"data_path": folder, "show_progress": False})
+    split = load_split(config)
+    config["split_hash"], config["checkpoint_dir"] = split.digest, folder
+    seed_everything(0)
+    model = config.model_class(config, split.train._dataset).eval()
+    trainer = config.registration.trainer_class(config, model)
+    host = Trainer(config, model)
+    parts = [loader._dataset for loader in (split.train, split.valid, split.test)]
+    sampler = Sampler(PHASES, parts).set_phase("test")
+    loaders = {size: host_loader(config, parts[2], sampler, size) for size in HOST_BATCHES}
+    best = min(HOST_BATCHES, key=lambda size: cpu_seconds(evaluation(host, loaders[size])))
+    one = host_loader(config, parts[2], sampler, 1)
+    ours = evaluation(trainer, split.test)
+    users = split.test.uid_list
+    print(f"{n_items} items, {len(users)} users, {split.test.step} a batch (RecBole: {best}, 1)")
+    for words, other in (
+        ("RecBole, best batch", evaluation(host, loaders[best])),
+        ("RecBole, one user a batch", evaluation(host, one)),
+        ("product", lambda: bare_product(model, users, split.test.step, 0)),
+        ("product and topk", lambda: bare_product(model, users, split.test.step, 50)),
+    ):
+        tell(words, ours, other, arguments.pairs)
+    tell(
+        "making RecBole's loader, with its sampler",
+        lambda: FullSortLoader(config, parts[2], parts[:2]),
+        lambda: host_loader(config, parts[2], Sampler(PHASES, parts).set_phase("test"), best),
+        arguments.pairs,
+    )
+
+
+def host_loader(config: Config, part: Any, sampler: Any, users: int) -> FullSortEvalDataLoader:
+    """RecBole's loader of so many users a batch."""
+    config["eval_batch_size"] = users * part.item_num
+    return FullSortEvalDataLoader(config, part, sampler)
+
+
+def evaluation(trainer: Any, loader: Any) -> Callable[[], Any]:
+    """What is measured."""
+    return lambda: trainer.evaluate(loader, load_best_model=False)
+
+
+@torch.no_grad()
+def bare_product(model: Any, users: torch.Tensor, size: int, k: int) -> None:
+    """Scores of all items for blocks of users, and the k largest if k is not 0."""
+    items = model.item_embedding.weight.T
+    for block in users.split(size):
+        scores = model.user_embedding.weight[block] @ items
+        if k:
+            scores.topk(k, dim=1)
+
+
+def tell(words: str, ours: Callable[[], Any], other: Callable[[], Any], pairs: int) -> None:
+    """Medians of sides that take turns, and how many times the other's CPU seconds ours are."""
+    seconds = [(cpu_seconds(ours), cpu_seconds(other)) for _ in range(pairs)]
+    mine, its = (statistics.median(side) for side in zip(*seconds, strict=True))
+    print(f"  {words}: {its:.3f} s; ours {mine:.3f} s, a ratio of {its / mine:.2f}")
+
+
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    """Of the process."""
+    start = time.process_time()
+    work()
+    return time.process_time() - start
+
+
+if __name__ == "__main__":
+    main()
