@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from recbole.evaluator import metrics as host
 
 from recbole_diffusion.data.split import load_split
+from recbole_diffusion.evaluation import metrics
 from recbole_diffusion.evaluation.collector import RankingCollector, ScoresAreNaN
 from recbole_diffusion.evaluation.metrics import ExactEvaluator
 from recbole_diffusion.evaluation.ranking import _lots
@@ -138,3 +140,16 @@ def test_a_score_that_is_no_number_is_told(
     with pytest.raises(ScoresAreNaN):
         collector.eval_batch_collect(scores, None, *positives)
     collector.eval_batch_collect(scores.nan_to_num(), None, *positives)
+
+
+def test_metrics_of_users_have_the_bits_of_recboles_loops(rng: np.random.Generator) -> None:
+    hits = (rng.random((300, 20)) < 0.15).astype(int)
+    n_positive = np.maximum(rng.integers(1, 60, 300), hits.sum(axis=1))
+    config = {"topk": [20], "metric_decimal_place": 4}
+    for name, given in (
+        ("NDCG", (hits, n_positive)),
+        ("MRR", (hits,)),
+        ("MAP", (hits, n_positive)),
+    ):
+        ours, theirs = (getattr(kind, name)(config) for kind in (metrics, host))
+        np.testing.assert_array_equal(ours.metric_info(*given), theirs.metric_info(*given))

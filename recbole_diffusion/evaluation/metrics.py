@@ -37,6 +37,41 @@ class _OfLists:
         return {f"{name}@{k}": self.of_lists(items[:, :k], dataobject) for k in self.topk}
 
 
+class NDCG(_OfUsers, host.NDCG):
+    """Discounted gain over that of a perfect list; RecBole loops over users."""
+
+    def metric_info(self, pos_index: np.ndarray, pos_len: np.ndarray) -> np.ndarray:
+        """At each cut-off [n_users, k]: hits [n_users, k], numbers to be found [n_users]."""
+        ranks = np.arange(1, pos_index.shape[1] + 1)
+        gains = 1.0 / np.log2(ranks + 1)
+        best = np.cumsum(gains)[np.minimum(ranks, pos_len[:, None]) - 1]
+        ndcg: np.ndarray = np.where(pos_index, gains, 0).cumsum(axis=1) / best
+        return ndcg
+
+
+class MRR(_OfUsers, host.MRR):
+    """One over the rank of the first hit; RecBole loops over users."""
+
+    def metric_info(self, pos_index: np.ndarray) -> np.ndarray:
+        """At each cut-off [n_users, k], from hits [n_users, k]."""
+        hits = pos_index > 0
+        first = hits.argmax(axis=1)[:, None]
+        mrr: np.ndarray = np.logical_or.accumulate(hits, axis=1) / (first + 1)
+        return mrr
+
+
+class MAP(_OfUsers, host.MAP):
+    """Mean of the precision at each hit; RecBole loops over users."""
+
+    def metric_info(self, pos_index: np.ndarray, pos_len: np.ndarray) -> np.ndarray:
+        """As ``NDCG.metric_info``."""
+        ranks = np.arange(1, pos_index.shape[1] + 1)
+        precision = pos_index.cumsum(axis=1) / ranks
+        total = np.cumsum(precision * pos_index.astype(np.float64), axis=1)
+        mean: np.ndarray = total / np.minimum(ranks, pos_len[:, None])
+        return mean
+
+
 class ItemCoverage(_OfLists, host.ItemCoverage):
     """Share of the items that are recommended to somebody."""
 
@@ -88,16 +123,19 @@ def _counts(item_count: dict[int, int]) -> np.ndarray:
     return counts
 
 
-COUNTED = {
+OURS = {
     metric.__name__.lower(): metric
-    for metric in (ItemCoverage, GiniIndex, ShannonEntropy, AveragePopularity, TailPercentage)
+    for metric in (
+        *(NDCG, MRR, MAP),
+        *(ItemCoverage, GiniIndex, ShannonEntropy, AveragePopularity, TailPercentage),
+    )
 }
 
 
 def metric_class(name: str) -> Any:
     """RecBole's ranking metric of a name in lower case, not rounded."""
-    if name in COUNTED:
-        return COUNTED[name]
+    if name in OURS:
+        return OURS[name]
     return _GAUC if name == "gauc" else type(name, (_OfUsers, metrics_dict[name]), {})
 
 
@@ -133,7 +171,7 @@ def user_metrics(config: Any, ranking: Any) -> dict[str, np.ndarray]:
     """
     columns: dict[str, np.ndarray] = {}
     for name in filter(_is_of_users, (name.lower() for name in config["metrics"])):
-        metric: Any = metrics_dict[name](config)
+        metric: Any = metric_class(name)(config)
         metric.topk_result = lambda name, values: {
             f"{name}@{k}": np.asarray(values[:, k - 1], dtype=np.float64) for k in config["topk"]
         }
