@@ -74,10 +74,18 @@ class ChannelRecommender(EmbeddingRecommender):
             self.register_buffer(f"digest_{name}", digest)
         return {name: self.get_buffer(f"metadata_{name}").shape[1] for name in channels}
 
+    def users_of(self, batch: Any) -> Tensor:
+        """The embeddings [B, d] of a batch's users.
+
+        By ``index_select``, whose gradient takes half the time of an embedding layer's.
+        """
+        users: Tensor = self.user_embedding.weight.index_select(0, batch[self.USER_ID])
+        return users
+
     def metadata(self, channel: str, items: Tensor | None = None) -> Tensor:
         """Metadata [B, width] of items int64 [B], or [n_items, width] of all, as the embeddings."""
         matrix = self.get_buffer(f"metadata_{channel}")
-        rows = matrix if items is None else matrix[items]
+        rows = matrix if items is None else matrix.index_select(0, items)
         return rows.to(self.item_embedding.weight.dtype)  # features may be kept in half precision
 
     @property
@@ -116,6 +124,18 @@ class ChannelRecommender(EmbeddingRecommender):
             self.get_buffer(f"metadata_{name}").copy_(torch.from_numpy(metadata))
         if self.base_embedding_keys:
             self.has_metadata.fill_(True)
+
+    def regularization(self, users: Tensor, items: Tensor, counts: Tensor) -> Tensor:
+        """Squared lengths of embeddings, as a mean over a batch.
+
+        Args:
+            users: [B, d].
+            items: Of the distinct items [n, d].
+            counts: How often each was drawn, int64 [n].
+
+        Source: Liang et al. 2026, Eq. 15; SimDiff, Eq. 9.
+        """
+        return (users.square().sum() + (counts * items.square().sum(1)).sum()) / len(users)
 
     def propagated(self, item_embedding: Tensor) -> tuple[Tensor, Tensor]:
         """The users' and these item embeddings [n_items, d] after ``n_layers`` convolutions."""

@@ -18,10 +18,10 @@ GAP_BROADENING = 1e-4
 EIGENVALUE_FLOOR = 1e-6
 
 
-def thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Singular value decomposition of a tall matrix through its d x d Gram matrix.
+def right_singular_vectors(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Singular values and right vectors of a tall matrix through its d x d Gram matrix.
 
-    O(B d^2 + d^3) in two products and one small eigenvalue problem. Signs are fixed: the entry of
+    O(B d^2 + d^3) in one product and one small eigenvalue problem. Signs are fixed: the entry of
     largest size in each right singular vector is positive. Gradients stay finite where singular
     values coincide or vanish (fewer rows than columns, or repeated columns).
 
@@ -29,14 +29,15 @@ def thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
         matrix: [B, d].
 
     Returns:
-        U [B, d], singular values [d] in falling order, V [d, d], with matrix = U diag(s) V^T.
-        Singular values below 1e-3 of the largest are given as that, with shorter columns of U.
+        Singular values s [d] in falling order and V [d, d], with matrix = U diag(s) V^T and
+        U = matrix V diag(1 / s). Singular values below 1e-3 of the largest are given as that, with
+        shorter columns of U.
     """
     with torch.autocast(matrix.device.type, enabled=False):  # no eigenvalues in half precision
-        return _thin_svd(matrix if matrix.dtype == torch.float64 else matrix.float())
+        return _right_singular_vectors(matrix if matrix.dtype == torch.float64 else matrix.float())
 
 
-def _thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _right_singular_vectors(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     eigenvalues, v = _SymmetricEigen.apply(matrix.T @ matrix)
     eigenvalues, v = eigenvalues.flip(0), v.flip(1)
     with torch.no_grad():
@@ -44,8 +45,7 @@ def _thin_svd(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.T
         tiny = torch.finfo(matrix.dtype).tiny ** 0.5  # a matrix of zeros has no largest value
         floor = EIGENVALUE_FLOOR * eigenvalues[0].clamp_min(tiny)
     v = v * sign
-    singular_values = torch.maximum(eigenvalues, floor).sqrt()
-    return matrix @ v / singular_values, singular_values, v
+    return torch.maximum(eigenvalues, floor).sqrt(), v
 
 
 class _SymmetricEigen(torch.autograd.Function):

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from recbole_diffusion.nn.layers import unit_rows
 from recbole_diffusion.nn.rows import RowBatch
 
 # Similarities held at a time: 2^18 floats stay in a processor's cache.
@@ -16,12 +17,54 @@ MIN_BLOCK_ROWS = 64
 SHARP_TEMPERATURE = 1 / 40
 
 
-def bpr_loss(positive: torch.Tensor, negative: torch.Tensor) -> torch.Tensor:
-    """Mean Bayesian personalised ranking loss of pairs of scores, each [B].
+def bpr_of_products(
+    users: torch.Tensor, items: torch.Tensor, positive: torch.Tensor, negative: torch.Tensor
+) -> torch.Tensor:
+    """Mean Bayesian personalised ranking loss of inner products; its gradient is one formula.
 
-    Source: Rendle et al. 2009; Liang et al. 2026, Eq. 12.
+    Args:
+        users: Embeddings of the users [B, d].
+        items: Embeddings that the places refer to [n, d].
+        positive: Place in ``items`` of each user's item, int64 [B].
+        negative: Place of the item to rank below it, int64 [B].
+
+    Returns:
+        Scalar, the mean over the pairs.
+
+    Source: Rendle et al. 2009; Liang et al. 2026, Eq. 12; SimDiff, Eq. 7; DiffMM, Eq. 25.
     """
-    return F.softplus(negative - positive).mean()
+    with torch.autocast(users.device.type, enabled=False):
+        embeddings = _single(users), _single(items)
+        loss: torch.Tensor = _PairwiseRanking.apply(*embeddings, positive, negative)
+    return loss
+
+
+class _PairwiseRanking(torch.autograd.Function):
+    """Mean of log(1 + exp(-m)), m = u (p - n); with w = sigmoid(-m) / B du = -w (p - n)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        users: torch.Tensor,
+        items: torch.Tensor,
+        positive: torch.Tensor,
+        negative: torch.Tensor,
+    ) -> torch.Tensor:
+        difference = items.index_select(0, positive).sub_(items.index_select(0, negative))
+        margin = torch.linalg.vecdot(users, difference)
+        ctx.save_for_backward(users, difference, margin, positive, negative)
+        ctx.n_items = len(items)
+        return F.softplus(-margin).mean()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_output: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        users, difference, margin, positive, negative = ctx.saved_tensors
+        weight = (torch.sigmoid(-margin) * (grad_output / len(margin)))[:, None]
+        push = weight * users
+        item_grad = users.new_zeros(ctx.n_items, users.shape[1])
+        item_grad.index_add_(0, positive, push, alpha=-1).index_add_(0, negative, push)
+        return -weight * difference, item_grad, None, None
 
 
 def square_error(output: torch.Tensor, target: torch.Tensor, reduction: str) -> torch.Tensor:
@@ -29,8 +72,8 @@ def square_error(output: torch.Tensor, target: torch.Tensor, reduction: str) -> 
 
     Source: Liang et al. 2026, Eq. 10; SimDiff, Eq. 6 (``row``), and their authors' code.
     """
-    squares = (output - target).square()
-    return squares.mean() if reduction == "element" else squares.sum(1).mean()
+    mean = F.mse_loss(output, target)
+    return mean if reduction == "element" else mean * output.shape[1]
 
 
 def info_nce(
@@ -58,7 +101,7 @@ def info_nce(
     Source: Liang et al. 2026, Eq. 11; DiffMM, Eq. 18-19.
     """
     with torch.autocast(views.device.type, enabled=False):  # exp needs single precision
-        normalized = F.normalize(_single(views), dim=1), F.normalize(_single(anchors), dim=1)
+        normalized = unit_rows(_single(views)), unit_rows(_single(anchors))
         return unit_info_nce(*normalized, targets, temperature, counts)
 
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from recbole_diffusion.settings.item_features import EMBEDDING_FILES
 from recbole_diffusion.training.pretrain import base_embeddings
-from recbole_diffusion.training.trainer import DiffusionTrainer
+from recbole_diffusion.training.rows import RowTrainer
 
 # In place of embeddings that nothing is made from.
 UNUSED = np.zeros((0, 0), dtype=np.float32)
 
 
-class ChannelTrainer(DiffusionTrainer):
+class ChannelTrainer(RowTrainer):
     """Gives the model its metadata before the first epoch (InfoDCL, section 3.1.1)."""
 
     def on_fit_start(self, train_data: Any, valid_data: Any) -> None:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from recbole.model.general_recommender import LightGCN
-from recbole.trainer import Trainer
 from recbole.utils import InputType
 
 from recbole_diffusion.base.environment import environment
@@ -21,7 +20,7 @@ from recbole_diffusion.data.negatives import PairLoader
 from recbole_diffusion.settings.item_features import EMBEDDING_FILES
 from recbole_diffusion.training.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.training.curves import Curves
-from recbole_diffusion.training.host_trainers import trainer_on
+from recbole_diffusion.training.rows import RowTrainer
 
 # Keys of this stage, by the name that LightGCN and its trainer read.
 STAGE_KEYS = {
@@ -162,7 +161,7 @@ def _train(config: Any, train_data: Any, valid_data: Any) -> Stage:
         **{name: config[key] for name, key in STAGE_KEYS.items()},
     )
     model = LightGCN(stage, train_data._dataset).to(config["device"])
-    trainer = trainer_on(Trainer)(stage, model)
+    trainer = RowTrainer(stage, model)
     trainer.epoch_label = "pre-training epoch"
     trainer.tensorboard.close()  # it would write between the run's own curves
     trainer.tensorboard = Curves(folder / "tensorboard")

@@ -1,4 +1,4 @@
-"""Trainer of models on interaction rows."""
+"""Trainers whose optimiser updates each weight once a step."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ def can_fuse(optimizer: Optimizer, device_type: str) -> bool:
 class RowTrainer(DiffusionTrainer):
     """Updates the weights in one pass over them.
 
-    A step sees a few hundred rows, and the weights are as wide as these: passes over the weights,
-    of which Adam makes a dozen, would take a tenth of the step.
+    A step sees a few hundred rows, or some of the embeddings, and updates all weights: passes over
+    these, of which Adam makes a dozen, would take a tenth to a quarter of the step.
     """
 
     def _build_optimizer(self, **kwargs: Any) -> Optimizer:

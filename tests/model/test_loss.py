@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from recbole_diffusion.data.recency import Recency
 from recbole_diffusion.nn import loss as loss_module
-from recbole_diffusion.nn.loss import bpr_loss, info_nce, row_square_error
+from recbole_diffusion.nn.loss import bpr_of_products, info_nce, row_square_error
 from recbole_diffusion.nn.rows import history_rows
 
 N_VIEWS, N_ANCHORS, SIZE = 7, 11, 5
@@ -151,26 +151,45 @@ def test_info_nce_holds_no_array_of_views_by_anchors(monkeypatch):
     assert largest.entries == block_entries
 
 
-def test_bpr_loss_is_its_formula(rng):
-    positive, negative = rng.normal(0, 3, (2, 50))
-    tensors = [torch.tensor(x, requires_grad=True) for x in (positive, negative)]
-    loss = bpr_loss(*tensors)
-    loss.backward()
+def test_bpr_is_its_formula(rng):
+    """An item stands in several pairs, also on both sides."""
+    users, items = rng.normal(0, 1, (50, 4)), rng.normal(0, 1, (7, 4))
+    positive, negative = rng.integers(0, 6, (2, 50))
+    tensors = [torch.tensor(x, requires_grad=True) for x in (users, items)]
+    loss = bpr_of_products(*tensors, torch.tensor(positive), torch.tensor(negative))
+    (3 * loss).backward()
 
-    likelihood = 1 / (1 + np.exp(-(positive - negative)))
+    margins = (users * (items[positive] - items[negative])).sum(axis=1)
+    likelihood = 1 / (1 + np.exp(-margins))
     np.testing.assert_allclose(loss.item(), -np.log(likelihood).mean(), rtol=1e-12)
-    np.testing.assert_allclose(tensors[0].grad, -(1 - likelihood) / 50, rtol=1e-10)
-    np.testing.assert_allclose(tensors[1].grad, (1 - likelihood) / 50, rtol=1e-10)
+    weights = -3 * (1 - likelihood)[:, None] / 50
+    expected = np.zeros_like(items)
+    for i, j, push in zip(positive, negative, weights * users, strict=True):
+        expected[i] += push
+        expected[j] -= push
+    np.testing.assert_allclose(
+        tensors[0].grad, weights * (items[positive] - items[negative]), rtol=1e-10
+    )
+    np.testing.assert_allclose(tensors[1].grad, expected, rtol=1e-10, atol=1e-14)
+    assert not tensors[1].grad[6].any()
 
 
-def test_bpr_loss_of_far_scores_neither_overflows_nor_vanishes():
-    far = torch.tensor([1000.0]).requires_grad_()
-    near = torch.tensor([0.0])
-    assert bpr_loss(far, near).item() == 0
-    wrong_order = bpr_loss(near, far)
+def test_bpr_of_far_scores_neither_overflows_nor_vanishes():
+    user, items = torch.tensor([[1.0]]), torch.tensor([[1000.0], [0.0]]).requires_grad_()
+    far, near = torch.tensor([0]), torch.tensor([1])
+    assert bpr_of_products(user, items, far, near).item() == 0
+    wrong_order = bpr_of_products(user, items, near, far)
     wrong_order.backward()
     assert wrong_order.item() == 1000
-    assert far.grad.item() == 1
+    assert items.grad.tolist() == [[1], [-1]]
+
+
+def test_bpr_stays_in_single_precision_under_autocast():
+    users, items = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(0))
+    places = torch.arange(9), torch.arange(9).flip(0)
+    expected = bpr_of_products(users, items, *places)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(bpr_of_products(users, items, *places), expected)
 
 
 def test_info_nce_stays_in_single_precision_under_autocast():

@@ -31,7 +31,7 @@ from recbole_diffusion.models.channels import (
 from recbole_diffusion.models.diffmm.generators import DiffusionGenerator, GraphAutoencoder, Signal
 from recbole_diffusion.nn.graph import BipartiteGraph, interaction_graph, normalized_graph
 from recbole_diffusion.nn.layers import unit_rows
-from recbole_diffusion.nn.loss import bpr_loss, unit_info_nce
+from recbole_diffusion.nn.loss import bpr_of_products, unit_info_nce
 from recbole_diffusion.nn.rows import InteractionRows, interaction_matrix
 
 # Scores held at a time while graphs are generated, and the least users that they are of.
@@ -262,16 +262,10 @@ class DiffMM(EmbeddingRecommender):
             self._draw_graphs()
         features = {name: self.modal_features(name) for name in self.modalities}
         final = self.aggregate(features, self._graphs)
-        user, positive, negative = (
-            functional.embedding(nodes, final)
-            for nodes in (
-                interaction[self.USER_ID],
-                interaction[self.ITEM_ID] + self.n_users,
-                interaction[self.NEG_ITEM_ID] + self.n_users,
-            )
-        )
+        user = final.index_select(0, interaction[self.USER_ID])
+        drawn = (interaction[name] + self.n_users for name in (self.ITEM_ID, self.NEG_ITEM_ID))
         terms = [
-            bpr_loss((user * positive).sum(1), (user * negative).sum(1)),  # Eq. 25
+            bpr_of_products(user, final, *drawn),  # Eq. 25
             self.reg_weight * self._regularization(),
         ]
         if self.contrastive_weight > 0:

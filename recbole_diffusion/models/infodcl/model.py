@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from recbole.utils import InputType
 from torch import nn
+from torch.nn import functional
 
 from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.diffusion import GaussianDiffusion
@@ -21,8 +22,8 @@ from recbole_diffusion.models.channels import (
     check_channels,
     schedule_of,
 )
-from recbole_diffusion.nn.layers import StepEmbedding, thin_svd
-from recbole_diffusion.nn.loss import bpr_loss, info_nce, square_error
+from recbole_diffusion.nn.layers import StepEmbedding, right_singular_vectors
+from recbole_diffusion.nn.loss import bpr_of_products, info_nce, square_error
 
 
 class InfoDCL(ChannelRecommender):
@@ -94,22 +95,21 @@ class InfoDCL(ChannelRecommender):
         Returns:
             BPR and regularisation; then, with diffusion, reconstruction, contrast and balance.
         """
-        user = self.user_embedding(interaction[self.USER_ID])
-        positive = self.item_embedding(interaction[self.ITEM_ID])
-        negative = self.item_embedding(interaction[self.NEG_ITEM_ID])
+        user, table = self.users_of(interaction), self.item_embedding.weight
+        drawn = interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]
+        # Eq. 10, 11 and 13 sum over items, so an item counts once however often it is drawn.
+        items, counts = drawn[0].unique(return_counts=True)
+        x_start = table.index_select(0, items)
         terms = [
-            self.bpr_weight * bpr_loss((user * positive).sum(1), (user * negative).sum(1)),
-            self.reg_weight * self._regularization(user, positive),
+            self.bpr_weight * bpr_of_products(user, table, *drawn),  # Eq. 12
+            self.reg_weight * self.regularization(user, x_start, counts),  # Eq. 15
         ]
         if self.use_diffusion:
-            # Eq. 10, 11 and 13 sum over items, so an item counts once however often it is drawn.
-            items = interaction[self.ITEM_ID].unique()
-            x_start = self.item_embedding(items)
             generated = [self.generate(name, items, x_start) for name in self.channels]
             terms += [
                 self.reconstruction_weight
                 * sum(self._reconstruction(g, x_start) for g in generated),
-                self.contrastive_weight * sum(self._contrast(g, items) for g in generated),
+                self.contrastive_weight * self._contrast(generated, items),
                 self.balance_weight * sum(self._balance(g) for g in generated),
             ]
         return tuple(terms)
@@ -141,20 +141,16 @@ class InfoDCL(ChannelRecommender):
         """Eq. 10, as a mean over the batch; both sides learn."""
         return square_error(generated, x_start, self.reconstruction_reduction)
 
-    def _contrast(self, generated: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Eq. 11 over all items but the padding."""
-        anchors = self.item_embedding.weight[1:]
-        total = info_nce(generated, anchors, items - 1, self.temperature)
+    def _contrast(self, generated: list[torch.Tensor], items: torch.Tensor) -> torch.Tensor:
+        """Eq. 11 over all items but the padding, summed over the channels."""
+        anchors, targets = self.item_embedding.weight[1:], (items - 1).repeat(len(generated))
+        total = info_nce(torch.cat(generated), anchors, targets, self.temperature)
         return total if self.contrastive_reduction == "sum" else total / len(items)
 
     def _balance(self, generated: torch.Tensor) -> torch.Tensor:
         """Eq. 13."""
         squares = generated.square().sum()
         return (squares if self.balance_form == "squared" else squares.sqrt()) / len(generated)
-
-    def _regularization(self, user: torch.Tensor, positive: torch.Tensor) -> torch.Tensor:
-        """Eq. 15 of the user and item of each interaction, as a mean over the batch."""
-        return (user.square().sum() + positive.square().sum()) / len(user)
 
     def scoring_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Eq. 16: ``n_layers`` graph convolutions of the learned embeddings, no diffusion."""
@@ -227,10 +223,18 @@ class SpectralRectification(nn.Module):
 
     def forward(self, signal: torch.Tensor) -> torch.Tensor:
         """Signal [B, d] of a batch, decomposed as one matrix; returns [B, d]."""
-        left, values, right = thin_svd(signal)
+        values, right = right_singular_vectors(signal)
+        to_left = right / values  # U is the signal times this
         shared = torch.cat([self.right(right[:, 0]), self.values(values)])  # [2d], Eq. 2
-        parts = torch.cat([self.left(left), shared.expand(len(signal), -1)], dim=1)
-        recovered = self.recover(parts)  # Eq. 3
+        first, size = self.recover[0], len(values)
+        of_left, of_shared = first.weight.split([size, 2 * size], dim=1)
+        bias = first.bias + of_shared @ shared  # the same for all rows
+        if isinstance(self.left, nn.Linear):  # one product with the rows in place of three
+            bias = bias + of_left @ self.left.bias
+            hidden = torch.addmm(bias, signal, to_left @ (of_left @ self.left.weight).T)
+        else:
+            hidden = functional.linear(self.left(signal @ to_left), of_left, bias)
+        recovered = self.recover[1:](hidden)  # Eq. 3
         return signal + torch.tanh(self.residual_scale) * recovered  # Eq. 4
 
 
@@ -269,5 +273,5 @@ class Denoiser(nn.Module):
     def forward(self, x_t: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Noised embeddings [B, d] at steps int64 [B]; returns predicted embeddings [B, d]."""
         step = self.from_step(self.embed_step())  # [T, d]
-        output: torch.Tensor = self.from_noised(x_t) + step[timesteps]
+        output: torch.Tensor = self.from_noised(x_t) + step.index_select(0, timesteps)
         return output

@@ -34,7 +34,7 @@ from recbole_diffusion.models.channels import (
     schedule_of,
 )
 from recbole_diffusion.nn.layers import StepEmbedding
-from recbole_diffusion.nn.loss import bpr_loss, square_error
+from recbole_diffusion.nn.loss import bpr_of_products, square_error
 from recbole_diffusion.settings.item_features import feature_names
 
 
@@ -154,16 +154,15 @@ class SimDiff(ChannelRecommender):
         Returns:
             BPR and regularisation; then, with diffusion, reconstruction and balance.
         """
-        user = self.user_embedding(interaction[self.USER_ID])
+        user = self.users_of(interaction)
         drawn = torch.stack([interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]])
         # Eq. 6 and 8 sum over items, so an item is generated once however often it is drawn.
-        items, places = drawn.unique(return_inverse=True)
-        embedding = self.item_embedding(items)
+        items, places, counts = drawn.unique(return_inverse=True, return_counts=True)
+        embedding = self.item_embedding.weight.index_select(0, items)
         generated, target = self._generate_once(items, embedding)
-        positive, negative = functional.embedding(places, generated)
         terms = [
-            self.bpr_weight * bpr_loss((user * positive).sum(1), (user * negative).sum(1)),  # Eq. 7
-            self.reg_weight * self._regularization(user, functional.embedding(places, embedding)),
+            self.bpr_weight * bpr_of_products(user, generated, *places),  # Eq. 7
+            self.reg_weight * self.regularization(user, embedding, counts),  # Eq. 9
         ]
         if self.use_diffusion:
             terms += [
@@ -219,13 +218,10 @@ class SimDiff(ChannelRecommender):
 
     def _balance(self, generated: Tensor) -> Tensor:
         """Dual-objective collaboration of Eq. 8."""
+        if self.balance_form == "squared":
+            return generated.square().sum() / len(generated)
         # A norm, and not the root of a sum, has a gradient at 0.
-        norm = torch.linalg.vector_norm(generated)
-        return (norm.square() if self.balance_form == "squared" else norm) / len(generated)
-
-    def _regularization(self, user: Tensor, items: Tensor) -> Tensor:
-        """Eq. 9 for embeddings [B, d] and [2, B, d], as a mean over the batch."""
-        return (user.square().sum() + items.square().sum()) / len(user)
+        return torch.linalg.vector_norm(generated) / len(generated)
 
     @torch.no_grad()
     def generate(self) -> Tensor:
@@ -322,7 +318,8 @@ class SignalAlignment(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features [B, width] of each channel; returns the guide [B, d]."""
-        inputs = [torch.cat(list(features), dim=1)] if self.is_concat else features
+        is_joined = self.is_concat and len(features) > 1
+        inputs = [torch.cat(list(features), dim=1)] if is_joined else features
         signals = [mlp(x) for mlp, x in zip(self.mlps, inputs, strict=True)]
         return signals[0] if len(signals) == 1 else torch.stack(signals).mean(dim=0)
 
@@ -354,12 +351,13 @@ class GuidedDenoiser(nn.Module):
 
     def forward(self, x_t: Tensor, guide: Tensor, timesteps: Tensor) -> Tensor:
         """Latent variables and guides [B, d] at steps int64 [B]; returns embeddings [B, d]."""
-        step = functional.embedding(timesteps, self.from_step(self.embed_step()))
-        first: Tensor = self.from_latent(x_t) + self.from_guide(guide) + step
+        of_latent, of_guide, of_step = self.affine_parts()
+        first = torch.addmm(of_step.index_select(0, timesteps), x_t, of_latent.T)
+        first = torch.addmm(first, guide, of_guide.T)
         return first if self.to_output is None else self.to_output(functional.gelu(first))
 
     def affine_parts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of one layer: weights of x_t and the guide [d, d], and the rest of each step [T, d]."""
+        """Of the first layer: weights of x_t and guide [h, d], and the rest of each step [T, h]."""
         step_bias = self.from_step(self.embed_step()) + self.from_latent.bias
         return self.from_latent.weight, self.from_guide.weight, step_bias
 
