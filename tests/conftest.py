@@ -30,6 +30,12 @@ def planted(tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
+def saved_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``last.pth`` is written after each epoch, however short the epochs are."""
+    monkeypatch.setattr("recbole_diffusion.training.saving.SHARE_OF_TIME", float("inf"))
+
+
+@pytest.fixture
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test registers is forgotten after it."""
     monkeypatch.setattr(registry, "_REGISTERED", dict(registry._REGISTERED))

@@ -156,6 +156,7 @@ def test_checkpoint_holds_all_that_scores(
     assert dict(found) == pytest.approx(runs[model]["test"], abs=1e-12)
 
 
+@pytest.mark.usefixtures("saved_each_epoch")
 @pytest.mark.parametrize("model", MODELS)
 def test_interrupted_run_ends_as_one_left_alone(
     runs: dict[str, Any],

@@ -31,10 +31,13 @@ from recbole_diffusion.runs.saved import saved_config
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.words import split_files
 from recbole_diffusion.training import pretrain, saving
+from recbole_diffusion.training import trainer as trainer_module
 from recbole_diffusion.training.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.training.history import FILE, read_history
 from recbole_diffusion.training.state import ModelAttributes, learners
 from recbole_diffusion.training.trainer import DiffusionTrainer, RunTrainer
+
+pytestmark = pytest.mark.usefixtures("saved_each_epoch")
 
 SCRIPT = Path(__file__).resolve().parents[1] / "benchmarks" / "kill_and_resume.py"
 MODELS = ("InfoDCL", "SimDiff", "LDiffRec", "LD4MRec", "DiffMM", "LightGCN", "BPR", "MultiVAE")
@@ -170,6 +173,81 @@ def test_resumed_run_ends_as_one_left_alone(
     assert_same_end(resumed, whole)
     assert resumed["run_folder"] == str(folder_of(keys).resolve())
     assert (folder_of(keys) / "run.log").read_text().startswith(log)
+
+
+@pytest.fixture
+def slow_writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """An epoch takes 10 s and a write of ``last.pth`` 4 s, by a clock of the test's own.
+
+    Gives the epochs that ``last.pth`` is written of.
+    """
+    now, written = 0.0, []
+
+    def start_epoch(*_: Any) -> None:
+        nonlocal now
+        now += 10.0
+
+    def save(path: str, content: dict[str, Any]) -> None:
+        nonlocal now
+        save_checkpoint(path, content)
+        if Path(path).name == "last.pth":
+            now += 4.0
+            written.append(content["epoch"])
+
+    clock = SimpleNamespace(perf_counter=lambda: now)
+    monkeypatch.setattr(saving, "SHARE_OF_TIME", 0.05)
+    monkeypatch.setattr(RunTrainer, "on_epoch_start", start_epoch)
+    monkeypatch.setattr(saving, "save_checkpoint", save)
+    for module in (saving, trainer_module):
+        monkeypatch.setattr(module, "time", clock)
+    return written
+
+
+def test_last_checkpoint_takes_a_share_of_the_time_and_is_that_of_the_end(
+    settings: Callable[..., dict[str, Any]], slow_writes: list[int]
+) -> None:
+    """Of 4 s each, so after 80 s of training; before the first epoch and at the end in any case."""
+    result = start("BPR", settings("BPR", "whole", epochs=20, stopping_step=30))
+    assert slow_writes == [-1, -1, 7, 15, 19]
+    slow_writes.clear()
+    start("BPR", settings("BPR", "stopped", epochs=20, stopping_step=2, learning_rate=0.0))
+    assert slow_writes == [-1, -1, 3]  # the first epoch is the best, and three are no better
+    assert result["epochs_trained"] == 20
+
+
+def killed_in_epoch_12(keys: dict[str, Any]) -> Path:
+    with interruption(12 * 7 + 3):
+        start("BPR", keys)
+    folder = folder_of(keys)
+    assert read_checkpoint(folder / "last.pth")["epoch"] == 7
+    assert read_checkpoint(folder / "best.pth")["epoch"] > 7
+    assert len(read_history(folder)) == 12
+    return folder
+
+
+def test_run_goes_on_exactly_from_an_epoch_before_the_last(
+    settings: Callable[..., dict[str, Any]], slow_writes: list[int]
+) -> None:
+    whole = start("BPR", settings("BPR", "whole", epochs=20))
+    folder = killed_in_epoch_12(settings("BPR", "stopped", epochs=20))
+    assert_same_end(resume_run(folder), whole)
+
+
+def test_best_epoch_that_a_run_does_not_come_to_again_is_not_taken_for_its_own(
+    settings: Callable[..., dict[str, Any]],
+    slow_writes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a GPU adds up in another order; here nothing is better after the resumption."""
+    folder = killed_in_epoch_12(settings("BPR", "stopped", epochs=20))
+    validate = Trainer._valid_epoch
+
+    def worse(*args: Any, **kwargs: Any) -> tuple[float, dict[str, float]]:
+        return 0.0, validate(*args, **kwargs)[1]
+
+    monkeypatch.setattr(Trainer, "_valid_epoch", worse)
+    with pytest.raises(UserError, match=r"best\.pth: found epoch \d+ of before the run was killed"):
+        resume_run(folder)
 
 
 @pytest.mark.parametrize("changes", [{}, {"generator": "vgae", "contrastive_anchor": "modality"}])

@@ -17,6 +17,9 @@ from recbole_diffusion.training.state import (
     learners,
 )
 
+# Of the time since ``last.pth`` was written, what the next write may take, as long as that one.
+SHARE_OF_TIME = 0.05
+
 
 class CheckpointMixin(HostAttributes):
     """Writes ``best.pth`` and ``last.pth``, and goes on from there.
@@ -34,20 +37,52 @@ class CheckpointMixin(HostAttributes):
     _began: float
     _saved: bool
     _train_data: Any
+    # Of the write of ``last.pth`` before: when it ended, and what it took.
+    _last_written = float("-inf")
+    _write_seconds = 0.0
+    # The last finished epoch, if ``last.pth`` does not hold it.
+    _unsaved_epoch: int | None = None
+    # Epoch of a ``best.pth`` that was written after the ``last.pth`` that is resumed from.
+    _best_ahead: int | None = None
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         """Called by RecBole at each new best epoch, and with -1 when it has no epoch to train."""
         is_resumed_at_its_end = epoch < 0 and self.start_epoch > 0
         if is_resumed_at_its_end or 0 <= epoch == self.best_epoch:
             return  # it stands already
-        self.best_epoch = epoch
+        self.best_epoch, self._best_ahead = epoch, None
         save_checkpoint(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
 
     def _save_last(self, epoch: int) -> None:
-        self.fit_seconds = time.perf_counter() - self._began
+        """Write ``last.pth``, unless that would take more than its share of the time."""
+        self._unsaved_epoch = epoch
+        if self._write_seconds <= SHARE_OF_TIME * (time.perf_counter() - self._last_written):
+            self._write_last(epoch)
+
+    def _write_last(self, epoch: int) -> None:
+        start = time.perf_counter()
+        self.fit_seconds = start - self._began
         if self._saved:
             content = {**self._state(epoch), "training": self._training_state()}
             save_checkpoint(self.last_model_file, content)
+        self._last_written, self._unsaved_epoch = time.perf_counter(), None
+        self._write_seconds = self._last_written - start
+
+    def _save_end(self) -> None:
+        """Write the end of training, which is never left out.
+
+        Raises:
+            UserError: A run that is not exact, as on a GPU, has not come to the best epoch again
+                that it had when it was killed.
+        """
+        if self._unsaved_epoch is not None:
+            self._write_last(self._unsaved_epoch)
+        if self._best_ahead is not None:
+            raise UserError(
+                f"checkpoint {self.saved_model_file}: found epoch {self._best_ahead} of before the "
+                f"run was killed, expected {self.best_epoch}, the best since it was resumed: start "
+                "it anew"
+            )
 
     def _state(self, epoch: int) -> dict[str, Any]:
         """Everything that scores, with the origin that loading checks."""
@@ -112,8 +147,10 @@ class CheckpointMixin(HostAttributes):
         """
         content = self.load_checkpoint(self.last_model_file)
         training = content.get("training", {})
-        if training.get("best_epoch", -1) >= 0:
-            self._check_best()
+        best_epoch = training.get("best_epoch", -1)
+        if best_epoch >= 0:
+            found = self._epoch_of_best()
+            self._best_ahead = None if found == best_epoch else found
         missing = sorted(set(self.progress) - set(training))
         if missing:
             raise UserError(
@@ -131,12 +168,12 @@ class CheckpointMixin(HostAttributes):
             train_data.generator.set_state(training["batch_order"])
             set_generator_states(training["generators"], self.device)
 
-    def _check_best(self) -> None:
-        """Refuse to train towards an end that needs a file which cannot be read."""
+    def _epoch_of_best(self) -> int:
+        """Of ``best.pth``; refuses to train towards an end that needs what cannot be read."""
         try:
-            check_origin(
-                self.saved_model_file, read_checkpoint(self.saved_model_file), **self._origin()
-            )
+            content = read_checkpoint(self.saved_model_file)
+            check_origin(self.saved_model_file, content, **self._origin())
+            return int(content["epoch"])
         except UserError as error:
             raise UserError(
                 f"{error}; without its best epoch the run cannot end: start it anew"

@@ -38,8 +38,8 @@ ABSURD_GROWTH = 1e6
 class RunTrainer(CheckpointMixin, EvaluationMixin):
     """Mixed in before one of RecBole's trainers, whose epochs it runs, reports and saves.
 
-    ``best.pth`` holds the epoch with the best validation score; ``last.pth`` the last finished one,
-    with all that the next epoch hangs on.
+    ``best.pth`` holds the epoch with the best validation score; ``last.pth`` one of the last
+    finished ones, at the end the last, with all that the next epoch hangs on.
     """
 
     # What an epoch is called in the log and on the bar.
@@ -121,12 +121,12 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
         if saved:
             keep_epochs(self.config["checkpoint_dir"], self.start_epoch)
         if not self._is_prepared:
-            self._save_last(-1)
+            self._write_last(-1)
             start = time.perf_counter()
             self.on_fit_start(train_data, valid_data)
             self.pretrain_seconds += time.perf_counter() - start
             self._is_prepared = True
-            self._save_last(-1)
+            self._write_last(-1)
         if saved and self.start_epoch >= self.epochs:
             self._save_checkpoint(-1)
         self.eval_collector.data_collect(train_data)
@@ -142,6 +142,7 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
                     score = self._validate(valid_data, epoch, show_progress)
                     if callback_fn is not None:
                         callback_fn(epoch, score)
+            self._save_end()
             self._add_hparam_to_tensorboard(self.best_valid_score)
         finally:
             self.tensorboard.close()
