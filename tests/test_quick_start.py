@@ -24,6 +24,7 @@ from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.data.split import Split, load_split
+from recbole_diffusion.models import host_models
 from recbole_diffusion.runs import quick_start, report
 from recbole_diffusion.runs import run as run_module
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
@@ -409,6 +410,7 @@ def only_run(planted: dict[str, Any]) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("saved_each_epoch")
 @pytest.mark.parametrize(("stop_at", "finished"), [(3, -1), (8, 0), (17, 1)])
 def test_interrupted_run_leaves_its_last_epoch(
     planted: dict[str, Any],
@@ -455,6 +457,7 @@ def test_interruption_before_the_first_epoch_can_be_resumed(
     assert read_checkpoint(only_run(planted) / "last.pth")["epoch"] == -1
 
 
+@pytest.mark.usefixtures("saved_each_epoch")
 def test_loss_that_is_not_a_number_is_reported_with_its_epoch(
     planted: dict[str, Any], stopped: type[Stopped], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -591,7 +594,7 @@ def test_no_memory_for_a_model_is_one_line(
     def refuse(*args: Any) -> None:
         raise MemoryError("Unable to allocate 4.78 GiB")
 
-    monkeypatch.setattr(np.linalg, "inv", refuse)
+    monkeypatch.setattr(host_models, "second_moment", refuse)
     words = [f"--{key}={value}" for key, value in planted.items()]
     assert main([f"--model={model}", "--dataset=planted", *words]) == 2
     assert capsys.readouterr().err == (

@@ -5,7 +5,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
+from recbole_diffusion.base.errors import UserError
+
 MEMORY_SHARE = 0.8
+GIB = 2**30
 GROUPS_OF_PROCESS = Path("/proc/self/cgroup")
 GROUPS = Path("/sys/fs/cgroup")
 
@@ -23,6 +26,24 @@ def machine_memory_mb(bounds: Iterable[float] | None = None) -> float:
     return (
         min([*known, *_machine(), *_address_space()], default=float("inf")) / 2**20 * MEMORY_SHARE
     )
+
+
+def expect_memory(needed: float, purpose: str) -> None:
+    """Refuse what the machine, or what bounds it, has no memory for.
+
+    Args:
+        needed: Bytes.
+        purpose: What the message names.
+
+    Raises:
+        UserError: The whole memory is less; what others use of it is not counted.
+    """
+    found = machine_memory_mb() * 2**20 / MEMORY_SHARE
+    if needed > found:
+        raise UserError(
+            f"{purpose}: found {found / GIB:.1f} GiB of memory, expected at least "
+            f"{needed / GIB:.1f} GiB"
+        )
 
 
 def _machine() -> list[float]:

@@ -10,8 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.model import general_recommender as host
+from scipy.linalg import blas
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.memory import expect_memory
+from recbole_diffusion.models.lindiffrec.linear import (
+    BLOCK_BYTES,
+    invert,
+    second_moment,
+    solve_chain,
+)
+from recbole_diffusion.nn.graph import NormalizedAdjacency, host_adjacency
+from recbole_diffusion.nn.lightgcn import LightGCN as LightGCN
 
 
 class Pop(host.Pop):
@@ -28,7 +38,25 @@ class Pop(host.Pop):
         return self.fake_loss.sum()
 
 
-class NGCF(host.NGCF):
+# RecBole fills the matrices of these entry by entry in Python.
+class GCMC(NormalizedAdjacency, host.GCMC):
+    """Makes its graph at once."""
+
+
+class SpectralCF(host.SpectralCF):
+    """Makes its graph at once."""
+
+    interaction_matrix: Any
+    get_eye_mat: Any
+
+    def get_laplacian_matrix(self) -> torch.Tensor:
+        """I - D^-1 A, sparse."""
+        adjacency = host_adjacency(self.interaction_matrix, -1.0, 0.0)
+        laplacian: torch.Tensor = self.get_eye_mat(adjacency.shape[0]) - adjacency
+        return laplacian
+
+
+class NGCF(NormalizedAdjacency, host.NGCF):
     """RecBole 1.2.0 drops messages when it scores, too."""
 
     message_dropout: float
@@ -115,7 +143,7 @@ class Random(host.Random):
         return torch.rand(len(interaction[self.USER_ID]) * self.n_items, device=self.device)
 
 
-class NCL(host.NCL):
+class NCL(NormalizedAdjacency, host.NCL):
     """RecBole fails in its first epoch with more clusters than there are users or items."""
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -170,6 +198,96 @@ class NCEPLRec(host.NCEPLRec):
 
 
 class ADMMSLIM(host.ADMMSLIM):
-    """Keeps the matrices."""
+    """RecBole makes a dense table of users and items, and works in double precision in part."""
 
     other_parameter_name = ["interaction_matrix", "item_similarity", "item_means"]
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super(host.ADMMSLIM, self).__init__(config, dataset)
+        _expect_dense("ADMMSLIM", self.n_items, 6)
+        self.dummy_param = torch.nn.Parameter(torch.zeros(1))  # RecBole asks for one
+        self.interaction_matrix = dataset.inter_matrix(form="csr").astype(np.float32)
+        self.center_columns = config["center_columns"]
+        self.item_means = self.interaction_matrix.mean(axis=0).getA1().astype(np.float32)
+        moment = second_moment(self.interaction_matrix)
+        if self.center_columns:  # of rows less the means
+            blas.sger(-self.n_users, *2 * (self.item_means,), a=moment.T, overwrite_a=1)
+        penalty = config["lambda2"] * self.item_means ** config["alpha"]
+        self.item_similarity = sparse_similarity(
+            moment,
+            penalty,
+            threshold=config["lambda1"],
+            rho=config["rho"],
+            n_steps=config["k"],
+            positive_only=config["positive_only"],
+        )
+
+
+def sparse_similarity(
+    moment: np.ndarray,
+    penalty: np.ndarray,
+    threshold: float,
+    rho: float,
+    n_steps: int,
+    positive_only: bool,
+) -> np.ndarray:
+    """ADMM SLIM's similarity of items; six n x n arrays at most.
+
+    Args:
+        moment: G float32 [n, n]; overwritten.
+        penalty: lambda_2 of each item [n].
+        threshold: lambda_1.
+        rho: Penalty of the split.
+        n_steps: Number of steps.
+        positive_only: Whether weights below zero are left out.
+
+    Returns:
+        C float32 [n, n].
+
+    Raises:
+        UserError: G + diag(penalty + rho) is not positive definite.
+
+    Source: Steck et al. 2020, Algorithm 1.
+    """
+    inverse = moment.copy()
+    invert(inverse, moment.diagonal() + penalty + rho)
+    fixed, work = inverse @ moment, moment
+    scale = 1 / (inverse.diagonal() + 1e-7)
+    sparse, dual, free = (np.zeros_like(fixed) for _ in range(3))
+    bound = threshold / rho
+    for _ in range(n_steps):
+        np.multiply(sparse, rho, out=work)
+        work -= dual
+        np.matmul(inverse, work, out=free)
+        free += fixed
+        np.multiply(inverse, free.diagonal() * scale, out=work)
+        free -= work  # B, whose diagonal is zero
+        np.divide(dual, rho, out=sparse)
+        sparse += free
+        np.clip(sparse, -np.inf if positive_only else -bound, bound, out=work)
+        sparse -= work  # the soft threshold
+        free -= sparse
+        free *= rho
+        dual += free
+    return sparse
+
+
+class EASE(host.EASE):
+    """RecBole inverts a general matrix; this one is positive definite, and inverted in place."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super(host.EASE, self).__init__(config, dataset)
+        _expect_dense("EASE", self.n_items, 1)
+        self.dummy_param = torch.nn.Parameter(torch.zeros(1))  # RecBole asks for one
+        self.interaction_matrix = dataset.inter_matrix(form="csr").astype(np.float32)
+        penalty = np.full(self.n_items, config["reg_weight"], np.float32)
+        moment = second_moment(self.interaction_matrix)
+        solved = solve_chain(moment, [penalty], [], torch.device("cpu"))
+        self.item_similarity = solved.numpy()
+        self.other_parameter_name = ["interaction_matrix", "item_similarity"]
+
+
+def _expect_dense(model: str, n_items: int, n_arrays: int) -> None:
+    """Refuse a solve of n x n arrays in single precision that does not fit, before it is begun."""
+    needed = 4 * n_arrays * n_items**2 + 2 * BLOCK_BYTES
+    expect_memory(needed, f"model {model} with {n_items} items (with the padding)")

@@ -28,8 +28,8 @@ HOST_MODELS = "recbole.model.general_recommender"
 # RecBole's models that have a mended class here.
 MENDED = "recbole_diffusion.models.host_models"
 MENDED_MODELS = (
-    *("ADMMSLIM", "DiffRec", "ENMF", "FISM", "LDiffRec", "LINE", "NCEPLRec", "NCL", "NGCF", "NNCF"),
-    *("Pop", "RaCT", "Random"),
+    *("ADMMSLIM", "DiffRec", "EASE", "ENMF", "FISM", "GCMC", "LDiffRec", "LightGCN", "LINE"),
+    *("NCEPLRec", "NCL", "NGCF", "NNCF", "Pop", "RaCT", "Random", "SpectralCF"),
 )
 TRAINING = "recbole_diffusion.training.trainer"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from recbole.model.general_recommender import LightGCN
 from recbole.utils import InputType
 
 from recbole_diffusion.base.environment import environment
@@ -17,6 +16,7 @@ from recbole_diffusion.base.files import one_at_a_time
 from recbole_diffusion.base.randomness import own_randomness
 from recbole_diffusion.data.features import load_named_matrix
 from recbole_diffusion.data.negatives import PairLoader
+from recbole_diffusion.nn.lightgcn import LightGCN
 from recbole_diffusion.settings.item_features import EMBEDDING_FILES
 from recbole_diffusion.training.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.training.curves import Curves

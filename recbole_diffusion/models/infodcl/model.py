@@ -226,15 +226,15 @@ class SpectralRectification(nn.Module):
         values, right = right_singular_vectors(signal)
         to_left = right / values  # U is the signal times this
         shared = torch.cat([self.right(right[:, 0]), self.values(values)])  # [2d], Eq. 2
-        first, size = self.recover[0], len(values)
-        of_left, of_shared = first.weight.split([size, 2 * size], dim=1)
-        bias = first.bias + of_shared @ shared  # the same for all rows
+        weight, bias = self.recover[0].parameters()
+        of_left, of_shared = weight.split([len(values), len(shared)], dim=1)
+        bias = bias + of_shared @ shared  # the same for all rows
         if isinstance(self.left, nn.Linear):  # one product with the rows in place of three
             bias = bias + of_left @ self.left.bias
             hidden = torch.addmm(bias, signal, to_left @ (of_left @ self.left.weight).T)
         else:
             hidden = functional.linear(self.left(signal @ to_left), of_left, bias)
-        recovered = self.recover[1:](hidden)  # Eq. 3
+        recovered: torch.Tensor = self.recover[2](self.recover[1](hidden))  # Eq. 3
         return signal + torch.tanh(self.residual_scale) * recovered  # Eq. 4
 
 

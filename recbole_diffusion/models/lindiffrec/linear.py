@@ -16,7 +16,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.nn.rows import RowBatch
 
 # Rows of a second moment that are made at a time, in bytes of its dense block.
-BLOCK_BYTES = 2**28
+BLOCK_BYTES = 2**26
 
 
 def second_moment(rows: sp.csr_matrix | np.ndarray) -> np.ndarray:
@@ -47,7 +47,9 @@ def add_second_moment(total: np.ndarray, rows: sp.csr_matrix | np.ndarray, weigh
         return
     columns = sp.csc_matrix(rows)
     for part in _blocks(len(total), len(total)):
-        total[part] += weight * (columns[:, part].T @ rows).toarray()
+        products = (columns[:, part].T @ rows).toarray()
+        products *= weight
+        total[part] += products
 
 
 def _blocks(n_rows: int, width: int) -> Iterator[slice]:
@@ -107,6 +109,20 @@ def _solve_chain_cpu(
             scale = 1 / moment.diagonal()
         chain = _next_in_chain(chain, moment, scale, 1 - ratios[t - 1])
     return chain
+
+
+def invert(moment: np.ndarray, diagonal: np.ndarray) -> None:
+    """Invert a symmetric matrix with another diagonal, in its place.
+
+    Args:
+        moment: float32 [n, n], row by row.
+        diagonal: [n].
+
+    Raises:
+        UserError: The matrix is not positive definite.
+    """
+    _invert(moment, diagonal)
+    _mirror(moment)
 
 
 def _next_in_chain(
