@@ -240,13 +240,24 @@ def test_best_epoch_that_a_run_does_not_come_to_again_is_not_taken_for_its_own(
 ) -> None:
     """As where a GPU adds up in another order; here nothing is better after the resumption."""
     folder = killed_in_epoch_12(settings("BPR", "stopped", epochs=20))
+    best = read_checkpoint(folder / "last.pth")["training"]["best_epoch"]
     validate = Trainer._valid_epoch
 
     def worse(*args: Any, **kwargs: Any) -> tuple[float, dict[str, float]]:
         return 0.0, validate(*args, **kwargs)[1]
 
     monkeypatch.setattr(Trainer, "_valid_epoch", worse)
-    with pytest.raises(UserError, match=r"best\.pth: found epoch \d+ of before the run was killed"):
+    result = resume_run(folder)
+    assert result["best_epoch"] == best == read_checkpoint(folder / "best.pth")["epoch"]
+    assert [path.name for path in folder.glob(".*.pth")] == []
+
+
+def test_a_best_epoch_that_is_gone_is_told_before_training(
+    settings: Callable[..., dict[str, Any]], slow_writes: list[int]
+) -> None:
+    folder = killed_in_epoch_12(settings("BPR", "stopped", epochs=20))
+    (folder / ".best-of-last.pth").unlink()
+    with pytest.raises(UserError, match=r"best\.pth: found epoch \d+, expected \d+, the best one"):
         resume_run(folder)
 
 

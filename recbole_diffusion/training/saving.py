@@ -1,5 +1,7 @@
 """Checkpoints of a trainer, and exact resume from the last one."""
 
+import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -42,16 +44,30 @@ class CheckpointMixin(HostAttributes):
     _write_seconds = 0.0
     # The last finished epoch, if ``last.pth`` does not hold it.
     _unsaved_epoch: int | None = None
-    # Epoch of a ``best.pth`` that was written after the ``last.pth`` that is resumed from.
-    _best_ahead: int | None = None
+    # Best epoch that ``last.pth`` names; -1 for none.
+    _named_best = -1
 
     def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
         """Called by RecBole at each new best epoch, and with -1 when it has no epoch to train."""
         is_resumed_at_its_end = epoch < 0 and self.start_epoch > 0
         if is_resumed_at_its_end or 0 <= epoch == self.best_epoch:
             return  # it stands already
-        self.best_epoch, self._best_ahead = epoch, None
+        if 0 <= self._named_best == self.best_epoch:
+            self._keep_named_best()
+        self.best_epoch = epoch
         save_checkpoint(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
+
+    @property
+    def _kept_file(self) -> Path:
+        """The best epoch that ``last.pth`` names, where ``best.pth`` holds a later one."""
+        return Path(self.saved_model_file).with_name(".best-of-last.pth")
+
+    def _keep_named_best(self) -> None:
+        self._kept_file.unlink(missing_ok=True)
+        try:
+            os.link(self.saved_model_file, self._kept_file)
+        except OSError:  # a file system without links
+            shutil.copyfile(self.saved_model_file, self._kept_file)
 
     def _save_last(self, epoch: int) -> None:
         """Write ``last.pth``, unless that would take more than its share of the time."""
@@ -65,24 +81,15 @@ class CheckpointMixin(HostAttributes):
         if self._saved:
             content = {**self._state(epoch), "training": self._training_state()}
             save_checkpoint(self.last_model_file, content)
+            self._named_best = self.best_epoch
+            self._kept_file.unlink(missing_ok=True)
         self._last_written, self._unsaved_epoch = time.perf_counter(), None
         self._write_seconds = self._last_written - start
 
     def _save_end(self) -> None:
-        """Write the end of training, which is never left out.
-
-        Raises:
-            UserError: A run that is not exact, as on a GPU, has not come to the best epoch again
-                that it had when it was killed.
-        """
+        """Write the end of training, which is never left out."""
         if self._unsaved_epoch is not None:
             self._write_last(self._unsaved_epoch)
-        if self._best_ahead is not None:
-            raise UserError(
-                f"checkpoint {self.saved_model_file}: found epoch {self._best_ahead} of before the "
-                f"run was killed, expected {self.best_epoch}, the best since it was resumed: start "
-                "it anew"
-            )
 
     def _state(self, epoch: int) -> dict[str, Any]:
         """Everything that scores, with the origin that loading checks."""
@@ -148,9 +155,9 @@ class CheckpointMixin(HostAttributes):
         content = self.load_checkpoint(self.last_model_file)
         training = content.get("training", {})
         best_epoch = training.get("best_epoch", -1)
+        self._named_best = best_epoch
         if best_epoch >= 0:
-            found = self._epoch_of_best()
-            self._best_ahead = None if found == best_epoch else found
+            self._take_best(best_epoch)
         missing = sorted(set(self.progress) - set(training))
         if missing:
             raise UserError(
@@ -168,11 +175,26 @@ class CheckpointMixin(HostAttributes):
             train_data.generator.set_state(training["batch_order"])
             set_generator_states(training["generators"], self.device)
 
-    def _epoch_of_best(self) -> int:
-        """Of ``best.pth``; refuses to train towards an end that needs what cannot be read."""
+    def _take_best(self, epoch: int) -> None:
+        """See that ``best.pth`` holds the best epoch of ``last.pth``, which may have been kept.
+
+        Raises:
+            UserError: It does not, so that a run whose best epoch comes no more could not end.
+        """
+        if self._kept_file.is_file() and self._epoch_of(self._kept_file) == epoch:
+            os.replace(self._kept_file, self.saved_model_file)
+        found = self._epoch_of(Path(self.saved_model_file))
+        if found != epoch:
+            raise UserError(
+                f"checkpoint {self.saved_model_file}: found epoch {found}, expected {epoch}, the "
+                "best one of last.pth; without it the run cannot end: start it anew"
+            )
+
+    def _epoch_of(self, path: Path) -> int:
+        """Of a checkpoint with a best epoch; one that cannot be read is refused before training."""
         try:
-            content = read_checkpoint(self.saved_model_file)
-            check_origin(self.saved_model_file, content, **self._origin())
+            content = read_checkpoint(path)
+            check_origin(path, content, **self._origin())
             return int(content["epoch"])
         except UserError as error:
             raise UserError(
