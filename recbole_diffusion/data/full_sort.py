@@ -9,6 +9,8 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.data.interaction import Interaction
 from torch import Tensor
 
+from recbole_diffusion.data.batches import ArrayBatches
+from recbole_diffusion.data.dataset import rows_of
 from recbole_diffusion.data.user_items import UserItems
 
 # Scores of float32, and as much three times again for what a model and the ranking make of them.
@@ -32,7 +34,7 @@ def users_per_batch(config: Any, n_items: int) -> int:
     return max(int(budget // (BYTES_PER_SCORE * n_items)), 1)
 
 
-class FullSortLoader(FullSortEvalDataLoader):
+class FullSortLoader(ArrayBatches, FullSortEvalDataLoader):
     """The users of a part, what they are to be given, and what they have met before.
 
     RecBole's loader, of which this is a kind for its trainers' sake, makes a set and two tensors a
@@ -82,7 +84,7 @@ class FullSortLoader(FullSortEvalDataLoader):
             The users; rows and columns of masked items in [n, n_items]; rows and columns of those
             to be found; all int64.
         """
-        batch = self.user_df[np.asarray(index)]
+        batch = rows_of(self.user_df, np.asarray(index))
         users = batch[self.uid_field].numpy()
         history, positives = (
             tuple(map(torch.from_numpy, pairs.of(users)))

@@ -11,6 +11,7 @@ from recbole.sampler import Sampler
 from recbole.utils import InputType
 
 from recbole_diffusion.base.randomness import fresh_generator
+from recbole_diffusion.data.batches import ArrayBatches
 from recbole_diffusion.data.user_items import UserItems, spans
 
 # After so many rounds of drawing again what users have met, the rest is drawn from what is left.
@@ -204,7 +205,7 @@ def has_negatives(sampler: VectorisedSampler | NegativeSampler) -> np.ndarray:
     return has
 
 
-class PairLoader(TrainDataLoader):
+class PairLoader(ArrayBatches, TrainDataLoader):
     """RecBole's training loader without interactions of users who have no negative.
 
     The dataset stays whole: graphs and masks are made of it. The negatives of an epoch are drawn at
@@ -265,7 +266,7 @@ class PairLoader(TrainDataLoader):
         return self.sampling_func(batch, torch.from_numpy(negatives))
 
 
-class CandidateLoader(NegSampleEvalDataLoader):
+class CandidateLoader(ArrayBatches, NegSampleEvalDataLoader):
     """RecBole's loader of users with candidates, which are drawn for a whole batch at once.
 
     Args:

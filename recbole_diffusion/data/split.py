@@ -15,6 +15,7 @@ from recbole.utils import FeatureType, InputType, ModelType
 
 from recbole_diffusion.base.errors import UserError, host_refusals
 from recbole_diffusion.base.randomness import own_randomness
+from recbole_diffusion.data.batches import UserLoader
 from recbole_diffusion.data.columns import check_columns
 from recbole_diffusion.data.dataset import AtomicDataset
 from recbole_diffusion.data.full_sort import FullSortLoader
@@ -30,7 +31,7 @@ from recbole_diffusion.settings.evaluation_keys import words_for_few_items
 from recbole_diffusion.settings.folders import tell_paths_outside
 from recbole_diffusion.settings.recency import is_ordered_by_time
 
-TRAIN_LOADERS = {"interactions": PairLoader, "users": UserDataLoader}
+TRAIN_LOADERS = {"interactions": PairLoader, "users": UserLoader}
 PARTS = ("train", "validation", "test")
 PHASES = ["train", "valid", "test"]
 
@@ -183,7 +184,7 @@ def _train_loader(config: Any) -> type:
     """What our model declares; RecBole's rule by name for its own models."""
     if config.registration.is_host:
         loader: type = get_dataloader(config, "train")
-        return PairLoader if loader is TrainDataLoader else loader
+        return {TrainDataLoader: PairLoader, UserDataLoader: UserLoader}.get(loader, loader)
     declared = getattr(config.model_class, "train_loader", "interactions")
     if declared not in TRAIN_LOADERS:
         raise UserError(
