@@ -271,7 +271,7 @@ class AtomicDataset(Dataset):
             return
         columns = [feat[field] for feat, field, _ in remap_list]
         ids, tokens = pd.factorize(pd.concat(columns) if len(columns) > 1 else columns[0])
-        known = np.array([PADDING, *tokens])
+        known = np.array([PADDING, *tokens.to_numpy(object)])
         numbers = {token: number for number, token in enumerate(known)}
         starts = np.cumsum([len(column) for column in columns])[:-1]
         for (feat, field, _), of_column in zip(remap_list, np.split(ids + 1, starts), strict=True):
