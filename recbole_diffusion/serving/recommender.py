@@ -23,7 +23,7 @@ from recbole_diffusion.evaluation.ranking import ranked_items
 from recbole_diffusion.models.lindiffrec.model import LinDiffRec
 from recbole_diffusion.nn.rows import InteractionRows
 from recbole_diffusion.runs.quick_start import saved_run
-from recbole_diffusion.serving.strangers import history_scorer, item_vectors
+from recbole_diffusion.serving.strangers import history_scorer, vector_tables
 
 PARTS = ("train", "validation", "test")
 N_SHOWN = 5
@@ -235,7 +235,7 @@ class Recommender:
 
     @cached_property
     def _history_scorer(self) -> Callable[[Sequence[Sequence[int]]], Tensor]:
-        return history_scorer(self.model)
+        return history_scorer(self.model, self._rows_of(("train",)))
 
     @torch.no_grad()
     def _scored_histories(self, rows: list[list[int]]) -> Iterator[Tensor]:
@@ -388,8 +388,8 @@ class Recommender:
     def _unit_vectors(self) -> Tensor | None:
         """Vectors of items of length 1 [n_items, d] on the CPU, where the model has such."""
         with self._lock, torch.no_grad():
-            vectors = item_vectors(self.model)
-            return None if vectors is None else functional.normalize(vectors.cpu().float())
+            tables = vector_tables(self.model)
+            return None if tables is None else functional.normalize(tables[1].cpu().float())
 
     def explain(self, user: str, item: str) -> pd.DataFrame:
         """What each item of a user's history has to do with the score of an item.

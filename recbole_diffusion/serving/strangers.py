@@ -14,11 +14,10 @@ from torch.nn import functional
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.base import EmbeddingRecommender
-from recbole_diffusion.nn.rows import history_rows
+from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows
 
-# Of the squared scores of all items beside the squared errors at a user's own, and of a vector's
-# squared length in the mean of the items': chosen on the validation part of ml-100k.
-OTHERS_WEIGHT, LENGTH_WEIGHT = 0.03, 0.1
+# Of the ridge regression, in units of the mean square of its inputs.
+RIDGE = 1e-4
 # Users of the data whose scores tell whether vectors or a matrix are the model's.
 N_CHECKED = 8
 # Where RecBole's models keep the matrix that a row of interactions is multiplied by.
@@ -27,8 +26,9 @@ MATRICES = ("item_similarity", "w")
 Scorer = Callable[[Sequence[Sequence[int]]], Tensor]
 
 
-def item_vectors(model: Any) -> Tensor | None:
-    """The items' vectors [n_items, d] of a model whose scores are products with users' vectors.
+@torch.no_grad()
+def vector_tables(model: Any) -> tuple[Tensor, Tensor] | None:
+    """Vectors of users [n_users, d] and items [n_items, d] whose products are a model's scores.
 
     Those that RecBole's models show in one of their usual ways are taken if their products are the
     scores of a few users; None for other models.
@@ -37,7 +37,7 @@ def item_vectors(model: Any) -> Tensor | None:
         return None  # scores pairs alone
     for users, items in _candidates(model):
         if _are_scores(model, partial(_products, users, items)):
-            return items
+            return users.detach(), items.detach()
     return None
 
 
@@ -115,11 +115,12 @@ def _score(model: Any, users: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def history_scorer(model: Any) -> Scorer:
+def history_scorer(model: Any, rows: InteractionRows) -> Scorer:
     """What scores users outside the data by a model.
 
     Args:
         model: In evaluation mode.
+        rows: Train items of the users of the data.
 
     Returns:
         From the internal item ids of each user, in the order of time, to scores
@@ -134,40 +135,50 @@ def history_scorer(model: Any) -> Scorer:
     if matrix is not None:
         n_items = model.n_items
         return lambda histories: _product(history_rows(histories, n_items).matrix(n_items), matrix)
-    vectors = item_vectors(model)
-    if vectors is not None:
-        return _VectorScorer(vectors.detach())
+    tables = vector_tables(model)
+    if tables is not None:
+        users, items = tables
+        everybody = rows.batch(torch.arange(1, len(users))).to(items.device)
+        return HistoryVectors(items, users[1:], everybody)
     raise UserError(
         f"model {type(model).__name__} cannot score users outside the data: its scores are no "
-        "function of a row of items, nor products with vectors of the items"
+        "function of a row of items, nor products with vectors of users and items"
     )
 
 
-class _VectorScorer:
-    """A vector for each history by ridge regression against the vectors of items.
+class HistoryVectors:
+    """Users' vectors from the mean of their items' vectors, by a linear map.
 
-    It is the v that minimises the sum over the history's items of (1 - v.e)^2, plus
-    ``OTHERS_WEIGHT`` times the sum over all items of (v.e)^2, plus ``LENGTH_WEIGHT`` times |v|^2
-    in units of the items' mean squared length; as iALS (Hu et al. 2008) folds users in.
+    The map is the ridge regression of trained vectors of users on these means.
 
     Args:
-        vectors: Of the items [n_items, d].
+        items: Vectors of the items [n_items, d].
+        users: Trained vectors of users [n, d].
+        rows: Their train items.
     """
 
-    def __init__(self, vectors: Tensor) -> None:
-        self.vectors = vectors
-        real = vectors[1:].double()
-        unit = real.square().sum(dim=1).mean()
-        identity = torch.eye(vectors.shape[1], dtype=torch.float64, device=vectors.device)
-        self.base = OTHERS_WEIGHT * real.T @ real + LENGTH_WEIGHT * unit * identity
+    def __init__(self, items: Tensor, users: Tensor, rows: RowBatch) -> None:
+        self.items = items
+        has_items = rows.lengths > 0
+        means = self._means(rows)[has_items]
+        weight = RIDGE * means.square().mean() * len(means)
+        identity = torch.eye(means.shape[1], dtype=means.dtype, device=means.device)
+        gram = means.mT @ means + weight * identity
+        self.map = torch.linalg.solve(gram, means.mT @ users[has_items].double())  # [d + 1, d]
+
+    def _means(self, rows: RowBatch) -> Tensor:
+        """Mean of each row's items and a one, float64 [B, d + 1]."""
+        alike = rows._replace(values=torch.ones_like(rows.values))
+        means = alike.product(self.items.double()) / rows.lengths[:, None]
+        return functional.pad(means, (0, 1), value=1.0)
 
     @torch.no_grad()
     def __call__(self, histories: Sequence[Sequence[int]]) -> Tensor:
-        rows = history_rows(histories, len(self.vectors)).to(self.vectors.device)
-        longest = int(rows.lengths.max()) if len(rows.lengths) else 0
-        padded = rows.items.new_zeros(len(rows.lengths), longest)
-        padded[rows.rows, rows.places] = rows.items
-        is_item = (padded > 0)[..., None]
-        own = functional.embedding(padded, self.vectors).double() * is_item
-        users = torch.linalg.solve(self.base + own.mT @ own, own.sum(dim=1))
-        return users.to(self.vectors.dtype) @ self.vectors.T
+        """Scores [n_histories, n_items]."""
+        rows = history_rows(histories, len(self.items)).to(self.items.device)
+        return self.scores(rows)
+
+    def scores(self, rows: RowBatch) -> Tensor:
+        """Scores [B, n_items] of rows that each hold an item."""
+        users = self._means(rows) @ self.map
+        return users.to(self.items.dtype) @ self.items.T

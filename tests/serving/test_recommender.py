@@ -131,23 +131,30 @@ def test_a_history_of_the_data_has_its_users_scores(
 
 
 @pytest.mark.parametrize("model", OF_VECTORS)
-def test_vectors_of_strangers_solve_the_ridge(run_of: Callable[[str], Path], model: str) -> None:
+def test_vectors_of_strangers_are_a_ridge_regression(
+    run_of: Callable[[str], Path], model: str
+) -> None:
     recommender = load(run_of(model))
-    vectors = strangers.item_vectors(recommender.model)
-    assert vectors is not None
-    table = vectors.detach().double().numpy()
-    history = [3, 9, 11]
-    length = strangers.LENGTH_WEIGHT * (table[1:] ** 2).sum(axis=1).mean()
-    # One least-squares problem: the history's items want 1, all want 0, the vector itself 0.
-    rows = [
-        table[history],
-        strangers.OTHERS_WEIGHT**0.5 * table[1:],
-        length**0.5 * np.eye(table.shape[1]),
-    ]
-    wanted = np.concatenate([np.ones(3), np.zeros(len(table) - 1 + table.shape[1])])
-    expected = table @ np.linalg.lstsq(np.concatenate(rows), wanted, rcond=None)[0]
-    found = strangers.history_scorer(recommender.model)([[5], history])[1].numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    tables = strangers.vector_tables(recommender.model)
+    assert tables is not None
+    users, items = (table.double().numpy() for table in tables)
+    scores = scores_of(recommender)
+    np.testing.assert_allclose((users @ items.T)[1:, 1:], scores, rtol=1e-3, atol=1e-4)
+    means = np.array(
+        [
+            [*items[recommender._train_history(number)].mean(axis=0), 1.0]
+            for number in range(1, len(users))
+        ]
+    )
+    weight = strangers.RIDGE * (means**2).mean() * len(means)
+    # Ridge regression as least squares: as many rows more as inputs, which want zeros.
+    size = means.shape[1]
+    inputs = np.concatenate([means, weight**0.5 * np.eye(size)])
+    wanted = np.concatenate([users[1:], np.zeros((size, users.shape[1]))])
+    mapped = np.linalg.lstsq(inputs, wanted, rcond=None)[0]
+    expected = np.array([*items[[3, 9, 11]].mean(axis=0), 1.0]) @ mapped @ items.T
+    found = recommender._history_scorer([[5], [3, 9, 11]])[1].numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_models_that_cannot_score_strangers_say_so(run_of: Callable[[str], Path]) -> None:
