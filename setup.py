@@ -39,6 +39,7 @@ setup(
         "pyarrow>=14.0",  # reads item features from .parquet
         "plotly>=5.0",
         "jinja2>=3.1",  # writes the pages of analyze and compare
+        "safetensors>=0.4",  # exports tensors without pickle
         "pyyaml>=6.0",
         "tensorboard>=2.5",
         "tqdm>=4.48",

@@ -29,6 +29,7 @@ recbole-diffusion recommend RUN [--users=all|FILE|ID,...] [--history=FILE]
                          [--k=10] [--with=title] [--out=FILE]""",
     "similar": "recbole-diffusion similar RUN --items=ID,... [--k=10] [--with=title]",
     "explain": "recbole-diffusion explain RUN --user=ID --item=ID",
+    "export": "recbole-diffusion export RUN --out=FOLDER [--as=embeddings|item-item]",
     "runs": "recbole-diffusion runs [FOLDER]",
 }
 USAGE = f"""\
@@ -41,6 +42,7 @@ usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
        {USAGES["recommend"]}
        {USAGES["similar"]}
        {USAGES["explain"]}
+       {USAGES["export"]}
        {USAGES["runs"]}
 
 python -m recbole_diffusion and, in a clone, python run_recbole_diffusion.py are the same command.
@@ -67,7 +69,7 @@ tables; the same command goes on where it stopped. compare --help lists its keys
 tune searches a model's settings on validation, or tries all combinations of a grid; the same
 command goes on where it stopped. tune --help lists its keys; docs/tune.md.
 analyze draws the papers' figures of one run into RUN/analysis; docs/report.md.
-recommend, similar and explain use a run's best epoch; docs/recommend.md.
+recommend, similar, explain and export use a run's best epoch; docs/recommend.md.
 runs lists the runs below a folder with their metrics.
 
 examples:
@@ -84,6 +86,7 @@ REPEATED = ("grid",)
 COMMANDS = {
     "analyze": "recbole_diffusion.studies.analyze.run",
     "explain": "recbole_diffusion.serving.explain",
+    "export": "recbole_diffusion.serving.export",
     "recommend": "recbole_diffusion.serving.recommend",
     "runs": "recbole_diffusion.runs.listing",
     "similar": "recbole_diffusion.serving.similar",
@@ -91,7 +94,7 @@ COMMANDS = {
     "tune": "recbole_diffusion.studies.tune.run",
 }
 # Key that the word after a command stands for.
-ARGUMENTS = dict.fromkeys(("analyze", "explain", "recommend", "similar"), "run") | {
+ARGUMENTS = dict.fromkeys(("analyze", "explain", "export", "recommend", "similar"), "run") | {
     "runs": "folder"
 }
 # What prints something and stops, whatever else stands there.
