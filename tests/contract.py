@@ -19,7 +19,7 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion import evaluate_run, load_run, resume_run, run_recbole_diffusion
+from recbole_diffusion import evaluate_run, load, load_run, resume_run, run_recbole_diffusion
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.runs.quick_start import saved_run
 from recbole_diffusion.settings.kinds import GREATEST, Kind
@@ -193,6 +193,28 @@ def folds_in_as_users_of_the_data(subject: Subject) -> None:
         model.score_histories([[data.item_num]])
 
 
+def recommends_by_its_scores(subject: Subject) -> None:
+    """Lists of users of the data, and of strangers with the same items where it takes such."""
+    recommender = load(subject.result["run_folder"])
+    users = recommender.users[:20]
+    lists = recommender.recommend(users, k=10, exclude=("train",))
+    pairs = recommender.score(lists["user"].tolist(), lists["item"].tolist())
+    assert abs(pairs - lists["score"].to_numpy()).max() <= 1e-4 * abs(pairs).max()
+    histories = {
+        user: [recommender.items[item - 1] for item in recommender._train_history(number)]
+        for number, user in enumerate(users, start=1)
+    }
+    for user, rows in lists.groupby("user", sort=False):
+        others = sorted(set(recommender.items) - set(histories[str(user)]) - set(rows["item"]))
+        beaten = recommender.score([str(user)] * len(others), others)
+        assert beaten.max() <= rows["score"].min() + 1e-4 * abs(pairs).max()
+        assert rows["rank"].tolist() == list(range(1, len(rows) + 1))
+    strangers = recommender.recommend(histories=histories, k=10)
+    found = strangers.groupby("user")["item"].agg(set)
+    shared = lists.groupby("user")["item"].agg(set).combine(found, lambda a, b: len(a & b))
+    assert shared.mean() >= 6, "of ten items, as many are recommended to a stranger alike"
+
+
 def refuses_what_is_out_of_range(subject: Subject) -> None:
     """Every number just beyond the ends of its range, and every key that nothing reads."""
     registration = find_model(subject.name)
@@ -227,5 +249,6 @@ CHECKS: tuple[Callable[[Subject], None], ...] = (
     saved_run_scores_the_same,
     resume_equals_uninterrupted,
     folds_in_as_users_of_the_data,
+    recommends_by_its_scores,
     refuses_what_is_out_of_range,
 )
