@@ -90,7 +90,7 @@ def test_keys_of_one_model(
 
 def test_a_matrix_without_inverse_names_the_penalty(planted: dict[str, Any]) -> None:
     with pytest.raises(
-        UserError, match="model EASE .* raise the penalty, such as key `reg_weight`"
+        UserError, match="not positive definite with this penalty .* raise key `reg_weight`"
     ):
         run_recbole_diffusion("EASE", "planted", config_dict={**planted, "reg_weight": 0.0})
 
