@@ -31,6 +31,7 @@ recbole-diffusion recommend RUN [--users=all|FILE|ID,...] [--history=FILE]
     "explain": "recbole-diffusion explain RUN --user=ID --item=ID",
     "export": "recbole-diffusion export RUN --out=FOLDER [--as=embeddings|item-item]",
     "runs": "recbole-diffusion runs [FOLDER]",
+    "convert": "recbole-diffusion convert FILES... --name=mydata [--as=FORMAT] [--dry-run]",
 }
 USAGE = f"""\
 usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
@@ -44,6 +45,7 @@ usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
        {USAGES["explain"]}
        {USAGES["export"]}
        {USAGES["runs"]}
+       {USAGES["convert"]}
 
 python -m recbole_diffusion and, in a clone, python run_recbole_diffusion.py are the same command.
 
@@ -71,6 +73,8 @@ command goes on where it stopped. tune --help lists its keys; docs/tune.md.
 analyze draws the papers' figures of one run into RUN/analysis; docs/report.md.
 recommend, similar, explain and export use a run's best epoch; docs/recommend.md.
 runs lists the runs below a folder with their metrics.
+convert makes a data set of files, whatever they are; convert --help lists its options;
+dataset_atomic/README.md.
 
 examples:
   python run_recbole_diffusion.py
@@ -120,6 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _obey(words: list[str]) -> None:
+    if words[:1] == ["convert"]:  # takes options of its own, and several files
+        import_module("recbole_diffusion.commands.convert").convert_files(words[1:])
+        return
     if set(words) & set(LISTINGS):
         sys.stdout.write(_listing(words))
         return
@@ -186,7 +193,7 @@ def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
     while rest:
         word = rest.pop(0)
         if not word.startswith("--") or word == "--":
-            near = get_close_matches(word, COMMANDS, n=1, cutoff=0.7)
+            near = get_close_matches(word, USAGES, n=1, cutoff=0.7)
             hint = f"; did you mean the command {near[0]}, as the first word?" if near else ""
             raise UserError(
                 f"command line: left-over argument {word!r}; expected --key=value{hint}"

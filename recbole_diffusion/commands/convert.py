@@ -1,13 +1,15 @@
 """Turns released data, ratings, and data of your own into RecBole's atomic files.
 
-``python -m recbole_diffusion.data.convert text-split SOURCE --name=office`` reads the split that
-InfoDCL's authors released and writes ``dataset_atomic/office/office.{train,valid,test}.inter``;
-``--help`` lists the other forms. Original ids become tokens unchanged, so that feature files can be
-joined by them.
+``python run_recbole_diffusion.py convert FILES... --name=mydata`` finds out what files are and
+makes a data set of them; ``python -m recbole_diffusion.data.convert FORMAT SOURCE --name=office``
+names the format; ``--help`` lists them. Original ids become tokens unchanged, so that feature files
+can be joined by them.
 """
 
 import argparse
+import itertools
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from typing import Any
 from recbole_diffusion.base.arguments import ArgumentParser
 from recbole_diffusion.base.errors import exit_code
 from recbole_diffusion.convert import diffrec_splits, formats, released_splits, unsplit, user_tables
+from recbole_diffusion.convert.tables import NAMES, TableOptions
+from recbole_diffusion.convert.writing import check_name
 from recbole_diffusion.settings.evaluation_keys import words_for_few_items
 from recbole_diffusion.settings.property_files import properties_folder, read_properties
 from recbole_diffusion.settings.values import check_text
@@ -22,10 +26,11 @@ from recbole_diffusion.settings.words import format_words
 
 # Where data sets are looked for without `--data_path`.
 DATASETS = Path("dataset_atomic")
+SHOWN_ROWS = 5
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line.
+    """Runs the command line of the formats.
 
     Args:
         argv: Arguments without the program's name; the process's own if None.
@@ -33,18 +38,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0, 2 for bad input, which is explained on stderr, 130 on Ctrl-C.
     """
-    return exit_code(lambda: _convert(argv))
+    return exit_code(lambda: _convert(_parser().parse_args(argv)))
 
 
-def _convert(argv: Sequence[str] | None) -> None:
-    args = _parser().parse_args(argv)
+def convert_files(words: Sequence[str]) -> None:
+    """Runs the command ``convert``, which finds out what the files are.
+
+    Args:
+        words: Its arguments.
+
+    Raises:
+        UserError: Bad input.
+    """
+    _convert(_files_parser().parse_args(words))
+
+
+def _convert(args: argparse.Namespace) -> None:
     for option, value in vars(args).items():
         if isinstance(value, Path):
             check_text(f"argument {option}", str(value))
+    if getattr(args, "dry_run", False):
+        check_name(args.name, args.output)
+        with tempfile.TemporaryDirectory() as folder:
+            args.output = Path(folder)
+            report, _ = args.convert(args)
+            sys.stdout.write(f"{report}{_first_rows(Path(folder) / args.name)}nothing written\n")
+        return
     report, n_items = args.convert(args)
     words = ["python -m recbole_diffusion", *_words_of_a_run(args, n_items)]
     place = args.output / args.name
     sys.stdout.write(f"{report}written: {place}; next: {' '.join(words)}\n")
+
+
+def _first_rows(folder: Path) -> str:
+    """The first lines of the files of text that would be written."""
+    told = []
+    for path in sorted(folder.iterdir()):
+        if path.suffix != ".npz":
+            n_lines = None if path.suffix == ".yaml" else SHOWN_ROWS + 1
+            with path.open(encoding="utf-8") as lines:
+                head = "".join(f"  {line}" for line in itertools.islice(lines, n_lines))
+            told.append(f"{path.name}:\n{head}")
+    return "".join(told)
 
 
 def _words_of_a_run(args: argparse.Namespace, n_items: int) -> list[str]:
@@ -52,14 +87,29 @@ def _words_of_a_run(args: argparse.Namespace, n_items: int) -> list[str]:
     settings: dict[str, Any] = {"model": "DiffRec", "dataset": args.name}
     if args.output.resolve() != DATASETS.resolve():
         settings["data_path"] = args.output
-    files = (properties_folder() / "dataset", args.output / args.name)
-    is_declared = any((folder / f"{args.name}.yaml").is_file() for folder in files)
-    if args.format in released_splits.FORMATS and not is_declared:
-        settings["benchmark_filename"] = list(released_splits.SPLITS)
     defaults = read_properties(properties_folder() / "overall.yaml")
     is_small = n_items < max(defaults["topk"])
     cutoffs = words_for_few_items(n_items, defaults["valid_metric"]) if is_small else []
     return [*format_words(settings), *cutoffs]
+
+
+def _convert_files(args: argparse.Namespace) -> tuple[str, int]:
+    check_name(args.name, args.output)
+    storage = _storage(args)
+    found = formats.guess(args.files, storage, args.kind)
+    told = f"taken for {found.kind}: {found.source}"
+    if found.items is not None:
+        told = f"{told}, items: {found.items}"
+        args.items = args.items or found.items
+    args.format, args.source = found.kind, found.source
+    if found.kind in released_splits.FORMATS:
+        report, n_items = _convert_split(args)
+    elif found.kind == formats.TABLE:
+        report, n_items = _convert_csv(args)
+    else:
+        args.meta = args.items
+        report, n_items = _convert_log(args)
+    return f"{told} (--as={'|'.join(formats.KINDS)})\n{report}", n_items
 
 
 def _convert_split(args: argparse.Namespace) -> tuple[str, int]:
@@ -70,12 +120,21 @@ def _convert_split(args: argparse.Namespace) -> tuple[str, int]:
         args.format,
         args.overwrite,
         args.drop_cross_duplicates,
+        released_splits.ValidRule(args.valid_ratio, args.seed),
     )
     return released_splits.format_report(report), report.items
 
 
+def _storage(args: argparse.Namespace) -> TableOptions:
+    columns = None if args.columns is None else tuple(args.columns.split(","))
+    quotes = False if args.no_quotes else None
+    header = False if args.no_header else None
+    return TableOptions(args.delimiter, header, columns, args.encoding, quotes, args.decimal)
+
+
 def _convert_csv(args: argparse.Namespace) -> tuple[str, int]:
-    options = user_tables.CsvOptions(**_fields_of(user_tables.CsvOptions, args))
+    given = _fields_of(user_tables.CsvOptions, args)
+    options = user_tables.CsvOptions(**{**given, "table": _storage(args)})
     report = user_tables.convert_csv(args.source, args.output, args.name, options, args.overwrite)
     return unsplit.format_report(report), report.items
 
@@ -83,7 +142,8 @@ def _convert_csv(args: argparse.Namespace) -> tuple[str, int]:
 def _convert_log(args: argparse.Namespace) -> tuple[str, int]:
     sources = [args.source, args.meta] if args.format == "amazon" else [args.source]
     log = formats.FORMATS[args.format].read(*sources)
-    report = unsplit.convert_interactions(log, args.output, args.name, args.overwrite)
+    is_own = args.format in formats.OWN
+    report = unsplit.convert_interactions(log, args.output, args.name, args.overwrite, is_own)
     return unsplit.format_report(report), report.items
 
 
@@ -102,6 +162,24 @@ def _fields_of(kind: Any, args: argparse.Namespace) -> dict[str, Any]:
     return {k: v for k, v in vars(args).items() if k in kind.__dataclass_fields__}
 
 
+def _files_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="recbole-diffusion convert",
+        description="Find out what files of interactions are, and make a data set of them.",
+    )
+    text = "files of interactions and, if there is one, of items; or the folder of a release"
+    parser.add_argument("files", type=Path, metavar="FILES", nargs="+", help=text)
+    text = "what they are (default: found out)"
+    parser.add_argument("--as", dest="kind", choices=formats.KINDS, metavar="FORMAT", help=text)
+    text = "show mapping, counts and first rows, and write nothing"
+    parser.add_argument("--dry-run", action="store_true", help=text)
+    _add_table(parser)
+    _add_split(parser)
+    parser.set_defaults(convert=_convert_files)
+    _add_output(parser)
+    return parser
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m recbole_diffusion.data.convert",
@@ -111,35 +189,58 @@ def _parser() -> ArgumentParser:
     for kind, form in released_splits.FORMATS.items():
         released = formats.add_parser(kind, help=form.help)
         released.add_argument("source", type=Path, metavar="SOURCE", help="folder with the split")
-        released.add_argument(
-            "--drop-cross-duplicates",
-            action="store_true",
-            help="keep a pair of several splits in train, else in valid, instead of refusing it",
-        )
+        _add_split(released)
         released.set_defaults(convert=_convert_split)
         _add_output(released)
-    _add_csv(formats)
+    own = formats.add_parser("csv", help="your own table of interactions, and of items")
+    text = "table of text with a header, JSON lines or Parquet"
+    own.add_argument("source", type=Path, metavar="INTERACTIONS", help=text)
+    _add_table(own)
+    own.set_defaults(convert=_convert_csv)
+    _add_output(own)
     _add_interactions(formats)
     _add_rating_split(formats)
     return parser
 
 
-def _add_csv(formats: Any) -> None:
-    parser = formats.add_parser("csv", help="your own CSV or TSV of interactions, and of items")
-    parser.add_argument("source", type=Path, metavar="INTERACTIONS", help="CSV or TSV, with header")
-    for what, guesses in user_tables.GUESSES.items():
-        text = f"column of the {what}s (default: the one of {', '.join(guesses)})"
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    text = "keep a pair of several splits in train, else in valid, instead of refusing it"
+    parser.add_argument("--drop-cross-duplicates", action="store_true", help=text)
+    rule = released_splits.ValidRule
+    text = "share of train that becomes validation where a release has none (default: %(default)s)"
+    parser.add_argument("--valid-ratio", type=float, default=rule.ratio, help=text)
+    text = "draws it (default: %(default)s)"
+    parser.add_argument("--seed", type=int, default=rule.seed, help=text)
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    for what, names in user_tables.KNOWN.items():
+        text = f"column of the {what}s (default: one such as {', '.join(names[:4])})"
         parser.add_argument(f"--{what}", metavar="COLUMN", help=text)
-    parser.add_argument("--items", type=Path, help="CSV or TSV of items, with header")
+    text = "values of the column of events to keep, with commas (default: all)"
+    parser.add_argument("--events", type=_texts, metavar="A,B", help=text)
+    parser.add_argument("--items", type=Path, help="table of items, with header")
     parser.add_argument("--item-key", metavar="COLUMN", help="its column of the items")
     text = "its columns to keep (default: all)"
     parser.add_argument("--item-columns", metavar="COLUMN", nargs="+", type=str, help=text)
     text = "those of them to keep as numbers, not as texts"
     parser.add_argument("--float-columns", metavar="COLUMN", nargs="+", default=(), help=text)
-    text = r"one character, or \t (default: tab for .tsv and .tab, else a comma)"
-    parser.add_argument("--delimiter", type=lambda text: text.replace("\\t", "\t"), help=text)
-    parser.set_defaults(convert=_convert_csv)
-    _add_output(parser)
+    text = "of an item that stands there twice: refuse it, or keep the first (default: error)"
+    choices = ("error", "first")
+    parser.add_argument("--items-duplicates", choices=choices, default="error", help=text)
+    text = f"one character, :: or one of {', '.join(NAMES)} (default: found out)"
+    parser.add_argument("--delimiter", help=text)
+    parser.add_argument("--no-header", action="store_true", help="the first line is a row")
+    text = "names of the columns of a table without a header, with commas"
+    parser.add_argument("--columns", metavar="A,B", help=text)
+    parser.add_argument("--encoding", help="such as utf-8 (default: it, else latin-1)")
+    parser.add_argument("--no-quotes", action="store_true", help="quotes are part of the texts")
+    text = "what separates decimals, . or , (default: .)"
+    parser.add_argument("--decimal", default=".", help=text)
+
+
+def _texts(words: str) -> tuple[str, ...]:
+    return tuple(words.split(","))
 
 
 def _add_interactions(parsers: Any) -> None:

@@ -1,91 +1,80 @@
-"""Amazon reviews of 2014 and 2018, and what is known of the products."""
+"""Amazon reviews of 2014, 2018 and 2023, and what is known of the products."""
 
 import ast
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.convert.csv_table import parse_token
-from recbole_diffusion.convert.pairs import DistinctPairs
-from recbole_diffusion.convert.reading import (
-    line_error,
-    parse_number,
-    read_lines,
-    shown,
-)
-from recbole_diffusion.convert.unsplit import (
-    RATING_HEADER,
-    Interactions,
-    Table,
-    count_breaks,
-)
+import pyarrow as pa
+
+from recbole_diffusion.convert.reading import line_error, shown
+from recbole_diffusion.convert.sources import look_through
+from recbole_diffusion.convert.unsplit import Interactions, Table, distinct
+from recbole_diffusion.convert.user_tables import CsvOptions, read_own
+from recbole_diffusion.convert.values import texts_of
 
 TEXTS = ("title", "category", "brand", "description")
+# Names of 2014 and 2023, where a product has none of the name in use.
+OTHER_NAMES = {"category": "categories", "brand": "store"}
 MAX_LITERAL = 2**20  # characters of a line in Python's form; parsing takes some hundred times that
 
 
 def read_amazon(source: Path, meta: Path | None = None) -> Interactions:
-    """Amazon reviews of 2014 or 2018: one JSON object a line.
+    """Amazon reviews: one JSON object a line.
 
     Args:
-        source: Reviews with ``reviewerID``, ``asin``, ``overall`` and ``unixReviewTime``; gzip if
-            its name ends in ``.gz``.
-        meta: Products with ``asin`` and texts, as JSON or as Python prints a dict; likewise. Those
-            without a review are left out, and of a repeated product the first is kept.
+        source: Reviews with user, product, rating and time, plain or packed.
+        meta: Products with ``asin``, or ``parent_asin`` in 2023, and texts, as JSON or as Python
+            prints a dict. Those without a review are left out, and of a repeated product the first
+            is kept.
 
     Returns:
         The interactions with ratings and times, and title, category, brand and description.
+
+    Raises:
+        UserError: A line is malformed; it is named.
     """
-    log = Interactions(source, RATING_HEADER, _reviews(source))
+    log = read_own(source, CsvOptions())
     if meta is None:
         return log
-    header = "\t".join(["item_id:token", *(f"{column}:token_seq" for column in TEXTS)])
-    items = Table(meta, header, _products(meta, log.pairs, log.counts))
-    return Interactions(source, RATING_HEADER, log.rows, items, pairs=log.pairs, counts=log.counts)
+    counts: Counter[str] = Counter()
+    products = list(_products(meta, set(distinct(log.items).to_pylist()), counts))
+    columns = {"item_id:token": pa.chunked_array([[row[0] for row in products]], pa.string())}
+    for n, column in enumerate(TEXTS, start=1):
+        found = pa.chunked_array([[row[n] for row in products]], pa.string())
+        columns[f"{column}:token_seq"] = texts_of(found, counts)
+    return replace(log, item_table=Table(meta, columns), counts=counts)
 
 
-def _reviews(path: Path) -> Iterator[list[str]]:
-    for number, line in read_lines(path):
-        review = _parse_object(path, number, line, json.loads)
-        ids = [_amazon_id(path, number, review, key) for key in ("reviewerID", "asin")]
-        numbers = []
-        for key in ("overall", "unixReviewTime"):
-            value = review.get(key)
-            if type(value) not in (int, float):  # a bool is an int to Python
-                raise line_error(path, number, f"{key} {shown(str(value))}", "a finite number")
-            numbers.append(parse_number(path, number, key, str(value)))
-        yield ids + numbers
-
-
-def _products(path: Path, pairs: DistinctPairs, counts: Counter[str]) -> Iterator[list[str]]:
+def _products(path: Path, wanted: set[str], counts: Counter[str]) -> Iterator[list[str]]:
+    """Id and texts of products that have a review: one line at a time, as their forms differ."""
     seen = set()
-    for number, line in read_lines(path):
-        product = _parse_object(path, number, line, _parse_json_or_literal)
-        item = _amazon_id(path, number, product, "asin")
-        if item not in pairs.items:
+    for number, line in enumerate(look_through(path).lines(), start=1):
+        if not line.strip():
+            continue
+        product = _parse_object(path, number, line.rstrip("\n"))
+        item = product.get("parent_asin", product.get("asin"))
+        if not isinstance(item, str):
+            raise line_error(path, number, f"asin {shown(str(item))}", "a text")
+        if item not in wanted:
             counts["products left out, without a review"] += 1
         elif item in seen:
             counts["products left out, repeated"] += 1
         else:
             seen.add(item)
-            # The field is called `categories` in 2014.
-            texts = {**product, "category": product.get("category", product.get("categories"))}
+            texts = [product.get(c, product.get(OTHER_NAMES.get(c, c))) for c in TEXTS]
             yield [
                 item,
-                *(
-                    count_breaks(counts, _joined(path, number, column, texts.get(column)))
-                    for column in TEXTS
-                ),
+                *(_joined(path, number, *named) for named in zip(TEXTS, texts, strict=True)),
             ]
 
 
-def _parse_object(
-    path: Path, number: int, line: str, parse: Callable[[str], Any]
-) -> dict[str, Any]:
+def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
-        found = parse(line)
+        found = _parse_json_or_literal(line)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -98,13 +87,6 @@ def _parse_json_or_literal(line: str) -> Any:
         return json.loads(line)
     except ValueError:
         return ast.literal_eval(line) if len(line) <= MAX_LITERAL else None
-
-
-def _amazon_id(path: Path, number: int, record: dict[str, Any], key: str) -> str:
-    value = record.get(key)
-    if not isinstance(value, str) or value != _encodable(value):
-        raise line_error(path, number, f"{key} {shown(str(value))}", "a text")
-    return parse_token(path, number, value)
 
 
 def _encodable(text: str) -> str:

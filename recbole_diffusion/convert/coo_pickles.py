@@ -20,9 +20,9 @@ from recbole_diffusion.base.errors import UserError, refusals_of
 
 INDEX_TYPE = re.compile(r"[iu][48]")
 VALUE_TYPE = re.compile(r"b1|[iu][1248]|f[248]")
+MAX_ENTRIES = 2**31
 MAX_MEMO = 1000  # objects; a matrix of three arrays has a few dozen
 BYTE_ORDERS = ("<", ">", "|", "=")
-BYTES = (bytes, bytearray)  # protocol 5 has the second
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,25 @@ class _Buffered(_Array):
         self.state = (1, shape, dtype, order == "F", content)
 
 
+class _Encoded(bytes):
+    """Bytes of protocol 2, made as ``encode(text, "latin1")``."""
+
+    def __new__(cls, text: Any, encoding: Any) -> "_Encoded":
+        if type(text) is not str or encoding != "latin1":
+            raise TypeError("bytes made of something else than a text in latin1")
+        return super().__new__(cls, text, encoding)
+
+    def __setstate__(self, state: Any) -> None:
+        raise TypeError("bytes with a state")
+
+
+BYTES = (bytes, bytearray, _Encoded)  # protocol 5 has the second, protocol 2 the third
 KNOWN = {
-    ("scipy.sparse.coo", "coo_matrix"): _Matrix,
-    ("scipy.sparse._coo", "coo_matrix"): _Matrix,
+    **{
+        (f"scipy.sparse.{module}", f"{module.strip('_')}_matrix"): _Matrix
+        for module in ("coo", "_coo", "csr", "_csr")
+    },
+    ("_codecs", "encode"): _Encoded,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.numeric", "_frombuffer"): _Buffered,
@@ -106,7 +122,7 @@ class CooUnpickler(pickle.Unpickler):
     """
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
-        super().__init__(file)
+        super().__init__(file, encoding="latin1")  # of Python 2, where bytes were texts
         self.path = path
 
     def find_class(self, module: str, name: str) -> Any:
@@ -122,16 +138,16 @@ class CooUnpickler(pickle.Unpickler):
         if (module, name) not in KNOWN:
             raise UserError(
                 f"{self.path}: found {f'{module}.{name}'!r} in the pickle, expected a coo_matrix "
-                "and its arrays only; nothing was run."
+                "or csr_matrix and its arrays only; nothing was run."
             )
         return KNOWN[module, name]
 
 
 def read_coo(path: Path) -> CooEntries:
-    """Reads a pickled ``scipy.sparse.coo_matrix``.
+    """Reads a pickled ``scipy.sparse.coo_matrix`` or ``csr_matrix``.
 
     Args:
-        path: Pickle of protocol 3 to 5; its values are finite and above 0.
+        path: Pickle of protocol 2 to 5; its values are finite and above 0.
 
     Returns:
         Shape and entries, in their order.
@@ -167,6 +183,8 @@ def _entries(path: Path, matrix: Any) -> CooEntries:
         )
     # scipy keeps the pair `coords` from 1.13 on.
     coords = state.get("coords", (state.get("row"), state.get("col")))
+    if "indptr" in state:
+        coords = _row_of_each(path, state["indptr"], shape[0]), state.get("indices")
     if type(coords) is not tuple or len(coords) != 2:
         raise UserError(f"{path}: found no row and column of each entry, expected a coo_matrix.")
     rows = _indices(path, "rows", coords[0], shape[0])
@@ -193,12 +211,26 @@ def _indices(path: Path, what: str, array: Any, size: int) -> np.ndarray:
     return indices.astype(np.int64)
 
 
+def _row_of_each(path: Path, array: Any, n_rows: int) -> np.ndarray:
+    """Row of each entry of a ``csr_matrix``, from the numbers of the rows' first entries."""
+    starts = _plain_array(path, "starts of rows", array, INDEX_TYPE).astype(np.int64)
+    counts = np.diff(starts)
+    is_sound = len(starts) == n_rows + 1 and starts[0] == 0 and (counts >= 0).all()
+    if not is_sound or starts[-1] > MAX_ENTRIES:
+        raise UserError(f"{path}: found starts of rows that do not rise from 0 to the entries.")
+    return np.repeat(np.arange(n_rows), counts)
+
+
 def _plain_array(path: Path, what: str, array: Any, types: re.Pattern[str]) -> np.ndarray:
     """The numbers [n] of an array's record."""
+    if isinstance(array, np.ndarray):
+        return array
     state = array.state if isinstance(array, _Array) else None
     if type(state) is not tuple or len(state) != 5:
         raise UserError(f"{path}: found no array of {what}, expected one of numbers.")
     _, shape, dtype, _, content = state
+    if type(content) is str:  # of Python 2
+        content = content.encode("latin-1")
     is_type = type(dtype) is _Type and type(dtype.name) is str and types.fullmatch(dtype.name)
     if not is_type or dtype.byte_order not in BYTE_ORDERS or type(content) not in BYTES:
         name = getattr(dtype, "name", dtype)

@@ -16,13 +16,16 @@ import pandas as pd
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import is_file_or_absent
-from recbole_diffusion.convert.common import TIMED_HEADER
-from recbole_diffusion.convert.reading import read_lines
-from recbole_diffusion.convert.writing import check_name, check_stale, check_targets, write_files
-from recbole_diffusion.data.atomic import read_atomic_file
+from recbole_diffusion.convert.sources import look_through
+from recbole_diffusion.convert.writing import (
+    SPLITS,
+    check_name,
+    check_stale,
+    check_targets,
+    write_files,
+)
 from recbole_diffusion.settings.folders import find_dataset
 
-SPLITS = ("train", "valid", "test")
 KINDS = {
     "clean": "ratings of at least the threshold",
     "noisy": "the same, and lower ratings added at random to train and valid",
@@ -165,11 +168,12 @@ def read_ratings(path: Path) -> pd.DataFrame:
         UserError: The file cannot be read, lacks a column or a row, or has a row without an id or
             with no finite number for rating or time.
     """
-    _, header = next(read_lines(path))
-    found = header.split("\t")
+    found = next(look_through(path, "utf-8").lines()).rstrip("\n").split("\t")
     missing = [column for column in COLUMNS if column not in found]
     if missing:
         raise UserError(f"{path}, line 1: found {found}, expected the columns {missing} too.")
+    from recbole_diffusion.data.atomic import read_atomic_file  # imports PyTorch
+
     try:
         texts = read_atomic_file(path, list(COLUMNS), "\t", "utf-8")
     except UnicodeDecodeError as error:
@@ -303,7 +307,7 @@ def _first_rows(rows: pd.DataFrame) -> pd.Series:
 
 
 def _inter_lines(rows: pd.DataFrame) -> Iterator[str]:
-    yield TIMED_HEADER
+    yield "user_id:token\titem_id:token\ttimestamp:float"
     for values in zip(rows["user"], rows["item"], rows["text"], strict=True):
         yield "\t".join(values)
 

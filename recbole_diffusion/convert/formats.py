@@ -1,17 +1,27 @@
-"""Formats of released interactions without a split."""
+"""What files can be: formats without a split by name, and a guess from names and first lines."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
+from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.convert import released_splits
 from recbole_diffusion.convert.amazon import read_amazon
-from recbole_diffusion.convert.microlens import read_microlens
+from recbole_diffusion.convert.lists import read_lists, read_pairs, read_sequences
+from recbole_diffusion.convert.microlens import PAIRS, TITLES, read_microlens
 from recbole_diffusion.convert.movielens import read_movielens
+from recbole_diffusion.convert.records import is_parquet, open_table
+from recbole_diffusion.convert.sources import head_lines
+from recbole_diffusion.convert.tables import TableOptions
 from recbole_diffusion.convert.unsplit import Interactions
+from recbole_diffusion.convert.user_tables import KNOWN, plain_name
 
 
 @dataclass(frozen=True)
 class InteractionsFormat:
-    """How released interactions are stored.
+    """How interactions without a split are stored.
 
     Attributes:
         read: Gives the interactions from the source.
@@ -37,7 +47,171 @@ FORMATS = {
     ),
     "amazon": InteractionsFormat(
         read_amazon,
-        "reviews, one JSON object a line; .gz or plain",
-        "Amazon reviews of 2014 or 2018, with titles, categories, brands and descriptions",
+        "reviews, one JSON object a line; packed or plain",
+        "Amazon reviews of 2014, 2018 or 2023, with titles, categories, brands and descriptions",
+    ),
+    "pairs": InteractionsFormat(
+        read_pairs, "lines `user item` or `user item weight`", "pairs of a user and an item"
+    ),
+    "ordered-pairs": InteractionsFormat(
+        partial(read_pairs, ordered=True),
+        "lines `user item`, earlier ones first",
+        "pairs in order of time (SASRec)",
+    ),
+    "lists": InteractionsFormat(
+        read_lists, "lines `user item item ...`", "each user's items in order of time"
+    ),
+    "sequences": InteractionsFormat(
+        read_sequences, "lines `item item ...`, a user each", "a sequence of items a line"
     ),
 }
+OWN = ("pairs", "ordered-pairs", "lists", "sequences")
+TABLE = "table"
+KINDS = (TABLE, *FORMATS, *released_splits.FORMATS)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What files are taken for.
+
+    Attributes:
+        kind: One of ``KINDS``.
+        source: The interactions, or the folder of a release.
+        items: Table of items, if there is one.
+    """
+
+    kind: str
+    source: Path
+    items: Path | None = None
+
+
+def guess(paths: Sequence[Path], options: TableOptions, kind: str | None = None) -> Guess:
+    """Finds out what files are.
+
+    Args:
+        paths: Files, or one folder.
+        options: How tables are stored.
+        kind: One of ``KINDS``, where it is given.
+
+    Raises:
+        UserError: A path is missing, or the files fit no kind or several.
+    """
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: cannot be read (No such file or directory), expected a file.")
+    folder = paths[0] if paths[0].is_dir() else paths[0].parent
+    stems = {path.name.split(".")[0] for path in paths}
+    is_whole = len(paths) == 1 and paths[0].is_dir() or {"train", "test"} <= stems
+    if kind in released_splits.FORMATS or kind in ("microlens", "movielens-1m"):
+        return Guess(kind, folder)
+    if is_whole and kind is None:
+        found = _of_folder(folder)
+        if len(found) == 1:
+            return Guess(found[0], folder)
+        if found:
+            raise UserError(f"{folder}: found files of {' and '.join(found)}; choose one by --as.")
+    files = [path for path in paths if path.is_file()]
+    if len(paths) == 1 and paths[0].is_dir():
+        files = sorted(path for path in folder.iterdir() if path.is_file() and _is_data(path))
+    if not files:
+        raise UserError(f"{folder}: found no file that holds data, expected at least one.")
+    if kind is not None and len(files) == 1:
+        return Guess(kind, files[0])
+    if len(files) == 1:
+        return _of_file(files[0], options)
+    return _of_tables(files, options, kind)
+
+
+def _is_data(path: Path) -> bool:
+    name = path.name.lower()
+    return not name.startswith((".", "readme", "license")) and path.suffix not in (".md", ".pdf")
+
+
+def _of_folder(folder: Path) -> list[str]:
+    names = {path.name for path in folder.iterdir()}
+    found = []
+    if {PAIRS, TITLES} <= names:
+        found.append("microlens")
+    if {"ratings.dat", "movies.dat", "users.dat"} <= names:
+        found.append("movielens-1m")
+    if "train_list.npy" in names:
+        found.append("npy-split")
+    if names & set(released_splits.PICKLES["train"]):
+        found.append("diffmm")
+    if {"train.txt", "test.txt"} <= names:
+        lines = head_lines(folder / "train.txt")
+        are_pairs = all(len(line.split()) == 2 for line in lines)
+        found.append("text-split" if are_pairs and "valid.txt" in names else "list-split")
+    inter = [name for name in names if name.endswith(".inter")]
+    if len(inter) == 1:
+        head = head_lines(folder / inter[0])
+        if head and set(released_splits.MMREC_IDS) <= set(head[0].split("\t")):
+            found.append("mmrec")
+    return found
+
+
+def _of_file(path: Path, options: TableOptions) -> Guess:
+    if path.suffix == ".inter" and "mmrec" in _of_folder(path.parent):
+        return Guess("mmrec", path.parent)
+    if is_parquet(path):
+        return Guess(TABLE, path)
+    lines = head_lines(path, options.encoding)
+    is_chosen = options.delimiter or options.columns or options.header is not None
+    words = [line.split() for line in lines]
+    lengths = {len(row) for row in words}
+    has_delimiter = any(character in line for line in lines for character in ',;|"{:')
+    if is_chosen or has_delimiter or not all(word.isalnum() for row in words for word in row):
+        return Guess(TABLE, path)
+    if len(lengths) == 1 and not _is_numbered(words):
+        return Guess(TABLE, path)
+    if lengths == {2}:
+        return Guess("pairs", path)
+    if len(lengths) == 1:
+        return Guess(TABLE, path)
+    first = [row[0] for row in words]
+    if len(set(first)) == len(first) and first == sorted(first, key=lambda w: (len(w), w)):
+        return Guess("lists", path)
+    raise UserError(
+        f"{path}: found lines of {min(lengths)} to {max(lengths)} words, expected --as=lists "
+        "(`user item item ...`) or --as=sequences (`item item ...`)."
+    )
+
+
+def _is_numbered(words: Sequence[Sequence[str]]) -> bool:
+    """Whether the first line is no header."""
+    return any(word.isdigit() for word in words[0])
+
+
+def _of_tables(files: Sequence[Path], options: TableOptions, kind: str | None) -> Guess:
+    """One table with users and items, and one with items alone."""
+    roles: dict[str, list[Path]] = {"interactions": [], "items": []}
+    for path in files:
+        columns = _columns(path, options)
+        has = {
+            what for what in ("user", "item") if set(map(plain_name, columns)) & set(KNOWN[what])
+        }
+        if "user" in has and "item" in has:
+            roles["interactions"].append(path)
+        elif "item" in has:
+            roles["items"].append(path)
+    if len(roles["interactions"]) != 1 or len(roles["items"]) > 1:
+        told = {role: [path.name for path in paths] for role, paths in roles.items()}
+        raise UserError(
+            f"{files[0].parent}: found {told}, expected one file with users and items and at most "
+            "one of items; name those two, or `csv FILE --items=FILE` (--user, --item, --item-key)."
+        )
+    items = roles["items"][0] if roles["items"] else None
+    is_amazon = items is not None and _is_object(items)
+    return Guess(kind or ("amazon" if is_amazon else TABLE), roles["interactions"][0], items)
+
+
+def _is_object(path: Path) -> bool:
+    return not is_parquet(path) and "".join(head_lines(path)[:1]).startswith("{")
+
+
+def _columns(path: Path, options: TableOptions) -> list[str]:
+    """Names of a table's columns, those of a product as Python prints it among them."""
+    if _is_object(path) and head_lines(path)[0].startswith("{'"):
+        return ["asin"]
+    table: Any = open_table(path, options)
+    return list(table.columns) if table.has_header else []

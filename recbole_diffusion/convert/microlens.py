@@ -1,13 +1,14 @@
 """MicroLens-50k: items of each user in the order of time, and titles."""
 
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from recbole_diffusion.convert.common import TIMED_HEADER
-from recbole_diffusion.convert.csv_table import read_csv
-from recbole_diffusion.convert.reading import line_error, parse_id, read_lines, shown
-from recbole_diffusion.convert.unsplit import Interactions, Table, count_breaks, distinct_ids
+from recbole_diffusion.convert.lists import read_lists
+from recbole_diffusion.convert.reading import line_error
+from recbole_diffusion.convert.tables import ID, TEXT, TableOptions, TextTable
+from recbole_diffusion.convert.unsplit import Interactions, Table, distinct_rows
+from recbole_diffusion.convert.values import ids_of, texts_of
 
 PAIRS, TITLES = "MicroLens-50k_pairs.tsv", "MicroLens-50k_titles.csv"
 
@@ -21,34 +22,13 @@ def read_microlens(source: Path) -> Interactions:
     Returns:
         The interactions; ``timestamp`` is the place among the user's own, from 0.
     """
-    pairs, titles = source / PAIRS, source / TITLES
-    counts: Counter[str] = Counter()
-    items = Table(titles, "item_id:token\ttitle:token_seq", _microlens_titles(titles, counts))
-    return Interactions(pairs, TIMED_HEADER, _microlens_rows(pairs), items, counts=counts)
-
-
-def _microlens_rows(path: Path) -> Iterator[list[str]]:
-    seen = set()
-    for number, line in read_lines(path):
-        user, tab, items = line.partition("\t")
-        if not tab or not items.strip():
-            raise line_error(path, number, shown(line), "`user<TAB>items`, separated by spaces")
-        user = str(parse_id(path, number, user))
-        if user in seen:
-            raise line_error(path, number, f"user {user} again", "one line per user")
-        seen.add(user)
-        for place, item in enumerate(items.split()):
-            yield [user, str(parse_id(path, number, item)), str(place)]
-
-
-def _microlens_titles(path: Path, counts: Counter[str]) -> Iterator[list[str]]:
-    table = read_csv(path)
+    log = read_lists(source / PAIRS, "utf-8", counting=True, need_items=True)
+    table = TextTable(source / TITLES, TableOptions(",", header=True, encoding="utf-8"))
     if table.columns != ["item", "title"]:
-        raise line_error(path, 1, f"the columns {table.columns}", "item, title")
-    return distinct_ids(
-        path,
-        (
-            (number, [str(parse_id(path, number, row["item"])), count_breaks(counts, row["title"])])
-            for number, row in table.rows
-        ),
-    )
+        raise line_error(table.path, 1, f"the columns {table.columns}", "item, title")
+    rows = table.read({"item": ID, "title": TEXT})
+    counts: Counter[str] = Counter()
+    ids = ids_of(table, rows["item"], counting=True)
+    distinct_rows(table, ids)
+    columns = {"item_id:token": ids, "title:token_seq": texts_of(rows["title"], counts)}
+    return replace(log, item_table=Table(table.path, columns), counts=counts)

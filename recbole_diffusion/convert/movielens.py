@@ -1,25 +1,21 @@
 """MovieLens-1M: ratings with times, movies and users."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-from recbole_diffusion.convert.reading import (
-    line_error,
-    on_one_line,
-    parse_id,
-    parse_number,
-    shown,
-    spaced_genres,
-    text_lines,
-)
-from recbole_diffusion.convert.unsplit import RATING_HEADER, Interactions, Table, distinct_ids
+import pyarrow.compute as pc
+
+from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions, TextTable
+from recbole_diffusion.convert.unsplit import Interactions, Table, distinct_rows
+from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of, times_of
+
+USER_COLUMNS = ("gender", "age", "occupation", "zip_code")
 
 
 def read_movielens(source: Path) -> Interactions:
     """MovieLens-1M as GroupLens publishes it: fields separated by ``::``.
 
-    Lines are UTF-8, or else latin-1 as in the published files, which the report counts.
+    A file that is not UTF-8 is read as latin-1, as the published ones are, which the notes tell.
 
     Args:
         source: Folder with ``ratings.dat``, ``movies.dat`` and ``users.dat``.
@@ -27,51 +23,37 @@ def read_movielens(source: Path) -> Interactions:
     Returns:
         The interactions with ratings and times, and both tables.
     """
+    ratings = _open(source / "ratings.dat", "user", "item", "rating", "timestamp")
+    rows = ratings.read({"user": ID, "item": ID, "rating": NUMBER_KIND, "timestamp": NUMBER_KIND})
+    numbers = {
+        "rating": numbers_of(ratings, "rating", rows["rating"]),
+        "timestamp": times_of(ratings, "timestamp", rows["timestamp"])[0],
+    }
+    users, items = (ids_of(ratings, rows[name], counting=True) for name in ("user", "item"))
+    movies = _open(source / "movies.dat", "item", "title", "genre")
+    people = _open(source / "users.dat", "user", *USER_COLUMNS)
     counts: Counter[str] = Counter()
-
-    def ratings(path: Path) -> Iterator[list[str]]:
-        for number, (user, movie, *numbers) in _movielens_fields(path, 4, counts):
-            ids = [str(parse_id(path, number, text)) for text in (user, movie)]
-            named = zip(("rating", "timestamp"), numbers, strict=True)
-            yield ids + [parse_number(path, number, column, text) for column, text in named]
-
-    def movies(path: Path) -> Iterator[tuple[int, list[str]]]:
-        for number, (movie, title, genres) in _movielens_fields(path, 3, counts):
-            yield number, [str(parse_id(path, number, movie)), title, spaced_genres(genres)]
-
-    def users(path: Path) -> Iterator[tuple[int, list[str]]]:
-        for number, (user, *fields) in _movielens_fields(path, 5, counts):
-            yield number, [str(parse_id(path, number, user)), *fields]
-
-    paths = [source / f"{part}.dat" for part in ("ratings", "movies", "users")]
-    item_header = "item_id:token\ttitle:token_seq\tgenre:token_seq"
-    user_header = "user_id:token\tgender:token\tage:token\toccupation:token\tzip_code:token"
+    item_table = _table(movies, "item", {"title": "token_seq", "genre": "token_seq"}, counts)
+    genres = pc.replace_substring(item_table.columns["genre:token_seq"], "|", " ")
     return Interactions(
-        paths[0],
-        RATING_HEADER,
-        ratings(paths[0]),
-        Table(paths[1], item_header, distinct_ids(paths[1], movies(paths[1]))),
-        Table(paths[2], user_header, distinct_ids(paths[2], users(paths[2]))),
-        counts=counts,
+        ratings.path,
+        users,
+        items,
+        numbers,
+        Table(movies.path, {**item_table.columns, "genre:token_seq": genres}),
+        _table(people, "user", dict.fromkeys(USER_COLUMNS, "token"), counts),
+        counts,
+        [*ratings.notes, *movies.notes, *people.notes],
     )
 
 
-def _movielens_fields(
-    path: Path, n_fields: int, counts: Counter[str]
-) -> Iterator[tuple[int, list[str]]]:
-    for number, text in text_lines(path, "latin-1"):
-        line = _as_utf8(path, counts, text).rstrip("\r\n")
-        fields = on_one_line(line).split("::")
-        if len(fields) != n_fields:
-            found = f"{len(fields)} fields in {shown(line)}"
-            raise line_error(path, number, found, f"{n_fields}, separated by `::`")
-        yield number, fields
+def _open(path: Path, *columns: str) -> TextTable:
+    return TextTable(path, TableOptions("::", header=False, columns=columns, quotes=False))
 
 
-def _as_utf8(path: Path, counts: Counter[str], text: str) -> str:
-    """What a line read as latin-1 is in UTF-8; the line, and counted, if it is not UTF-8."""
-    try:
-        return text if text.isascii() else text.encode("latin-1").decode("utf-8-sig")
-    except UnicodeDecodeError:
-        counts[f"lines of {path.name} that are not UTF-8, read as latin-1"] += 1
-        return text
+def _table(table: TextTable, key: str, types: dict[str, str], counts: Counter[str]) -> Table:
+    rows = table.read({key: ID, **dict.fromkeys(types, TEXT)})
+    ids = ids_of(table, rows[key], counting=True)
+    distinct_rows(table, ids)
+    texts = {f"{name}:{kind}": texts_of(rows[name], counts) for name, kind in types.items()}
+    return Table(table.path, {f"{key}_id:token": ids, **texts})

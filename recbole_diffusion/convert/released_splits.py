@@ -1,45 +1,50 @@
-"""Released splits: InfoDCL's texts, DiffRec's arrays, DiffMM's pickles and MMRec's tables."""
+"""Released splits: InfoDCL's texts, DiffRec's arrays, LightGCN's lists, pickles, MMRec's tables."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import is_file_or_absent
-from recbole_diffusion.convert.common import INTER_HEADER, Content, Pair
 from recbole_diffusion.convert.coo_pickles import read_coo
-from recbole_diffusion.convert.pairs import drop_duplicates, separate_splits
-from recbole_diffusion.convert.reading import (
-    line_error,
-    open_matrix,
-    parse_id,
-    parse_number,
-    read_array_pairs,
-    read_lines,
-    read_pairs,
-    shown,
-    spaced_genres,
+from recbole_diffusion.convert.lists import read_lists, read_pairs
+from recbole_diffusion.convert.reading import line_error, open_matrix, read_array_pairs, shown
+from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions, TextTable
+from recbole_diffusion.convert.unsplit import (
+    Interactions,
+    Table,
+    distinct,
+    distinct_rows,
+    is_repeated,
+    write_lines,
 )
+from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of
 from recbole_diffusion.convert.writing import (
+    SPLITS,
+    Content,
     check_name,
     check_stale,
     check_targets,
+    declared,
     feature_writer,
-    inter_lines,
-    timed_inter_lines,
+    property_lines,
     write_files,
 )
 
-SPLITS = ("train", "valid", "test")
 MODALITIES = ("image", "audio", "text")
-PICKLES = {"train": "trnMat.pkl", "valid": "valMat.pkl", "test": "tstMat.pkl"}
+PICKLES = {
+    "train": ("trnMat.pkl", "trn_mat.pkl", "train_mat.pkl"),
+    "valid": ("valMat.pkl", "val_mat.pkl", "valid_mat.pkl"),
+    "test": ("tstMat.pkl", "tst_mat.pkl", "test_mat.pkl"),
+}
 MMREC_IDS = ("userID", "itemID", "x_label")
-MMREC_NUMBERS = {"rating": "rating:float", "timestamp": "timestamp:float"}
-
-Lines = Callable[[str, Iterable[Pair]], Iterator[str]]
+MMREC_NUMBERS = ("rating", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class ConversionReport:
         duplicates: Repeated pairs within a split that were removed, by split.
         cross_duplicates: Pairs removed because an earlier split holds them, by split.
         features: Width of each feature matrix written, by modality.
+        notes: What else there is to tell.
     """
 
     users: int
@@ -61,29 +67,31 @@ class ConversionReport:
     duplicates: Mapping[str, int]
     cross_duplicates: Mapping[str, int]
     features: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class ItemTable:
-    """A released table of items.
+class ValidRule:
+    """How a validation part is drawn from train, where a release has none.
 
     Attributes:
-        file: Its name.
-        header: Its columns; the first one holds the items.
-        columns: Columns to write, each with its source and what is done to its texts.
+        ratio: Share of train.
+        seed: Draws it.
     """
 
-    file: str
-    header: tuple[str, ...]
-    columns: Mapping[str, tuple[str, Callable[[str], str]]]
+    ratio: float = 0.1
+    seed: int = 2020
 
+    def __post_init__(self) -> None:
+        """Refuse shares and seeds that are none.
 
-ITEM_TEXTS = ItemTable("item_text.tsv", ("item", "asin", "text"), {"text": ("text", str)})
-ITEM_TITLES = ItemTable(
-    "item_titles.tsv",
-    ("item", "movie_id", "title", "genres"),
-    {"title": ("title", str), "genre": ("genres", spaced_genres)},
-)
+        Raises:
+            UserError: A value is out of range.
+        """
+        if not 0 < self.ratio < 1:
+            raise UserError(f"option --valid-ratio: found {self.ratio}, expected above 0, below 1.")
+        if not 0 <= self.seed < 2**32:
+            raise UserError(f"option --seed: found {self.seed}, expected from 0 to 2^32 - 1.")
 
 
 @dataclass(frozen=True)
@@ -91,14 +99,16 @@ class ReleasedSplit:
     """A split as it is stored.
 
     Attributes:
-        pairs: Pairs by split, read when they are iterated.
-        lines: Gives the lines of a split's ``.inter`` from its name and the pairs that it keeps.
+        log: Interactions of all parts.
+        parts: Number in ``SPLITS`` of each row's part [n].
         n_items: Number of items that the source declares, if it does.
+        is_ordered: Whether the place of a row in its part becomes its time.
     """
 
-    pairs: Mapping[str, Iterable[Pair]]
-    lines: Lines
+    log: Interactions
+    parts: np.ndarray
     n_items: int | None = None
+    is_ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,109 +118,137 @@ class SplitFormat:
     Attributes:
         read: Gives the split in a folder; the name is that of the data set.
         help: What it is, for the command line.
-        items: Its table of items, if it can have one.
+        items: File with its table of items, and that file's columns with the field of each that
+            is kept.
         modalities: What its files ``<modality>_feat.npy`` can be.
+        may_lack_valid: Whether a release can have no validation part.
     """
 
     read: Callable[[Path, str], ReleasedSplit]
     help: str
-    items: ItemTable | None = None
+    items: tuple[str, Mapping[str, str | None]] | None = None
     modalities: tuple[str, ...] = ()
+    may_lack_valid: bool = False
+
+
+def _joined(source: Path, logs: Mapping[str, Interactions], **more: Any) -> ReleasedSplit:
+    """Parts, in the order of ``SPLITS``, as one."""
+    chunks = {
+        name: pa.chunked_array([getattr(log, name) for log in logs.values()]).unify_dictionaries()
+        for name in ("users", "items")
+    }
+    users, items = (chunks[name].combine_chunks() for name in ("users", "items"))
+    parts = np.repeat([SPLITS.index(part) for part in logs], [len(log) for log in logs.values()])
+    fields = set.intersection(*(set(log.numbers) for log in logs.values()))
+    numbers = {
+        name: np.concatenate([log.numbers[name] for log in logs.values()])
+        for name in ("rating", "timestamp")
+        if name in fields
+    }
+    notes = [note for log in logs.values() for note in log.notes]
+    return ReleasedSplit(Interactions(source, users, items, numbers, notes=notes), parts, **more)
+
+
+def _numbered(path: Path, users: np.ndarray, items: np.ndarray) -> Interactions:
+    """Interactions whose ids are whole numbers."""
+    coded = (pa.array(ids).cast(pa.string()).dictionary_encode() for ids in (users, items))
+    return Interactions(path, *coded)
 
 
 def _read_text(source: Path, _: str) -> ReleasedSplit:
-    pairs = {split: read_pairs(source / f"{split}.txt") for split in SPLITS}
-    return ReleasedSplit(pairs, lambda _, kept: inter_lines(kept))
+    return _joined(source, {s: read_pairs(source / f"{s}.txt", counting=True) for s in SPLITS})
+
+
+def _read_lists(source: Path, _: str) -> ReleasedSplit:
+    """The place in a list is no time: LightGCN's are sorted by item."""
+    parts = [s for s in SPLITS if s != "valid" or is_file_or_absent(source / "valid.txt")]
+    logs = {part: read_lists(source / f"{part}.txt") for part in parts}
+    bare = {
+        part: Interactions(log.path, log.users, log.items, notes=log.notes)
+        for part, log in logs.items()
+    }
+    return _joined(source, bare)
 
 
 def _read_arrays(source: Path, _: str) -> ReleasedSplit:
-    pairs = {split: read_array_pairs(source / f"{split}_list.npy") for split in SPLITS}
-    return ReleasedSplit(pairs, lambda _, kept: timed_inter_lines(kept))
+    paths = {split: source / f"{split}_list.npy" for split in SPLITS}
+    logs = {s: _numbered(path, *read_array_pairs(path).T) for s, path in paths.items()}
+    return _joined(source, logs, is_ordered=True)
 
 
 def _read_pickles(source: Path, _: str) -> ReleasedSplit:
-    entries = {split: read_coo(source / file) for split, file in PICKLES.items()}
+    paths = {}
+    for split, names in PICKLES.items():
+        path = next((source / name for name in names if (source / name).is_file()), None)
+        if path is not None or split != "valid":
+            paths[split] = path or source / names[0]
+    entries = {split: read_coo(path) for split, path in paths.items()}
     shape = entries["train"].shape
     for split, found in entries.items():
         if found.shape != shape:
             raise UserError(
-                f"{source / PICKLES[split]}: found the shape {found.shape}, expected {shape} as in "
-                f"{PICKLES['train']}."
+                f"{paths[split]}: found the shape {found.shape}, expected {shape} as in "
+                f"{paths['train'].name}."
             )
-    pairs = {
-        split: zip(found.rows.tolist(), found.columns.tolist(), strict=True)
-        for split, found in entries.items()
-    }
-    return ReleasedSplit(pairs, lambda _, kept: inter_lines(kept), n_items=shape[1])
+    logs = {s: _numbered(paths[s], found.rows, found.columns) for s, found in entries.items()}
+    return _joined(source, logs, n_items=shape[1])
 
 
 def _read_mmrec(source: Path, name: str) -> ReleasedSplit:
     """Reads all rows: the splits share one file, in any order."""
     path = source / f"{name}.inter"
-    lines = read_lines(path)
-    number, header = next(lines)
-    columns = header.split("\t")
-    if not set(MMREC_IDS) <= set(columns):
+    others = sorted(source.glob("*.inter"))
+    if not path.is_file() and len(others) == 1:
+        path = others[0]
+    table = TextTable(path, TableOptions("\t", header=True, encoding="utf-8", quotes=False))
+    if not set(MMREC_IDS) <= set(table.columns):
         expected = f"the columns {', '.join(MMREC_IDS)}, separated by tabs"
-        raise line_error(path, number, shown(header), expected)
-    repeated = [column for n, column in enumerate(columns) if column in columns[:n]]
-    if repeated:
-        raise line_error(path, number, f"the column {shown(repeated[0])} again", "each once")
-    numbers = [column for column in MMREC_NUMBERS if column in columns]
-    pairs: dict[str, list[Pair]] = {split: [] for split in SPLITS}
-    details: dict[str, dict[Pair, list[str]]] = {split: {} for split in SPLITS}
-    for number, line in lines:
-        fields = line.split("\t")
-        if len(fields) != len(columns):
-            found = f"{len(fields)} fields in {shown(line)}"
-            raise line_error(path, number, found, f"{len(columns)} as in the header")
-        row = dict(zip(columns, fields, strict=True))
-        if row["x_label"] not in ("0", "1", "2"):
-            expected = "0 (train), 1 (validation) or 2 (test)"
-            raise line_error(path, number, f"x_label {shown(row['x_label'])}", expected)
-        split = SPLITS[int(row["x_label"])]
-        pair = parse_id(path, number, row["userID"]), parse_id(path, number, row["itemID"])
-        pairs[split].append(pair)
-        texts = [parse_number(path, number, column, row[column]) for column in numbers]
-        details[split].setdefault(pair, texts)
-    empty = [split for split in SPLITS if not pairs[split]]
+        raise line_error(path, 1, shown("\t".join(table.columns)), expected)
+    names = [column for column in MMREC_NUMBERS if column in table.columns]
+    rows = table.read({**dict.fromkeys(MMREC_IDS, ID), **dict.fromkeys(names, NUMBER_KIND)})
+    labels = rows["x_label"].cast(pa.string())
+    is_known = pc.is_in(labels, pa.array(["0", "1", "2"]))
+    if not pc.all(is_known).as_py():
+        row = pc.index(is_known, False).as_py()
+        expected = "0 (train), 1 (validation) or 2 (test)"
+        raise table.error(row, f"x_label {shown(labels[row].as_py())}", expected)
+    users, items = (ids_of(table, rows[column], counting=True) for column in MMREC_IDS[:2])
+    numbers = {column: numbers_of(table, column, rows[column]) for column in names}
+    parts = labels.cast(pa.int8()).to_numpy()
+    empty = [split for n, split in enumerate(SPLITS) if not (parts == n).any()]
     if empty:
         raise UserError(f"{path}: found no row of {' and '.join(empty)}, expected at least one.")
-    header = "\t".join([INTER_HEADER, *(MMREC_NUMBERS[column] for column in numbers)])
-    return ReleasedSplit(pairs, partial(_detailed_lines, header, details))
-
-
-def _detailed_lines(
-    header: str,
-    details: Mapping[str, Mapping[Pair, list[str]]],
-    split: str,
-    pairs: Iterable[Pair],
-) -> Iterator[str]:
-    yield header
-    for user, item in pairs:
-        yield "\t".join([str(user), str(item), *details[split][user, item]])
+    return ReleasedSplit(Interactions(path, users, items, numbers, notes=table.notes), parts)
 
 
 FORMATS = {
     "text-split": SplitFormat(
         _read_text,
         "train.txt, valid.txt, test.txt with lines `user item`, and item_text.tsv (InfoDCL)",
-        ITEM_TEXTS,
+        ("item_text.tsv", {"item": None, "asin": None, "text": "text"}),
+    ),
+    "list-split": SplitFormat(
+        _read_lists,
+        "train.txt and test.txt with lines `user item item ...`, valid.txt if there is one "
+        "(LightGCN)",
+        may_lack_valid=True,
     ),
     "npy-split": SplitFormat(
         _read_arrays,
         "train_list.npy, valid_list.npy, test_list.npy of integers [n, 2], and item_titles.tsv "
         "(DiffRec); the order of rows becomes the field timestamp",
-        ITEM_TITLES,
+        ("item_titles.tsv", {"item": None, "movie_id": None, "title": "title", "genres": "genre"}),
     ),
     "diffmm": SplitFormat(
         _read_pickles,
-        "trnMat.pkl, valMat.pkl, tstMat.pkl of sparse matrices, and <modality>_feat.npy (DiffMM)",
+        "trnMat.pkl, tstMat.pkl and, if there is one, valMat.pkl of sparse matrices, also named "
+        "trn_mat.pkl or train_mat.pkl, and <modality>_feat.npy (DiffMM, SSLRec)",
         modalities=MODALITIES,
+        may_lack_valid=True,
     ),
     "mmrec": SplitFormat(
         _read_mmrec,
-        "<name>.inter with userID, itemID, x_label, and <modality>_feat.npy (MMRec)",
+        "one .inter with userID, itemID, x_label, and <modality>_feat.npy (MMRec)",
         modalities=MODALITIES,
     ),
 }
@@ -223,13 +261,15 @@ def convert_split(
     kind: str = "text-split",
     overwrite: bool = False,
     drop_cross_duplicates: bool = False,
+    valid: ValidRule = ValidRule(),
 ) -> ConversionReport:
     """Converts a folder with a released split.
 
     Writes ``<output>/<name>/<name>.{train,valid,test}.inter``, ``<name>.item`` if the folder has
-    the format's table of items, and ``<name>.<modality>.npz`` for each of its
-    ``<modality>_feat.npy``, with a row for every item of the interactions. A pair that a split
-    repeats is kept once. Nothing appears under these names before all is checked and written.
+    the format's table of items, ``<name>.<modality>.npz`` for each of its
+    ``<modality>_feat.npy``, with a row for every item of the interactions, and a property file. A
+    pair that a split repeats is kept once. Nothing appears under these names before all is checked
+    and written.
 
     Args:
         source: Folder with the split.
@@ -239,6 +279,7 @@ def convert_split(
         overwrite: Whether existing files may be replaced.
         drop_cross_duplicates: Whether a pair of several splits stays in train, else in valid,
             instead of being refused.
+        valid: How validation is drawn from train where the release has none.
 
     Returns:
         The counts of what was written and left out.
@@ -255,20 +296,24 @@ def convert_split(
     features = {modality: folder / f"{name}.{modality}.npz" for modality in form.modalities}
     check_targets([*targets.values(), item_target, *features.values()], overwrite)
 
-    parts = form.read(source, name)
-    distinct, duplicates = {}, {}
-    for split in SPLITS:
-        distinct[split], duplicates[split] = drop_duplicates(parts.pairs[split])
-    splits, cross_duplicates = separate_splits(source, distinct, drop_cross_duplicates)
-    items = sorted({item for pairs in splits.values() for _, item in pairs})
+    found = form.read(source, name)
+    order = np.argsort(found.parts, kind="stable")
+    log, parts = found.log.take(order), found.parts[order]
+    log, parts, duplicates = _without_duplicates(log, parts)
+    log, parts, crossed = _separated(source, log, parts, drop_cross_duplicates)
+    notes = list(found.log.notes)
+    if not (parts == 1).any() and form.may_lack_valid:
+        parts = _with_valid(source, parts, valid)
+        n_valid = int((parts == 1).sum())
+        notes.append(f"validation: {n_valid} pairs drawn from train, seed {valid.seed}")
+    splits = {split: log.take(parts == n) for n, split in enumerate(SPLITS)}
+    if found.is_ordered:
+        splits = {split: _in_order(part) for split, part in splits.items()}
 
-    contents: dict[Path, Content] = {
-        targets[split]: parts.lines(split, splits[split]) for split in SPLITS
-    }
-    if form.items is None:
-        check_stale(item_target, f"{kind} has no table of items")
-    else:
-        contents |= _item_contents(source / form.items.file, form.items, item_target)
+    contents: dict[Path, Content] = {targets[s]: part.write for s, part in splits.items()}
+    table = _item_table(source, form, item_target, kind)
+    if table is not None:
+        contents[item_target] = lambda stream: write_lines(stream, table.columns)
     widths = {}
     for modality, target in features.items():
         path = source / f"{modality}_feat.npy"
@@ -276,18 +321,91 @@ def convert_split(
             check_stale(target, f"{path.parent} has no {path.name}")
             continue
         matrix = open_matrix(path)
-        _check_rows(path, matrix, items[-1], parts.n_items)
-        contents[target] = feature_writer(path, matrix, np.array(items))
+        items = np.sort(distinct(log.items).cast(pa.int64()).to_numpy())
+        _check_rows(path, matrix, items[-1], found.n_items)
+        contents[target] = feature_writer(path, matrix, items)
         widths[modality] = matrix.shape[1]
-    write_files(contents)
-    return ConversionReport(
-        users=len({user for pairs in splits.values() for user, _ in pairs}),
-        items=len(items),
-        interactions={split: len(pairs) for split, pairs in splits.items()},
-        duplicates=duplicates,
-        cross_duplicates=cross_duplicates,
-        features=widths,
+    fields = list(table.types) if table is not None else []
+    lines = property_lines(
+        source.name,
+        {"inter": list(splits["train"].numbers), "item": fields},
+        {modality: {"file": features[modality].name} for modality in widths}
+        | ({"text": {"fields": fields}} if fields else {}),
+        SPLITS,
     )
+    yaml = folder / f"{name}.yaml"
+    properties, told = declared(yaml, lines, contents, is_own=False, is_split=True)
+    write_files({**contents, **properties})
+    return ConversionReport(
+        users=len(pc.unique(log.users.indices)),
+        items=len(pc.unique(log.items.indices)),
+        interactions={split: len(part) for split, part in splits.items()},
+        duplicates=duplicates,
+        cross_duplicates=crossed,
+        features=widths,
+        notes=(*notes, *told),
+    )
+
+
+def _without_duplicates(
+    log: Interactions, parts: np.ndarray
+) -> tuple[Interactions, np.ndarray, dict[str, int]]:
+    """The first of equal pairs of each part, and how many others there were by part."""
+    keys = log.keys()
+    again = np.zeros(len(log), bool)
+    for n in range(len(SPLITS)):
+        again[parts == n] = is_repeated(keys[parts == n])
+    return log.take(~again), parts[~again], _by_part(parts[again])
+
+
+def _by_part(parts: np.ndarray) -> dict[str, int]:
+    counts = np.bincount(parts, minlength=len(SPLITS)).tolist()
+    return dict(zip(SPLITS, counts, strict=True))
+
+
+def _separated(
+    source: Path, log: Interactions, parts: np.ndarray, drop: bool
+) -> tuple[Interactions, np.ndarray, dict[str, int]]:
+    """Disjoint parts, and the pairs that an earlier part holds by part; else refuses these."""
+    keys = log.keys()
+    again = is_repeated(keys)
+    if again.any() and not drop:
+        row = int(again.argmax())
+        first = int((keys == keys[row]).argmax())
+        user, item = (ids[row].as_py() for ids in (log.users, log.items))
+        raise UserError(
+            f"{source}: found {len(np.unique(keys[again]))} pair(s) in more than one split, for "
+            f"example user {user} with item {item} in {SPLITS[parts[first]]} and "
+            f"{SPLITS[parts[row]]}, expected disjoint splits "
+            "(--drop-cross-duplicates keeps such a pair in its first split only)."
+        )
+    for n in np.unique(parts):
+        if again[parts == n].all():
+            raise UserError(
+                f"{source}: found every pair of the {SPLITS[n]} split in an earlier split, "
+                "expected at least one new pair."
+            )
+    return log.take(~again), parts[~again], _by_part(parts[again])
+
+
+def _with_valid(source: Path, parts: np.ndarray, rule: ValidRule) -> np.ndarray:
+    """Parts with some of train in validation."""
+    train = np.flatnonzero(parts == 0)
+    n_valid = int(rule.ratio * len(train))
+    if not n_valid:
+        raise UserError(
+            f"{source}: found {len(train)} pairs of train, too few for a validation part of "
+            f"{rule.ratio:g}; expected more, or a higher --valid-ratio."
+        )
+    drawn = np.random.default_rng(rule.seed).choice(train, n_valid, replace=False)
+    chosen = parts.copy()
+    chosen[drawn] = 1
+    return chosen
+
+
+def _in_order(log: Interactions) -> Interactions:
+    times = {"timestamp": np.arange(len(log), dtype=np.float64)}
+    return Interactions(log.path, log.users, log.items, times)
 
 
 def _check_rows(path: Path, matrix: np.ndarray, last_item: int, n_items: int | None) -> None:
@@ -300,62 +418,49 @@ def _check_rows(path: Path, matrix: np.ndarray, last_item: int, n_items: int | N
         )
 
 
-def _item_contents(path: Path, table: ItemTable, target: Path) -> dict[Path, Content]:
+def _item_table(source: Path, form: SplitFormat, target: Path, kind: str) -> Table | None:
+    """The release's table of items, if it has one."""
+    if form.items is None:
+        check_stale(target, f"{kind} has no table of items")
+        return None
+    path = source / form.items[0]
     if not is_file_or_absent(path):
         check_stale(target, f"{path.parent} has no {path.name}")
-        return {}
-    return {target: _item_lines(table, read_item_texts(path, table))}
+        return None
+    return read_item_texts(path, form.items[1])
 
 
-def read_item_texts(path: Path, table: ItemTable = ITEM_TEXTS) -> dict[int, list[str]]:
+def read_item_texts(path: Path, fields: Mapping[str, str | None]) -> Table:
     """Reads a released table of items.
 
     Args:
         path: Tab-separated UTF-8 file.
-        table: Its header, and the columns wanted.
+        fields: Its columns, the items first, and the field that each becomes, if it does.
 
     Returns:
-        Texts of the wanted columns by item, in the order of the file.
+        The texts; genres as MovieLens writes them, ``A|B``, are sequences of tokens.
 
     Raises:
-        UserError: The file cannot be read, has another header, a malformed line, an item twice,
-            or a text that an atomic file cannot hold; the message names file and line.
+        UserError: The file cannot be read, has another header, a malformed line, or an item twice;
+            the message names file and line.
     """
-    lines = read_lines(path)
-    number, header = next(lines)
-    expected = "\t".join(table.header)
-    if header != expected:
-        raise line_error(path, number, shown(header), f"the header {expected!r}")
-    texts: dict[int, list[str]] = {}
-    for number, line in lines:
-        fields = line.split("\t", maxsplit=len(table.header) - 1)
-        if len(fields) != len(table.header):
-            found = f"{len(fields)} fields in {shown(line)}"
-            wanted = f"{len(table.header)}, separated by tabs: `{' '.join(table.header)}`"
-            raise line_error(path, number, found, wanted)
-        item = parse_id(path, number, fields[0])
-        if item in texts:
-            raise line_error(path, number, f"item {item} again", "one line per item")
-        row = dict(zip(table.header, fields, strict=True))
-        for text in fields[1:]:
-            _check_text(path, number, text)
-        texts[item] = [change(row[column]) for column, change in table.columns.values()]
-    if not texts:
+    table = TextTable(path, TableOptions("\t", header=True, encoding="utf-8", quotes=False))
+    if table.columns != list(fields):
+        expected = "\t".join(fields)
+        raise line_error(path, 1, shown("\t".join(table.columns)), f"the header {expected!r}")
+    key, *_ = fields
+    kept: dict[str, str] = {column: name for column, name in fields.items() if name is not None}
+    rows = table.read({key: ID, **dict.fromkeys(kept, TEXT)})
+    if not len(rows):
         raise UserError(f"{path}: found a header only, expected at least one item.")
-    return texts
-
-
-def _check_text(path: Path, number: int, text: str) -> None:
-    for character, called in (("\t", "a tab"), ("\r", "a carriage return")):
-        if character in text:
-            found = f"{called} inside the text {shown(text)}"
-            raise line_error(path, number, found, "text without tabs and line breaks")
-
-
-def _item_lines(table: ItemTable, texts: Mapping[int, list[str]]) -> Iterator[str]:
-    yield "\t".join(["item_id:token", *(f"{column}:token_seq" for column in table.columns)])
-    for item, columns in texts.items():
-        yield "\t".join([str(item), *columns])
+    ids = ids_of(table, rows[key], counting=True)
+    distinct_rows(table, ids)
+    columns: dict[str, Any] = {"item_id:token": ids}
+    for column, name in kept.items():
+        texts = texts_of(rows[column], Counter())
+        genres = pc.replace_substring(texts, "|", " ") if name == "genre" else texts
+        columns[f"{name}:token_seq"] = genres
+    return Table(path, columns)
 
 
 def format_report(report: ConversionReport) -> str:
@@ -373,4 +478,4 @@ def format_report(report: ConversionReport) -> str:
         f"{modality} features: {report.items} x {width}"
         for modality, width in report.features.items()
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *report.notes]) + "\n"

@@ -1,17 +1,31 @@
-"""Released interactions without a split: one table of them, and tables of items and users."""
+"""Interactions in columns, and what is written of them: those without a split of their own."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.common import INTER_HEADER, Content
-from recbole_diffusion.convert.pairs import DistinctPairs
-from recbole_diffusion.convert.reading import line_error, on_one_line, shown
-from recbole_diffusion.convert.writing import check_name, check_stale, check_targets, write_files
+from recbole_diffusion.convert.reading import shown
+from recbole_diffusion.convert.values import Source
+from recbole_diffusion.convert.writing import (
+    Content,
+    check_name,
+    check_stale,
+    check_targets,
+    declared,
+    property_lines,
+    write_files,
+)
 
-RATING_HEADER = f"{INTER_HEADER}\trating:float\ttimestamp:float"
+ROWS = 2**20  # lines that are made at a time
+TAB, NOTHING, END = (pa.scalar(text, pa.large_string()) for text in ("\t", "", "\n"))
 
 
 @dataclass(frozen=True)
@@ -19,14 +33,17 @@ class Table:
     """Rows of an ``.item`` or ``.user`` file.
 
     Attributes:
-        path: The source; it need not exist.
-        header: First line to write.
-        rows: Fields of each row, the id first; read when they are iterated.
+        path: The source.
+        columns: Texts [n] by ``field:type``, the ids first.
     """
 
     path: Path
-    header: str
-    rows: Iterable[list[str]]
+    columns: Mapping[str, pa.ChunkedArray]
+
+    @property
+    def types(self) -> dict[str, str]:
+        """Type of each field beside the ids."""
+        return dict(column.split(":") for column in list(self.columns)[1:])
 
 
 @dataclass(frozen=True)
@@ -35,21 +52,81 @@ class Interactions:
 
     Attributes:
         path: The source.
-        header: First line to write.
-        rows: User, item and further columns of each row; read when they are iterated.
-        items: What is known of items.
-        users: What is known of users.
-        pairs: The distinct pairs of the rows that have been read.
+        users: User of each row [n].
+        items: Item of each row [n].
+        numbers: ``rating`` and ``timestamp`` [n], those there are, in this order.
+        item_table: What is known of items.
+        user_table: What is known of users.
         counts: What else the report says.
+        notes: Likewise, in words.
     """
 
     path: Path
-    header: str
-    rows: Iterable[list[str]]
-    items: Table | None = None
-    users: Table | None = None
-    pairs: DistinctPairs = field(default_factory=DistinctPairs)
+    users: pa.DictionaryArray
+    items: pa.DictionaryArray
+    numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
+    item_table: Table | None = None
+    user_table: Table | None = None
     counts: Counter[str] = field(default_factory=Counter)
+    notes: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.users)
+
+    def take(self, rows: np.ndarray) -> "Interactions":
+        """Some of the rows, by mask or number; of the ids, those that have one."""
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        users, items = (ids.take(pa.array(rows)) for ids in (self.users, self.items))
+        numbers = {name: values[rows] for name, values in self.numbers.items()}
+        tables = (self.item_table, self.user_table, self.counts, self.notes)
+        return Interactions(self.path, users, items, numbers, *tables)
+
+    def keys(self) -> np.ndarray:
+        """A number for each row [n], equal where user and item are, int64."""
+        users, items = (ids.indices.to_numpy().astype(np.int64) for ids in (self.users, self.items))
+        return (users << 32) | items
+
+    def write(self, stream: BinaryIO) -> None:
+        """Writes header and lines of an ``.inter`` file."""
+        columns = {"user_id:token": self.users, "item_id:token": self.items}
+        numbers = {f"{name}:float": pa.array(values) for name, values in self.numbers.items()}
+        write_lines(stream, columns | numbers)
+
+
+def write_lines(stream: BinaryIO, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> None:
+    """Writes columns, separated by tabs, behind a header.
+
+    Args:
+        stream: Where to.
+        columns: Texts, ids or numbers [n] by ``field:type``; no text holds a tab or line break.
+    """
+    stream.write(("\t".join(columns) + "\n").encode())
+    n_rows = len(next(iter(columns.values())))
+    for start in range(0, n_rows, ROWS):
+        texts = [_texts(column.slice(start, ROWS)) for column in columns.values()]
+        lines = pc.binary_join_element_wise(*texts, TAB)
+        lines = pc.binary_join_element_wise(lines, NOTHING, END)
+        for chunk in lines.chunks if isinstance(lines, pa.ChunkedArray) else [lines]:
+            offsets = np.frombuffer(chunk.buffers()[1], np.int64)
+            begin, end = offsets[chunk.offset], offsets[chunk.offset + len(chunk)]
+            stream.write(memoryview(chunk.buffers()[2])[begin:end])
+
+
+def _texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    if pa.types.is_dictionary(column.type):
+        return column.dictionary.cast(pa.large_string()).take(column.indices)
+    return column.cast(pa.large_string())
+
+
+def is_repeated(keys: np.ndarray) -> np.ndarray:
+    """Whether each number [n] stood before."""
+    return pd.Series(keys).duplicated().to_numpy()
+
+
+def distinct(ids: pa.DictionaryArray) -> pa.Array:
+    """The ids that occur, in the order of their first rows."""
+    return ids.dictionary.take(pc.unique(ids.indices))
 
 
 @dataclass(frozen=True)
@@ -62,6 +139,7 @@ class InteractionsReport:
         interactions: Rows written.
         repeated: Rows left out because an earlier one has their user and item.
         counts: Other counts, by what they count.
+        notes: What else there is to tell.
         kept: A property file that was there, and was left as it was.
     """
 
@@ -70,86 +148,105 @@ class InteractionsReport:
     interactions: int
     repeated: int
     counts: dict[str, int]
+    notes: tuple[str, ...] = ()
     kept: Path | None = None
 
 
 def convert_interactions(
-    log: Interactions,
-    output: Path,
-    name: str,
-    overwrite: bool = False,
-    properties: Iterable[str] | None = None,
+    log: Interactions, output: Path, name: str, overwrite: bool = False, is_own: bool = False
 ) -> InteractionsReport:
     """Writes interactions as ``<output>/<name>/<name>.inter``, and ``.item`` and ``.user`` beside.
 
-    Of rows with the same user and item the first is kept. Rows are read while they are written, to
-    temporary files: nothing appears under these names before all has been checked.
+    Of rows with the same user and item the first is kept. All is written to temporary files first:
+    nothing appears under these names before all has been checked. The property file
+    ``<name>.yaml`` declares what was written.
 
     Args:
         log: The interactions.
         output: Folder of data sets; created if missing.
         name: Name of the data set.
         overwrite: Whether existing files may be replaced; a property file never is.
-        properties: Lines of the property file ``<name>.yaml``, if there is to be one.
+        is_own: Whether the data are of the user's own, not a release that a shipped property file
+            of the name describes.
 
     Returns:
         The counts of what was written and left out.
 
     Raises:
-        UserError: The name is no file name or one of RecBole's data sets, the source is missing,
-            empty or malformed, or an output file exists.
+        UserError: The name is no file name, one of RecBole's data sets or that of a shipped one
+            whose split is given, there is no interaction, a table is of other ids, or an output
+            file exists.
     """
     check_name(name, output)
     folder = output / name
     inter, yaml = folder / f"{name}.inter", folder / f"{name}.yaml"
-    tables = {folder / f"{name}.item": log.items, folder / f"{name}.user": log.users}
-    written = [inter, *tables, *([yaml] if properties is not None else [])]
-    check_targets(written, overwrite)
-    contents: dict[Path, Content] = {inter: _inter_lines(log)}
-    for (target, table), ids in zip(
-        tables.items(), (log.pairs.items, log.pairs.users), strict=True
-    ):
-        if table is not None:
-            contents[target] = _table_lines(log, table, ids)
-        else:
+    tables = {folder / f"{name}.item": log.item_table, folder / f"{name}.user": log.user_table}
+    check_targets([inter, *tables, *([yaml] if is_own else [])], overwrite)
+    if not len(log):
+        raise UserError(f"{log.path}: found no interaction, expected at least one.")
+    kept = log.take(~is_repeated(log.keys()))
+    counts = Counter(log.counts)
+    contents: dict[Path, Content] = {inter: kept.write}
+    for (target, table), ids in zip(tables.items(), (kept.items, kept.users), strict=True):
+        if table is None:
             check_stale(target, f"no table of {target.suffix[1:]}s is converted")
-    kept = yaml if properties is not None and yaml.exists() else None
-    if properties is not None and kept is None:
-        contents[yaml] = properties
+        else:
+            contents[target] = _checked(table, ids, counts)
+    item_types = log.item_table.types if log.item_table else {}
+    user_types = log.user_table.types if log.user_table else {}
+    texts = [name for name, kind in item_types.items() if kind == "token_seq"]
+    lines = property_lines(
+        log.path.name,
+        {"inter": list(log.numbers), "item": list(item_types), "user": list(user_types)},
+        {"text": {"fields": texts}} if texts else {},
+    )
+    properties, notes = declared(yaml, lines, contents, is_own=is_own)
+    contents |= properties
     write_files(contents)
     return InteractionsReport(
-        users=len(log.pairs.users),
-        items=len(log.pairs.items),
-        interactions=len(log.pairs),
-        repeated=log.pairs.repeated,
-        counts=dict(log.counts),
-        kept=kept,
+        users=len(pc.unique(kept.users.indices)),
+        items=len(pc.unique(kept.items.indices)),
+        interactions=len(kept),
+        repeated=len(log) - len(kept),
+        counts=dict(counts),
+        notes=(*log.notes, *notes),
+        kept=None if properties or not yaml.exists() else yaml,
     )
 
 
-def _inter_lines(log: Interactions) -> Iterator[str]:
-    yield log.header
-    for row in log.rows:
-        if log.pairs.add(row[0], row[1]):
-            yield "\t".join(row)
-    if not len(log.pairs):
-        raise UserError(f"{log.path}: found no interaction, expected at least one.")
-
-
-def _table_lines(log: Interactions, table: Table, ids: dict[str, int]) -> Iterator[str]:
-    """Written after the interactions, whose ids are known by then."""
-    yield table.header
-    n_known = 0
-    for row in table.rows:
-        n_known += row[0] in ids
-        yield "\t".join(row)
-    what = table.header.split("_id:")[0]
-    if not n_known:
+def _checked(
+    table: Table, ids: pa.DictionaryArray, counts: Counter[str]
+) -> Callable[[BinaryIO], None]:
+    """What writes a table that has some of the interactions' ids; counts those it lacks."""
+    what = next(iter(table.columns)).split("_id:")[0]
+    wanted = distinct(ids)
+    n_known = pc.sum(pc.is_in(wanted, next(iter(table.columns.values())).cast(wanted.type)))
+    if not n_known.as_py():
         raise UserError(
             f"{table.path}: found no {what} of the interactions, whose {what}s look like "
-            f"{', '.join(map(repr, list(ids)[:3]))}, expected at least one."
+            f"{', '.join(map(repr, wanted[:3].to_pylist()))}, expected at least one."
         )
-    log.counts[f"{what}s of the interactions that {table.path.name} lacks"] = len(ids) - n_known
+    lacking = f"{what}s of the interactions that {table.path.name} lacks"
+    counts[lacking] = len(wanted) - n_known.as_py()
+    return lambda stream: write_lines(stream, table.columns)
+
+
+def distinct_rows(source: Source, ids: pa.DictionaryArray, keep_first: bool = False) -> np.ndarray:
+    """Numbers of the rows of a table to keep.
+
+    Args:
+        source: Where they come from.
+        ids: Their ids [n].
+        keep_first: Whether the first row of an id is kept, and the others left out.
+
+    Raises:
+        UserError: An id stands again and ``keep_first`` is off; its row is named.
+    """
+    again = is_repeated(ids.indices.to_numpy())
+    if again.any() and not keep_first:
+        row = int(again.argmax())
+        raise source.error(row, f"the id {shown(ids[row].as_py())} again", "one row per id")
+    return np.flatnonzero(~again)
 
 
 def format_report(report: InteractionsReport) -> str:
@@ -158,35 +255,8 @@ def format_report(report: InteractionsReport) -> str:
         f"{report.users} users, {report.items} items, {report.interactions} interactions",
         f"left out, their pair repeated: {report.repeated}",
         *(f"{what}: {count}" for what, count in report.counts.items()),
+        *report.notes,
     ]
     if report.kept is not None:
         lines.append(f"left as it was: {report.kept}; delete it to have it written anew")
     return "\n".join(lines) + "\n"
-
-
-def distinct_ids(path: Path, rows: Iterable[tuple[int, list[str]]]) -> Iterator[list[str]]:
-    """Passes rows on, and refuses an id that occurs twice.
-
-    Args:
-        path: Where they come from, for the message.
-        rows: Line number and fields of each row, the id first.
-
-    Yields:
-        The fields.
-
-    Raises:
-        UserError: An id again, with file and line.
-    """
-    seen = set()
-    for number, row in rows:
-        if row[0] in seen:
-            raise line_error(path, number, f"the id {shown(row[0])} again", "one row per id")
-        seen.add(row[0])
-        yield row
-
-
-def count_breaks(counts: Counter[str], text: str) -> str:
-    """A text on one line; counts it if that changed it."""
-    line = on_one_line(text)
-    counts["texts whose tabs or line breaks became spaces"] += line != text
-    return line

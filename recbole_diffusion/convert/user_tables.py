@@ -1,42 +1,46 @@
-"""Data of your own: a CSV of interactions, and a CSV of items, into a data set that runs."""
+"""Data of your own: a table of interactions, and one of items, into a data set that runs."""
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.common import INTER_HEADER
-from recbole_diffusion.convert.csv_table import CsvTable, advising_delimiter, parse_token, read_csv
-from recbole_diffusion.convert.reading import line_error, parse_number, shown
+from recbole_diffusion.convert.reading import shown
+from recbole_diffusion.convert.records import open_table
+from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions
 from recbole_diffusion.convert.unsplit import (
     Interactions,
     InteractionsReport,
     Table,
     convert_interactions,
-    count_breaks,
-    distinct_ids,
+    distinct_rows,
 )
+from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of, times_of
 from recbole_diffusion.convert.writing import check_name
-from recbole_diffusion.data.atomic import NUMBER
-from recbole_diffusion.settings.property_files import properties_folder, read_properties
-from recbole_diffusion.settings.values import as_yaml
 
-# Names that a column is known by, where none is given.
+# Names of columns in small letters, without other characters and RecBole's types.
 GUESSES = {
-    "user": ("user_id", "userId", "user"),
-    "item": ("item_id", "itemId", "item"),
-    "rating": ("rating",),
-    "timestamp": ("timestamp", "time"),
+    "user": "userid user uid reviewerid customerid visitorid memberid profileid username",
+    "item": "itemid item iid movieid movie productid product asin parentasin artistid isbn bookid "
+    "businessid gameid appid songid trackid videoid articleid newsid recipeid sku",
+    "rating": "rating overall stars score bookrating weight playcount",
+    "timestamp": "timestamp time unixreviewtime date datetime createdat eventtime ts",
+    "event": "event eventtype behavior behaviour behaviortype action",
 }
-OPTIONAL = ("rating", "timestamp")
+KNOWN = {what: tuple(names.split()) for what, names in GUESSES.items()}
+OPTIONAL = ("rating", "timestamp", "event")
 # RecBole keeps the columns of all files of a data set under one name each.
 TAKEN = ("user_id", "item_id", "rating", "timestamp", "label")
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+AMAZON_USER, AMAZON_ITEM = re.compile(r"A[0-9A-Z]{11,20}"), re.compile(r"[0-9A-Z]{10}")
+FIRST_TIME = 1e8  # numbers from here on are times, if all of a column are: 1973 in seconds
+MAX_RATING = 100
 
 
 @dataclass(frozen=True)
@@ -48,22 +52,28 @@ class CsvOptions:
         item: Column of the items.
         rating: Column of the ratings.
         timestamp: Column of the times: numbers, or ISO 8601 dates.
+        event: Column of what a row tells of, such as views.
+        events: Values of it to keep; all by default.
         items: Table of items.
         item_key: Its column of the items.
         item_columns: Its columns to keep; all others by default.
         float_columns: Those of them that are numbers; the rest are texts.
-        delimiter: One character, in both tables.
+        items_duplicates: ``error`` refuses an id that stands twice, ``first`` keeps the first.
+        table: How the tables are stored; header and columns are those of the interactions.
     """
 
     user: str | None = None
     item: str | None = None
     rating: str | None = None
     timestamp: str | None = None
+    event: str | None = None
+    events: tuple[str, ...] | None = None
     items: Path | None = None
     item_key: str | None = None
     item_columns: tuple[str, ...] | None = None
     float_columns: tuple[str, ...] = ()
-    delimiter: str | None = None
+    items_duplicates: str = "error"
+    table: TableOptions = TableOptions()
 
 
 def convert_csv(
@@ -76,7 +86,7 @@ def convert_csv(
     item the first is kept. Ids stay as they stand; a tab or line break in a text becomes a space.
 
     Args:
-        source: CSV or TSV with a header, a row an interaction.
+        source: Table of text, JSON lines or Parquet, a row an interaction.
         output: Folder of data sets; created if missing.
         name: Name of the data set.
         options: Which columns are what.
@@ -91,105 +101,163 @@ def convert_csv(
             malformed, or an output file exists.
     """
     check_name(name, output)
-    _check_shipped(name)
+    log = read_own(source, options)
+    return convert_interactions(log, output, name, overwrite, is_own=True)
+
+
+def read_own(source: Path, options: CsvOptions) -> Interactions:
+    """Reads a table of interactions, and one of items.
+
+    Args:
+        source: The interactions.
+        options: Which columns are what.
+
+    Returns:
+        The interactions; the notes say what was guessed.
+
+    Raises:
+        UserError: As of ``convert_csv``.
+    """
     _check_options(options)
-    with advising_delimiter(source, options.delimiter):
-        table = read_csv(source, options.delimiter)
-        columns = _find_columns(table, options)
-    kinds = {what: f"{what}:float" for what in OPTIONAL if what in columns}
-    rows = _interactions(table, columns)
-    counts: Counter[str] = Counter()
-    items: Table | None = None
-    types: dict[str, str] = {}
+    table = open_table(source, options.table)
+    columns = find_columns(table, options)
+    taken = ", ".join(f"{column} -> {what}" for what, column in columns.items())
+    notes = [f"{source.name}: taken for {table.title}: {taken}", *table.notes]
+    kinds = {"user": ID, "item": ID, "event": TEXT}
+    rows = table.read({column: kinds.get(what, NUMBER_KIND) for what, column in columns.items()})
+    decimal = options.table.decimal
+    numbers: dict[str, np.ndarray] = {}
+    if "rating" in columns:
+        numbers["rating"] = numbers_of(table, columns["rating"], rows[columns["rating"]], decimal)
+    if "timestamp" in columns:
+        times = rows[columns["timestamp"]]
+        numbers["timestamp"], unit = times_of(table, columns["timestamp"], times, decimal)
+        if unit is not None:
+            notes.append(f"{columns['timestamp']}: taken for {unit}, written as seconds")
+    users, items = (ids_of(table, rows[columns[what]]) for what in ("user", "item"))
+    log = Interactions(source, users, items, numbers, notes=notes)
+    if "event" in columns:
+        log = _of_events(log, columns["event"], rows[columns["event"]], options.events)
     if options.items is not None:
-        items, types = _item_table(options.items, columns["item"], options, counts)
-    header = "\t".join([INTER_HEADER, *kinds.values()])
-    log = Interactions(source, header, rows, items, counts=counts)
-    properties = _property_lines(source, list(kinds), types)
-    return convert_interactions(log, output, name, overwrite, properties)
-
-
-def _check_shipped(name: str) -> None:
-    """The shipped file lies beneath ours, and would look for the files of its split."""
-    path = properties_folder() / "dataset" / f"{name}.yaml"
-    if path.is_file() and "benchmark_filename" in read_properties(path):
-        raise UserError(
-            f"name: found {name!r}, a released data set whose split is given ({path}), expected "
-            "another name."
-        )
+        log = _with_items(log, options.items, columns["item"], options)
+    return log
 
 
 def _check_options(options: CsvOptions) -> None:
-    delimiter = options.delimiter
-    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
-        raise UserError(f"option --delimiter: found {delimiter!r}, expected one character.")
     for option in ("item_key", "item_columns", "float_columns"):
         if getattr(options, option) and options.items is None:
             flag = f"--{option.replace('_', '-')}"
             raise UserError(f"option {flag}: found without --items, expected a table of items too.")
 
 
-def _find_columns(table: CsvTable, options: CsvOptions) -> dict[str, str]:
-    """The table's column of users, items and, where there are such, ratings and times."""
+def _of_events(
+    log: Interactions, column: str, found: pa.ChunkedArray, wanted: Sequence[str] | None
+) -> Interactions:
+    """The rows of some events; tells which events there are."""
+    counted = pc.value_counts(found.combine_chunks()).to_pylist()
+    values = {str(entry["values"]): entry["counts"] for entry in counted}
+    told = ", ".join(f"{shown(value)} {count}" for value, count in list(values.items())[:10])
+    if wanted is None:
+        advice = f"{column}: all events kept ({told}); --events=... keeps some"
+        return replace(log, notes=[*log.notes, advice])
+    missing = [value for value in wanted if value not in values]
+    if missing:
+        raise UserError(
+            f"{log.path}: column {column}: found the events {told}, expected {missing[0]!r} among "
+            "them (option --events)."
+        )
+    is_kept = pc.is_in(found.cast(pa.large_string()), pa.array(wanted, pa.large_string()))
+    kept = log.take(is_kept.to_numpy())
+    kept.counts[f"rows of other events than {', '.join(wanted)}"] = len(log) - len(kept)
+    return kept
+
+
+def find_columns(table: Any, options: CsvOptions) -> dict[str, str]:
+    """The table's column of users, items and, where there are such, ratings, times and events.
+
+    Args:
+        table: As ``open_table`` gives it.
+        options: Columns that are given.
+
+    Raises:
+        UserError: A column is missing, or several fit.
+    """
+    if not table.has_header and options.table.columns is None:
+        return _by_values(table)
     columns = {}
-    for what, guesses in GUESSES.items():
-        column = getattr(options, what)
-        if column is not None or what not in OPTIONAL or set(guesses) & set(table.columns):
-            columns[what] = _find_column(table, f"--{what}", column, guesses)
+    for what, names in KNOWN.items():
+        given = getattr(options, what)
+        is_guessed = given is None and any(plain_name(column) in names for column in table.columns)
+        needs = what not in OPTIONAL or (what == "event" and options.events is not None)
+        if given is not None or needs or is_guessed:
+            columns[what] = _find_column(table, f"--{what}", given, names)
     if len(set(columns.values())) < len(columns):
         raise UserError(f"{table.path}, line 1: found one column named for two of {columns}.")
     return columns
 
 
-def _find_column(table: CsvTable, option: str, given: str | None, guesses: Sequence[str]) -> str:
-    wanted = guesses if given is None else [given]
-    matches = [column for column in wanted if column in table.columns]
+def plain_name(column: str) -> str:
+    """A column's name in small letters and digits, without a type of RecBole's."""
+    return re.sub(r"[\W_]+", "", re.sub(r":(token|float)(_seq)?$", "", column).lower())
+
+
+def _find_column(table: Any, option: str, given: str | None, names: Sequence[str]) -> str:
+    if given is not None:
+        matches = [given] if given in table.columns else []
+        expected = f"{shown(given)} (option {option}) among them"
+    else:
+        matches = [column for column in table.columns if plain_name(column) in names]
+        if {"asin", "parent_asin"} == set(matches):  # variants of a product share the second
+            matches = ["parent_asin"]
+        expected = f"exactly one such as {', '.join(names[:6])}, or another one named by {option}"
     if len(matches) != 1:
-        one_of = "exactly one of " if len(wanted) > 1 else ""
-        expected = f"{one_of}{', '.join(wanted)}, or another one named by {option}"
-        if given is not None:
-            expected = f"{shown(given)} (option {option}) among them"
-        raise line_error(table.path, 1, f"the columns {table.columns}", expected)
-    return matches[0]
+        raise UserError(
+            f"{table.path}, line 1: found the columns {table.columns}, expected {expected}."
+        )
+    return str(matches[0])
 
 
-def _interactions(table: CsvTable, columns: dict[str, str]) -> Iterator[list[str]]:
-    numbers = [what for what in OPTIONAL if what in columns]
-    parsers = {"rating": parse_number, "timestamp": parse_time}
-    for number, row in table.rows:
-        ids = [parse_token(table.path, number, row[columns[what]]) for what in ("user", "item")]
-        yield ids + [
-            parsers[what](table.path, number, columns[what], row[columns[what]]) for what in numbers
-        ]
+def _by_values(table: Any) -> dict[str, str]:
+    """Columns without names: user, item, then rating, time or both, as their numbers look."""
+    names = table.columns
+    advice = (
+        "expected a header, or user, item and then a rating, a time or both; name the columns, "
+        "such as --no-header --columns=user,item,rating,timestamp"
+    )
+    refusal = UserError(f"{table.path}, line 1: found {shown(str(table.sample[0]))}, {advice}.")
+    if not 2 <= len(names) <= 4:
+        raise refusal
+    order = ["user", "item"]
+    first, second = ([row[n] for row in table.sample] for n in (0, 1))
+    if all(map(AMAZON_USER.fullmatch, second)) and all(map(AMAZON_ITEM.fullmatch, first)):
+        order = ["item", "user"]
+    for n in range(2, len(names)):
+        try:
+            numbers = [float(row[n]) for row in table.sample]
+        except ValueError:
+            raise refusal from None
+        order.append("timestamp" if min(numbers) >= FIRST_TIME else "rating")
+    are_ratings = all(
+        abs(float(row[n])) <= MAX_RATING
+        for row in table.sample
+        for n, what in enumerate(order)
+        if what == "rating"
+    )
+    if len(set(order)) < len(order) or not are_ratings:
+        raise refusal
+    found = dict(zip(order, names, strict=True))
+    return {what: found[what] for what in KNOWN if what in found}
 
 
-def parse_time(path: Path, number: int, column: str, text: str) -> str:
-    """Seconds since 1970 from a number or an ISO 8601 date; without a zone it is in UTC.
-
-    Raises:
-        UserError: Another text; the message names file, line and column.
-    """
-    text = text.strip()
-    if NUMBER.fullmatch(text):
-        return parse_number(path, number, column, text)
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        expected = "seconds as a number, or an ISO 8601 date such as 2024-05-01T12:30:00"
-        raise line_error(path, number, f"{column} {shown(text)}", expected) from error
-    since = (time if time.tzinfo else time.replace(tzinfo=UTC)) - EPOCH
-    seconds, rest = divmod(since // MICROSECOND, 10**6)
-    return str(seconds + rest / 10**6 if rest else seconds)
-
-
-def _item_table(
-    path: Path, item_column: str, options: CsvOptions, counts: Counter[str]
-) -> tuple[Table, dict[str, str]]:
-    """The rows to write, and the type of each column by its new name."""
-    with advising_delimiter(path, options.delimiter):
-        table = read_csv(path, options.delimiter)
-        guesses = (item_column,) if item_column in table.columns else GUESSES["item"]
-        key = _find_column(table, "--item-key", options.item_key, guesses)
+def _with_items(
+    log: Interactions, path: Path, item_column: str, options: CsvOptions
+) -> Interactions:
+    """The interactions with the columns of a table of items."""
+    storage = replace(options.table, header=None, columns=None)
+    table = open_table(path, storage)
+    own = [column for column in table.columns if column == item_column]
+    key = own[0] if own and options.item_key is None else None
+    key = key or _find_column(table, "--item-key", options.item_key, KNOWN["item"])
     kept = options.item_columns or [c for c in table.columns if c and c != key]
     for option, columns, known in (
         ("--item-columns", kept, set(table.columns) - {"", key}),
@@ -199,63 +267,50 @@ def _item_table(
         if missing or len(set(columns)) < len(columns):
             expected = f"distinct columns of {sorted(known)}"
             raise UserError(f"{path}: option {option}: found {list(columns)}, expected {expected}.")
-    names = {
-        column: (field_name(column), "float" if column in options.float_columns else "token_seq")
-        for column in kept
-    }
-    types = dict(names.values())
-    if len(types) < len(names):
-        fields = [field for field, _ in names.values()]
-        raise line_error(path, 1, f"columns that become {fields}", "--item-columns without equals")
-    header = "\t".join(["item_id:token", *(f"{field}:{kind}" for field, kind in types.items())])
-    rows = distinct_ids(path, _item_rows(table, key, kept, options.float_columns, counts))
-    return Table(path, header, rows), types
+    names = [field_name(column) for column in kept]
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"{path}, line 1: found columns that become {names}, expected --item-columns without "
+            "equals."
+        )
+    rows = table.read({key: ID, **dict.fromkeys(kept, TEXT)})
+    ids = ids_of(table, rows[key])
+    chosen = distinct_rows(table, ids, options.items_duplicates == "first")
+    counts = Counter(log.counts)
+    if len(chosen) < len(ids):
+        counts[f"rows of {path.name} left out, their item repeated"] = len(ids) - len(chosen)
+    fields: dict[str, Any] = {"item_id:token": ids}
+    for column, name in zip(kept, names, strict=True):
+        if column in options.float_columns:
+            fields[f"{name}:float"] = _optional_numbers(table, column, rows[column], options)
+        else:
+            fields[f"{name}:token_seq"] = _spaced(texts_of(rows[column], counts), column)
+    if len(chosen) < len(ids):
+        fields = {name: values.take(pa.array(chosen)) for name, values in fields.items()}
+    notes = [*log.notes, f"{path.name}: taken for {table.title}: {key} -> item", *table.notes]
+    return replace(log, item_table=Table(path, fields), counts=counts, notes=notes)
+
+
+def _spaced(texts: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
+    """Genres as MovieLens writes them, ``A|B``, as a sequence of tokens."""
+    return (
+        pc.replace_substring(texts, "|", " ")
+        if plain_name(column) in ("genre", "genres")
+        else texts
+    )
+
+
+def _optional_numbers(
+    table: Any, column: str, found: pa.ChunkedArray, options: CsvOptions
+) -> pa.ChunkedArray:
+    """Numbers as they stand, or nothing."""
+    texts = pc.utf8_trim_whitespace(found.cast(pa.large_string()).fill_null(""))
+    filled = pc.if_else(pc.equal(texts, ""), "0", texts)
+    numbers_of(table, column, filled, options.table.decimal)
+    return pc.replace_substring(texts, options.table.decimal, ".")
 
 
 def field_name(column: str) -> str:
     """A column's name in atomic files: letters, digits and ``_``, and none that RecBole takes."""
-    name = re.sub(r"\W+", "_", column)
+    name = re.sub(r"\W+", "_", re.sub(r":(token|float)(_seq)?$", "", column))
     return f"item_{name}" if name in TAKEN else name
-
-
-def _item_rows(
-    table: CsvTable,
-    key: str,
-    kept: Sequence[str],
-    float_columns: Sequence[str],
-    counts: Counter[str],
-) -> Iterator[tuple[int, list[str]]]:
-    as_text = partial(count_breaks, counts)
-    for number, row in table.rows:
-        fields = [parse_token(table.path, number, row[key])]
-        for column in kept:
-            text = row[column]
-            is_number = column in float_columns and text.strip()
-            fields.append(
-                parse_number(table.path, number, column, text) if is_number else as_text(text)
-            )
-        yield number, fields
-
-
-def _property_lines(source: Path, numbers: list[str], types: dict[str, str]) -> Iterator[str]:
-    texts = [field for field, kind in types.items() if kind == "token_seq"]
-    yield f"# Converted from {_flow(source.name)}; keys given in a run override these."
-    yield "USER_ID_FIELD: user_id  # str; column of the users"
-    yield "ITEM_ID_FIELD: item_id  # str; column of the items"
-    if "rating" in numbers:
-        yield "RATING_FIELD: rating  # str; column of the ratings"
-    if "timestamp" in numbers:
-        yield "TIME_FIELD: timestamp  # str; column of the times, in seconds"
-    yield "load_col:  # dict; columns to read, by file suffix"
-    yield f"  inter: {_flow(['user_id', 'item_id', *numbers])}"
-    if types:
-        yield f"  item: {_flow(['item_id', *types])}"
-    if texts:
-        yield "item_features:  # dict; what models that read item features can name"
-        yield f"  text: {{fields: {_flow(texts)}}}"
-
-
-def _flow(value: str | list[str]) -> str:
-    """A value as YAML on one line, quoted where it must be."""
-    text = as_yaml(value, default_flow_style=True, width=10**9)
-    return text.removesuffix("...\n").strip()

@@ -2,18 +2,31 @@
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.base.files import has_unfinished, remove_unfinished, unfinished_path
-from recbole_diffusion.convert.common import INTER_HEADER, TIMED_HEADER, Content, Pair
+from recbole_diffusion.base.files import (
+    has_unfinished,
+    remove_unfinished,
+    unfinished_path,
+)
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.settings.folders import HOST_DATASETS
+from recbole_diffusion.settings.property_files import properties_folder, read_properties
+from recbole_diffusion.settings.values import as_yaml
+
+# Lines without their ends, all bytes, or what writes to a stream.
+Content = Iterable[str] | bytes | Callable[[BinaryIO], None]
+SPLITS = ("train", "valid", "test")
+FIELDS = {
+    "rating": "RATING_FIELD: rating  # str; column of the ratings",
+    "timestamp": "TIME_FIELD: timestamp  # str; column of the times, in seconds",
+}
 
 
 def feature_writer(path: Path, matrix: np.ndarray, rows: np.ndarray) -> Callable[[BinaryIO], None]:
@@ -40,20 +53,6 @@ def feature_writer(path: Path, matrix: np.ndarray, rows: np.ndarray) -> Callable
         np.savez(stream, ids=rows.astype(str), matrix=kept)
 
     return write
-
-
-def inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
-    """Yields header and lines of an ``.inter`` file."""
-    yield INTER_HEADER
-    for user, item in pairs:
-        yield f"{user}\t{item}"
-
-
-def timed_inter_lines(pairs: Iterable[Pair]) -> Iterator[str]:
-    """Yields header and lines of an ``.inter`` file whose times count its rows from 0."""
-    yield TIMED_HEADER
-    for row, (user, item) in enumerate(pairs):
-        yield f"{user}\t{item}\t{row}"
 
 
 def check_name(name: str, output: Path) -> None:
@@ -116,6 +115,90 @@ def check_stale(target: Path, reason: str) -> None:
             f"{target}: found features of an earlier conversion, expected none because {reason}; "
             "delete the file or add the features."
         )
+
+
+def property_lines(
+    source: str,
+    fields: Mapping[str, Sequence[str]],
+    features: Mapping[str, Any],
+    parts: Sequence[str] = (),
+) -> Iterator[str]:
+    """Yields the lines of a property file.
+
+    Args:
+        source: Name of what was converted.
+        fields: Fields beside the ids of each file that was written, by suffix.
+        features: ``item_features`` of these files.
+        parts: Parts of a given split, such as ``SPLITS``.
+    """
+    yield f"# Converted from {_flow(source)}; keys given in a run override these."
+    yield "USER_ID_FIELD: user_id  # str; column of the users"
+    yield "ITEM_ID_FIELD: item_id  # str; column of the items"
+    yield from (FIELDS[field] for field in fields["inter"])
+    yield "load_col:  # dict; columns to read, by file suffix"
+    yield f"  inter: {_flow(['user_id', 'item_id', *fields['inter']])}"
+    for suffix in ("item", "user"):
+        if fields.get(suffix):
+            yield f"  {suffix}: {_flow([f'{suffix}_id', *fields[suffix]])}"
+    if parts:
+        yield f"benchmark_filename: {_flow(list(parts))}  # list of str; the split, a file each"
+    if features:
+        yield "item_features:  # dict; what models that read item features can name"
+        for name, declared_as in features.items():
+            yield f"  {name}: {_flow(declared_as)}"
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line, quoted where it must be."""
+    text = as_yaml(value, default_flow_style=True, width=10**9)
+    return text.removesuffix("...\n").strip()
+
+
+def declared(
+    path: Path, lines: Iterable[str], written: Iterable[Path], is_own: bool, is_split: bool = False
+) -> tuple[dict[Path, Content], list[str]]:
+    """The property file to write, if one is needed, and what is to be told of features.
+
+    Args:
+        path: Where it would lie, ``<name>.yaml`` beside the data.
+        lines: Its lines.
+        written: Files of the data set.
+        is_own: Whether it is needed though a shipped one of the name is there.
+        is_split: Whether the data set has a given split.
+
+    Raises:
+        UserError: The shipped property file of this name is for data whose split is given.
+    """
+    name = path.stem
+    shipped = properties_folder() / "dataset" / f"{name}.yaml"
+    found = read_properties(shipped) if shipped.is_file() else {}
+    is_for_split = "benchmark_filename" in found
+    if is_for_split and not is_split:
+        raise UserError(
+            f"name: found {name!r}, a released data set whose split is given ({shipped}), expected "
+            "another name."
+        )
+    if path.exists():
+        with suppress(UserError):  # the run that reads it tells what is wrong with it
+            return {}, _lacking(path, read_properties(path), written)
+        return {}, []
+    if found and not is_own and is_for_split == is_split:
+        return {}, _lacking(shipped, found, written)
+    return {path: lines}, []
+
+
+def _lacking(path: Path, found: Mapping[str, Any], written: Iterable[Path]) -> list[str]:
+    """What a property file declares of features whose files are not there."""
+    names = {target.name for target in written}
+    has_items = any(name.endswith(".item") for name in names)
+    features = found.get("item_features")
+    return [
+        f"{path} declares the feature {feature}, which {missing} would hold: it was not converted"
+        for feature, keys in (features if isinstance(features, dict) else {}).items()
+        if isinstance(keys, dict)
+        for missing in [keys.get("file", "" if has_items else "an .item file")]
+        if missing and missing not in names
+    ]
 
 
 def write_files(contents: Mapping[Path, Content]) -> None:

@@ -72,7 +72,7 @@ def test_rows_and_columns_in_either_order(tmp_path: Path) -> None:
     path = tmp_path / "a.npy"
     for order in ("C", "F"):
         np.save(path, np.array([[1, 2], [3, 4], [5, 6]], order=order))
-        assert list(read_array_pairs(path)) == [(1, 2), (3, 4), (5, 6)]
+        assert read_array_pairs(path).tolist() == [[1, 2], [3, 4], [5, 6]]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from conversion_tools import next_run, refused, snapshot
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import remove_unfinished
 from recbole_diffusion.commands.convert import main
-from recbole_diffusion.convert import reading, writing
+from recbole_diffusion.convert import sources, writing
 from recbole_diffusion.convert.released_splits import ConversionReport, convert_split
 from recbole_diffusion.convert.user_tables import CsvOptions, convert_csv
 from recbole_diffusion.convert.writing import check_targets, write_files
@@ -84,6 +84,14 @@ def test_files_are_written_to_the_byte_and_nothing_else(source: Path, output: Pa
         "toy/toy.train.inter": header + b"0\t7\n0\t3\n12\t7\n",
         "toy/toy.valid.inter": header + b"0\t5\n",
         "toy/toy.test.inter": header + b"12\t0\n7\t5\n",
+        "toy/toy.yaml": b"""\
+# Converted from source; keys given in a run override these.
+USER_ID_FIELD: user_id  # str; column of the users
+ITEM_ID_FIELD: item_id  # str; column of the items
+load_col:  # dict; columns to read, by file suffix
+  inter: [user_id, item_id]
+benchmark_filename: [train, valid, test]  # list of str; the split, a file each
+""",
     }
 
 
@@ -153,10 +161,14 @@ def test_malformed_line_is_refused_with_file_and_line(
     [
         ("item\ttext\n7\tLamp\n", 1, r"'item\ttext'"),
         ("item\tasin\ttext\n7\tLamp\n", 2, "2 fields"),
-        ("item\tasin\ttext\n7\tB01\tLamp\n0\tB02\tDesk\tlamp\n", 3, "a tab inside the text"),
-        ("item\tasin\ttext\n7\tB01\tDesk\rlamp\n", 2, "a carriage return inside the text"),
+        (
+            "item\tasin\ttext\n7\tB01\tLamp\n0\tB02\tDesk\tlamp\n",
+            3,
+            "4 fields in '0 B02 Desk lamp'",
+        ),
+        ("item\tasin\ttext\n7\tB01\tDesk\rlamp\n", 2, "a carriage return inside a line"),
         ("item\tasin\ttext\nB01\t7\tLamp\n", 2, "'B01'"),
-        ("item\tasin\ttext\n7\tB01\tLamp\n7\tB02\tLamp\n", 3, "item 7 again"),
+        ("item\tasin\ttext\n7\tB01\tLamp\n7\tB02\tLamp\n", 3, "the id '7' again"),
     ],
 )
 def test_malformed_item_text_is_refused_with_file_and_line(
@@ -580,7 +592,8 @@ def test_link_that_leads_nowhere_is_not_replaced(
 def test_line_without_end_is_not_read_whole(
     tmp_path: Path, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MAX_LINE", 1000)
+    monkeypatch.setattr(sources, "MAX_LINE", 1000)
+    monkeypatch.setattr(sources, "CHUNK", 10)
     path = tmp_path / "bomb.csv.gz"
     path.write_bytes(gzip.compress(b"user,item\nu,1\n" + bytes(10**6)))
     message = refused(tmp_path, convert_csv, path, output, "toy", CsvOptions())

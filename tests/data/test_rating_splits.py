@@ -260,7 +260,7 @@ def refusal(tmp_path: Path, source: Path, output: Path, name: str = "new", **opt
         (b"a\tb\tnan\t9\n", ": column rating:float: found 'nan'"),
         (b"a\tb\t4\tsoon\na\tb\t4\tinf\n", ": column timestamp:float: found 'soon' (2 such rows)"),
         (b"a\tb\t4\tinf\n", ": column timestamp:float: found 'inf' (1 such rows)"),
-        (b"a\t\xff\t4\t9\n", ": found 'utf-8' codec"),
+        (b"a\t\xff\t4\t9\n", ", line 4: found the byte 0xff at column 3"),
     ],
     ids=str,
 )

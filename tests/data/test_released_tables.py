@@ -203,10 +203,10 @@ def test_table_with_labels(mmrec: Path, output: Path) -> None:
     report = convert_split(mmrec, output, "toy", "mmrec")
 
     head = f"{HEAD}\trating:float\ttimestamp:float"
-    train = [head, "0\t2\t5.0\t1400000000", "1\t2\t3.5\t1400000001"]
+    train = [head, "0\t2\t5\t1400000000", "1\t2\t3.5\t1400000001"]
     assert lines_of(output, "train.inter") == train
-    assert lines_of(output, "valid.inter") == [head, "0\t3\t4.0\t1400000005"]
-    assert lines_of(output, "test.inter") == [head, "0\t0\t1.0\t1400000009"]
+    assert lines_of(output, "valid.inter") == [head, "0\t3\t4\t1400000005"]
+    assert lines_of(output, "test.inter") == [head, "0\t0\t1\t1400000009"]
     ids, text = features_of(output, "text")
     assert ids == ["0", "2", "3"]
     np.testing.assert_array_equal(text, (np.array([[0, 1], [4, 5], [6, 7]]) / 3).astype("f4"))
@@ -230,9 +230,9 @@ def test_of_a_repeated_pair_the_first_row_counts(mmrec: Path, output: Path) -> N
 
     report = convert_split(mmrec, output, "toy", "mmrec", drop_cross_duplicates=True)
 
-    assert lines_of(output, "train.inter")[1] == "0\t2\t5.0\t1400000000"
-    assert lines_of(output, "valid.inter")[1:] == ["0\t3\t4.0\t1400000005"]
-    assert lines_of(output, "test.inter")[1:] == ["0\t0\t1.0\t1400000009"]
+    assert lines_of(output, "train.inter")[1] == "0\t2\t5\t1400000000"
+    assert lines_of(output, "valid.inter")[1:] == ["0\t3\t4\t1400000005"]
+    assert lines_of(output, "test.inter")[1:] == ["0\t0\t1\t1400000009"]
     assert (report.duplicates["train"], report.cross_duplicates["test"]) == (1, 1)
 
 
@@ -292,9 +292,9 @@ def test_titles_beside_arrays(arrays: Path, output: Path) -> None:
     [
         ("item\ttitle\n", 1, r"'item\ttitle'"),
         (TITLES + "5\t1\tTitle\n", 4, "3 fields"),
-        (TITLES + "5\t1\tTitle\tDrama\tmore\n", 4, "a tab inside the text"),
-        (TITLES + "5\t1\tTi\rtle\tDrama\n", 4, "a carriage return inside the text 'Ti"),
-        (TITLES + "2\t1\tTitle\tDrama\n", 4, "item 2 again"),
+        (TITLES + "5\t1\tTitle\tDrama\tmore\n", 4, "5 fields in '5 1 Title Drama more'"),
+        (TITLES + "5\t1\tTi\rtle\tDrama\n", 4, "a carriage return inside a line"),
+        (TITLES + "2\t1\tTitle\tDrama\n", 4, "the id '2' again"),
         (TITLES + "02\t1\tTitle\tDrama\n", 4, "'02'"),
     ],
 )
