@@ -140,7 +140,7 @@ def _joined(source: Path, logs: Mapping[str, Interactions], **more: Any) -> Rele
     users, items = (chunks[name].combine_chunks() for name in ("users", "items"))
     parts = np.repeat([SPLITS.index(part) for part in logs], [len(log) for log in logs.values()])
     fields = set.intersection(*(set(log.numbers) for log in logs.values()))
-    numbers = {
+    numbers: dict[str, np.ndarray] = {
         name: np.concatenate([log.numbers[name] for log in logs.values()])
         for name in ("rating", "timestamp")
         if name in fields

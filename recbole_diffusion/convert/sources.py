@@ -177,13 +177,7 @@ def look_through(path: Path, encoding: str | None = None) -> TextFile:
     Raises:
         UserError: It cannot be read, is empty, or is not of the encoding; the line is named.
     """
-    if encoding is not None:
-        try:
-            encoding = codecs.lookup(encoding).name
-        except LookupError:
-            raise UserError(
-                f"option --encoding: found {encoding!r}, expected one such as utf-8 or latin-1."
-            ) from None
+    encoding = None if encoding is None else codecs.lookup(encoding).name
     with source_refusals(path), open_bytes(path) as file:
         head = file.read(4)
     if not head:

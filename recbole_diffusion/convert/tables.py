@@ -54,7 +54,7 @@ class TableOptions:
         """Refuse what cannot be.
 
         Raises:
-            UserError: A delimiter or decimal mark that is none.
+            UserError: A delimiter, decimal mark or encoding that is none.
         """
         found = self.separator
         if found is not None and found != "::" and (len(found) != 1 or found in '"\r\n\0'):
@@ -64,6 +64,12 @@ class TableOptions:
             )
         if self.decimal not in (".", ","):
             raise UserError(f"option --decimal: found {self.decimal!r}, expected . or ,")
+        try:
+            "".encode(self.encoding or "utf-8")
+        except (LookupError, ValueError):
+            found = self.encoding
+            expected = "one such as utf-8 or latin-1"
+            raise UserError(f"option --encoding: found {found!r}, expected {expected}.") from None
 
     @property
     def separator(self) -> str | None:
