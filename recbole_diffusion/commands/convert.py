@@ -109,7 +109,7 @@ def _convert_files(args: argparse.Namespace) -> tuple[str, int]:
     else:
         args.meta = args.items
         report, n_items = _convert_log(args)
-    return f"{told} (--as={'|'.join(formats.KINDS)})\n{report}", n_items
+    return f"{told} (--as=FORMAT overrules)\n{report}", n_items
 
 
 def _convert_split(args: argparse.Namespace) -> tuple[str, int]:
@@ -169,7 +169,7 @@ def _files_parser() -> ArgumentParser:
     )
     text = "files of interactions and, if there is one, of items; or the folder of a release"
     parser.add_argument("files", type=Path, metavar="FILES", nargs="+", help=text)
-    text = "what they are (default: found out)"
+    text = f"what they are (default: found out): {', '.join(formats.KINDS)}"
     parser.add_argument("--as", dest="kind", choices=formats.KINDS, metavar="FORMAT", help=text)
     text = "show mapping, counts and first rows, and write nothing"
     parser.add_argument("--dry-run", action="store_true", help=text)

@@ -1,5 +1,6 @@
 """Inputs of every converter and feature reader, sound and damaged, and what must hold of each."""
 
+import bz2
 import contextlib
 import csv
 import gzip
@@ -24,6 +25,7 @@ from conversion_tools import snapshot
 from hypothesis import strategies as st
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.commands.convert import convert_files
 from recbole_diffusion.convert import (
     amazon,
     diffrec_splits,
@@ -332,11 +334,11 @@ def _text_split(draw: Draw) -> Files:
     }
 
 
-def _item_table(table: released_splits.ItemTable) -> st.SearchStrategy[Files]:
-    texts = ["x"] * (len(table.header) - 1)
-    rows = [[str(item), *texts] for item in range(5)]
-    content = odd_rows([table.header, *rows]).map(lambda rows: _encoded(rows, "\t"))
-    return content.map(lambda content: {table.file: content})
+def _item_table(file: str, header: Iterable[str]) -> st.SearchStrategy[Files]:
+    columns = list(header)
+    rows = [[str(item), *["x"] * (len(columns) - 1)] for item in range(5)]
+    content = odd_rows([columns, *rows]).map(lambda rows: _encoded(rows, "\t"))
+    return content.map(lambda content: {file: content})
 
 
 @st.composite
@@ -480,8 +482,8 @@ def coo_pickle(draw: Draw, pairs: Sequence[tuple[int, int]]) -> bytes:
 def _pickled_split(draw: Draw) -> Files:
     parts = draw(_parts())
     return {
-        file: draw(coo_pickle(pairs))
-        for file, pairs in zip(released_splits.PICKLES.values(), parts, strict=True)
+        files[0]: draw(coo_pickle(pairs))
+        for files, pairs in zip(released_splits.PICKLES.values(), parts, strict=True)
     }
 
 
@@ -501,8 +503,8 @@ def _split_form(kind: str, files: st.SearchStrategy[Files]) -> Form:
     form = released_splits.FORMATS[kind]
     parts = [files, *map(_modality, form.modalities[:2])]
     if form.items is not None:
-        parts.append(_item_table(form.items))
-    modalities = [f"{modality}.npz" for modality in form.modalities]
+        parts.append(_item_table(*form.items))
+    others = [*(f"{modality}.npz" for modality in form.modalities), "yaml"]
     return Form(
         _either(*parts),
         lambda source, output, case: released_splits.convert_split(
@@ -510,7 +512,7 @@ def _split_form(kind: str, files: st.SearchStrategy[Files]) -> Form:
         ),
         _check_split,
         st.booleans(),
-        (*(f"{split}.inter" for split in SPLITS), "item", *modalities),
+        (*(f"{split}.inter" for split in SPLITS), "item", *others),
     )
 
 
@@ -566,7 +568,7 @@ def _run_own(source: Path, output: Path, case: Case) -> unsplit.InteractionsRepo
     table = source / ("log.csv.gz" if "log.csv.gz" in case.files else "log.csv")
     items = source / "items.tsv" if "items.tsv" in case.files else None
     options = case.options if items is not None else {}
-    chosen = user_tables.CsvOptions(**options, items=items, delimiter=None)
+    chosen = user_tables.CsvOptions(**options, items=items)
     return user_tables.convert_csv(table, output, "toy", chosen, case.overwrite)
 
 
@@ -775,7 +777,40 @@ def _features(files: st.SearchStrategy[Files], **declared: Any) -> Form:
     return Form(files, _read_features(declared), _check_features, options)
 
 
+@st.composite
+def _lists(draw: Draw) -> Files:
+    rows = {
+        part: [[str(u), *map(str, draw(st.lists(ids, max_size=4)))] for u in range(3)]
+        for part, ids in (("train", st.integers(0, 9)), ("test", st.integers(10, 12)))
+    }
+    return {f"{part}.txt": _encoded(draw(odd_rows(lines)), " ") for part, lines in rows.items()}
+
+
+@st.composite
+def _any_file(draw: Draw) -> Files:
+    """A file of interactions under a name that tells nothing, perhaps packed."""
+    kinds = [_own().map(lambda files: files.get("log.csv", b"")), _lists().map(_first), _mmrec()]
+    content = draw(st.one_of(*kinds[:2], kinds[2].map(_first), _amazon().map(_first)))
+    return {"log": draw(st.sampled_from([bytes, bytes, gzip.compress, bz2.compress]))(content)}
+
+
+def _first(files: Files) -> bytes:
+    return next(iter(files.values())) or b""
+
+
+def _run_any(source: Path, output: Path, case: Case) -> None:
+    words = [str(source / "log"), "--name=toy", f"--output={output}"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        convert_files([*words, *(["--overwrite"] if case.overwrite else [])])
+
+
+def _check_any(_: None, folder: Path) -> None:
+    assert all(rows_of(path) for path in folder.glob("toy*.inter"))
+
+
 FORMS = {
+    "any file": Form(_any_file(), _run_any, _check_any, suffixes=("inter", "yaml")),
+    "list-split": _split_form("list-split", _lists()),
     "text-split": _split_form("text-split", _text_split()),
     "npy-split": _split_form("npy-split", _array_split()),
     "diffmm": _split_form("diffmm", _pickled_split()),
@@ -787,7 +822,7 @@ FORMS = {
             microlens.read_microlens(source), output, "toy", case.overwrite
         ),
         _check_log,
-        suffixes=("inter", "item"),
+        suffixes=("inter", "item", "yaml"),
     ),
     "movielens-1m": Form(
         _movielens(),
@@ -795,9 +830,9 @@ FORMS = {
             movielens.read_movielens(source), output, "toy", case.overwrite
         ),
         _check_log,
-        suffixes=("inter", "item", "user"),
+        suffixes=("inter", "item", "user", "yaml"),
     ),
-    "amazon": Form(_amazon(), _run_amazon, _check_log, st.booleans(), ("inter", "item")),
+    "amazon": Form(_amazon(), _run_amazon, _check_log, st.booleans(), ("inter", "item", "yaml")),
     "rated-split": Form(
         _rated(),
         lambda source, output, case: diffrec_splits.convert_rating_split(
