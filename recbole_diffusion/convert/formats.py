@@ -67,6 +67,7 @@ FORMATS = {
 }
 OWN = ("pairs", "ordered-pairs", "lists", "sequences")
 TABLE = "table"
+MOVIELENS = {"ratings.csv", "movies.csv"}
 KINDS = (TABLE, *FORMATS, *released_splits.FORMATS)
 
 
@@ -113,6 +114,8 @@ def guess(paths: Sequence[Path], options: TableOptions, kind: str | None = None)
     files = [path for path in paths if path.is_file()]
     if len(paths) == 1 and paths[0].is_dir():
         files = sorted(path for path in folder.iterdir() if path.is_file() and _is_data(path))
+        if MOVIELENS <= {path.name for path in files}:  # beside tags and links
+            files = [path for path in files if path.name in MOVIELENS]
     if not files:
         raise UserError(f"{folder}: found no file that holds data, expected at least one.")
     if kind is not None and len(files) == 1:

@@ -124,7 +124,9 @@ def read_pairs(path: Path, counting: bool = False, ordered: bool = False) -> Int
         numbers = {}  # `u i 1` says no more than `u i`
     if ordered:
         numbers["timestamp"] = np.arange(len(words.counts), dtype=np.float64)
-    return Interactions(path, users, items, numbers, notes=words.notes)
+    order = f"{path.name}: the order of rows is no time; --as=ordered-pairs keeps it as one"
+    notes = (*words.notes, *(() if counting or ordered else (order,)))
+    return Interactions(path, users, items, numbers, notes=notes)
 
 
 def read_lists(

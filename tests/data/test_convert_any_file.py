@@ -190,7 +190,13 @@ MOVIES = 'movieId,title,genres\n7,"Babe, a pig",Comedy|Drama\n9,\xc9t\xe9,Drama\
 
 
 def test_movielens_csv_with_its_movies(convert: Convert, output: Path) -> None:
-    files = {"ratings.csv": CSV, "movies.csv": MOVIES, "README.txt": "words and words\n"}
+    files = {
+        "ratings.csv": CSV,
+        "movies.csv": MOVIES,
+        "tags.csv": "userId,movieId,tag,timestamp\n1,7,funny,1\n",
+        "links.csv": "movieId,imdbId\n7,1\n",
+        "README.txt": "words and words\n",
+    }
     code, _, err = convert(files, folder=True)
     assert (code, "line 4: found the id '7' again" in err) == (2, True)
 
