@@ -115,7 +115,8 @@ class JsonTable:
                 except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeError):
                     fits = False
                 if not fits:
-                    raise line_error(self.path, number, f"{name} {shown(str(value))}", f"a {kind}")
+                    expected = "a text or number" if kind == pa.null() else f"a {kind}"
+                    raise line_error(self.path, number, f"{name} {shown(str(value))}", expected)
                 values.append(float(value) if kind == pa.float64() and value is not None else value)
         return pa.table(columns, schema)
 
@@ -158,6 +159,6 @@ def open_table(path: Path, options: TableOptions) -> TextTable | JsonTable | Par
     if is_parquet(path):
         return ParquetTable(path)
     head = head_lines(path, options.encoding)
-    if head and head[0].lstrip().startswith("{"):
+    if head and head[0].startswith(("{", "[{")):
         return JsonTable(path, options.encoding)
     return TextTable(path, options)

@@ -23,6 +23,7 @@ CHUNK = 2**24  # bytes
 HEAD = 2**20  # bytes that are looked at first
 SAMPLE = 50  # lines
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+WIDE = ("utf-16", "utf-32")  # in which a line feed has several bytes
 FALLBACK = "latin-1"
 PACKINGS = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"PK\x03\x04": ".zip", b"\x28\xb5\x2f\xfd": ".zst"}
 
@@ -135,7 +136,11 @@ class TextFile:
             if is_plain:
                 yield lines
                 continue
-            text = lines.decode(self.encoding).removeprefix("\ufeff")
+            try:
+                text = lines.decode(self.encoding).removeprefix("\ufeff")
+            except UnicodeError as error:
+                expected = f"a text in this encoding (option --encoding: {self.encoding})"
+                raise UserError(f"{self.path}: found {error}, expected {expected}.") from error
             text = text.replace("\r\n", "\n")
             if not self.feeds:
                 text = text.replace("\r", "\n")
@@ -151,7 +156,7 @@ class TextFile:
 def _whole_lines(path: Path, encoding: str) -> Iterator[bytes]:
     """Pieces of a file that end where a line does; all at once where a line feed has two bytes."""
     with source_refusals(path), open_bytes(path) as file:
-        if encoding == "utf-16":
+        if encoding.startswith(WIDE):
             yield file.read()
             return
         number = 1
@@ -196,7 +201,7 @@ def look_through(path: Path, encoding: str | None = None) -> TextFile:
             notes = (f"{path.name}: not UTF-8 (line {number}: {found}), read as {FALLBACK}",)
     elif chosen == "utf-16" and encoding is None:
         notes = (f"{path.name}: read as UTF-16, by its byte order mark",)
-    is_wide = chosen.startswith("utf-16")
+    is_wide = chosen.startswith(WIDE)
     marks = (b'"', b'\\"', b"\r", b"\n")
     flags = [is_wide] * len(marks)
     for piece in () if is_wide else _whole_lines(path, chosen):

@@ -105,8 +105,7 @@ class TextTable:
         self.delimiter = options.separator or _find_delimiter(path, head)
         self.quotes, self.escape = options.quotes is not False, False
         self._choose_quoting()
-        first = next(self._records(), (1, []))
-        number, header = first
+        self.first_line, header = next(self._records(), (1, []))
         if not header:
             raise UserError(f"{path}: found no line, expected a header and at least one row.")
         has_no_numbers = not any(NUMBER.fullmatch(field.strip()) for field in header)
@@ -117,10 +116,12 @@ class TextTable:
         self.columns = [name.strip() for name in options.columns or names]
         if len(self.columns) != len(header):
             found = f"{len(header)} fields in {shown(' '.join(header))}"
-            raise line_error(path, number, found, f"the {len(self.columns)} of --columns")
+            expected = f"the {len(self.columns)} of --columns"
+            raise line_error(path, self.first_line, found, expected)
         repeated = [c for n, c in enumerate(self.columns) if c and c in self.columns[:n]]
         if repeated:
-            raise line_error(path, number, f"the column {shown(repeated[0])} again", "each once")
+            found = f"the column {shown(repeated[0])} again"
+            raise line_error(path, self.first_line, found, "each once")
         rows = (fields for _, fields in self._records())
         self.sample = list(itertools.islice(rows, self.has_header, SAMPLE))
 
@@ -164,6 +165,7 @@ class TextTable:
             pyarrow.csv.ReadOptions(
                 use_threads=False,
                 block_size=BLOCK,
+                skip_rows=self.first_line - 1,
                 column_names=names,
                 skip_rows_after_names=int(bool(self.has_header)),
             ),

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.convert.records import open_table
+from recbole_diffusion.convert.sources import source_refusals
 from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions
 from recbole_diffusion.convert.unsplit import (
     Interactions,
@@ -119,6 +120,13 @@ def read_own(source: Path, options: CsvOptions) -> Interactions:
         UserError: As of ``convert_csv``.
     """
     _check_options(options)
+    with source_refusals(source):  # types of Parquet that are neither texts nor numbers
+        log, item_column = _read_interactions(source, options)
+    return log if options.items is None else _with_items(log, options.items, item_column, options)
+
+
+def _read_interactions(source: Path, options: CsvOptions) -> tuple[Interactions, str]:
+    """The interactions, and the column of their items."""
     table = open_table(source, options.table)
     columns = find_columns(table, options)
     taken = ", ".join(f"{column} -> {what}" for what, column in columns.items())
@@ -138,9 +146,7 @@ def read_own(source: Path, options: CsvOptions) -> Interactions:
     log = Interactions(source, users, items, numbers, notes=notes)
     if "event" in columns:
         log = _of_events(log, columns["event"], rows[columns["event"]], options.events)
-    if options.items is not None:
-        log = _with_items(log, options.items, columns["item"], options)
-    return log
+    return log, columns["item"]
 
 
 def _check_options(options: CsvOptions) -> None:
@@ -211,8 +217,9 @@ def _find_column(table: Any, option: str, given: str | None, names: Sequence[str
             matches = ["parent_asin"]
         expected = f"exactly one such as {', '.join(names[:6])}, or another one named by {option}"
     if len(matches) != 1:
+        advice = " (--columns=... where the first line is a row)" if given is None else ""
         raise UserError(
-            f"{table.path}, line 1: found the columns {table.columns}, expected {expected}."
+            f"{table.path}, line 1: found the columns {table.columns}, expected {expected}{advice}."
         )
     return str(matches[0])
 

@@ -102,7 +102,7 @@ def times_of(
     Raises:
         UserError: Another text, or nothing, with its row.
     """
-    if pa.types.is_temporal(column.type):
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         nanoseconds = column.cast(pa.timestamp("us")).cast(pa.int64())
         return numbers_of(source, name, nanoseconds) / 1e6, None
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
@@ -115,6 +115,7 @@ def times_of(
     seconds = np.zeros(len(mask))
     found = _trimmed(column, ".")
     dates = found.filter(pc.invert(is_number)).to_pandas().astype(object)
+    dates = dates.where(dates.str.match("[0-9]{4}"))  # pandas knows the date `now`, too
     parsed = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
     if parsed.isna().any():
         row = int(np.flatnonzero(~mask)[parsed.isna().to_numpy().argmax()])
