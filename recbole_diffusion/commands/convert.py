@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.arguments import ArgumentParser
-from recbole_diffusion.base.errors import exit_code
+from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.convert import diffrec_splits, formats, released_splits, unsplit, user_tables
 from recbole_diffusion.convert.tables import NAMES, TableOptions
 from recbole_diffusion.convert.writing import check_name
@@ -97,6 +97,7 @@ def _convert_files(args: argparse.Namespace) -> tuple[str, int]:
     check_name(args.name, args.output)
     storage = _storage(args)
     found = formats.guess(args.files, storage, args.kind)
+    _refuse_unread(args, found.kind)
     told = f"taken for {found.kind}: {found.source}"
     if found.items is not None:
         told = f"{told}, items: {found.items}"
@@ -110,6 +111,23 @@ def _convert_files(args: argparse.Namespace) -> tuple[str, int]:
         args.meta = args.items
         report, n_items = _convert_log(args)
     return f"{told} (--as=FORMAT overrules)\n{report}", n_items
+
+
+def _refuse_unread(args: argparse.Namespace, kind: str) -> None:
+    """Refuse options that a kind of files does not read."""
+    for add, is_read in (
+        (_add_table, kind == formats.TABLE),
+        (_add_split, kind in released_splits.FORMATS),
+    ):
+        parser = ArgumentParser()
+        add(parser)
+        for option, default in vars(parser.parse_args([])).items():
+            is_meta = option == "items" and kind == "amazon"
+            if not is_read and not is_meta and getattr(args, option) != default:
+                raise UserError(
+                    f"option --{option.replace('_', '-')}: found for files taken for {kind}, which "
+                    "do not read it; expected --as=FORMAT of another kind, or none."
+                )
 
 
 def _convert_split(args: argparse.Namespace) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """What files can be: formats without a split by name, and a guess from names and first lines."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from recbole_diffusion.convert.microlens import PAIRS, TITLES, read_microlens
 from recbole_diffusion.convert.movielens import read_movielens
 from recbole_diffusion.convert.records import is_parquet, open_table
 from recbole_diffusion.convert.sources import head_lines
-from recbole_diffusion.convert.tables import TableOptions
+from recbole_diffusion.convert.tables import TableOptions, n_fields
 from recbole_diffusion.convert.unsplit import Interactions
 from recbole_diffusion.convert.user_tables import KNOWN, plain_name
 
@@ -67,6 +68,7 @@ FORMATS = {
 }
 OWN = ("pairs", "ordered-pairs", "lists", "sequences")
 TABLE = "table"
+ID_WORD = re.compile(r"[\w.-]+")
 MOVIELENS = {"ratings.csv", "movies.csv"}
 KINDS = (TABLE, *FORMATS, *released_splits.FORMATS)
 
@@ -163,14 +165,14 @@ def _of_file(path: Path, options: TableOptions) -> Guess:
     words = [line.split() for line in lines]
     lengths = {len(row) for row in words}
     has_delimiter = any(character in line for line in lines for character in ',;|"{:')
-    if is_chosen or has_delimiter or not all(word.isalnum() for row in words for word in row):
+    are_ids = all(ID_WORD.fullmatch(word) for row in words for word in row)
+    has_header = not any(word.isdigit() for word in words[0])
+    n_columns = n_fields(lines, "\t")
+    is_table = n_columns > 2 or (has_header and (n_columns == 2 or len(lengths) == 1))
+    if is_chosen or has_delimiter or not are_ids or is_table:
         return Guess(TABLE, path)
-    if len(lengths) == 1 and not _is_numbered(words):
-        return Guess(TABLE, path)
-    if lengths == {2}:
-        return Guess("pairs", path)
     if len(lengths) == 1:
-        return Guess(TABLE, path)
+        return Guess("pairs" if lengths == {2} else TABLE, path)
     first = [row[0] for row in words]
     if len(set(first)) == len(first) and first == sorted(first, key=lambda w: (len(w), w)):
         return Guess("lists", path)
@@ -178,11 +180,6 @@ def _of_file(path: Path, options: TableOptions) -> Guess:
         f"{path}: found lines of {min(lengths)} to {max(lengths)} words, expected --as=lists "
         "(`user item item ...`) or --as=sequences (`item item ...`)."
     )
-
-
-def _is_numbered(words: Sequence[Sequence[str]]) -> bool:
-    """Whether the first line is no header."""
-    return any(word.isdigit() for word in words[0])
 
 
 def _of_tables(files: Sequence[Path], options: TableOptions, kind: str | None) -> Guess:

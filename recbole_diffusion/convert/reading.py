@@ -41,7 +41,7 @@ def read_array_pairs(path: Path) -> np.ndarray:
         row = negative[0]
         found = f"{pairs[row].tolist()} ({len(negative)} such rows)"
         raise UserError(f"{path}, row {row}: found {found}, expected non-negative integers.")
-    return pairs
+    return pairs.astype(pairs.dtype.newbyteorder("="), copy=False)
 
 
 @contextmanager

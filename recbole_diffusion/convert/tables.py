@@ -264,7 +264,7 @@ def _find_delimiter(path: Path, head: Sequence[str]) -> str:
     usual = "\t" if suffix in TAB_SUFFIXES else ","
     order = sorted(DELIMITERS, key=lambda delimiter: delimiter != usual)
     first = next((line for line in head if line.strip("\n")), "")
-    counts = {delimiter: _n_fields(head, delimiter) for delimiter in order}
+    counts = {delimiter: n_fields(head, delimiter) for delimiter in order}
     spaces = counts.pop(" ")  # also between the words of a text
     if max(counts.values()) > 1:
         return max(counts, key=lambda delimiter: counts[delimiter])
@@ -274,8 +274,13 @@ def _find_delimiter(path: Path, head: Sequence[str]) -> str:
     return best if best in first else usual
 
 
-def _n_fields(head: Sequence[str], delimiter: str) -> int:
-    """Number of fields of each of these lines; 0 where they differ."""
+def n_fields(head: Sequence[str], delimiter: str) -> int:
+    """Number of fields of each of a file's first lines; 0 where they differ.
+
+    Args:
+        head: The lines.
+        delimiter: What separates fields.
+    """
     lines = (line.replace(delimiter, STAND_IN) for line in head)
     try:
         rows = [row for row in csv.reader(lines, delimiter=STAND_IN) if row]

@@ -116,6 +116,12 @@ TABLES = {
                      [HEAD, "1\t2", "3\t4"]),
     "pairs": ("x.txt", "1 7\n1 9\n2 7\n", [HEAD, "1\t7", "1\t9", "2\t7"]),
     "pairs of weight 1": ("x.txt", "1 7 1\n1 9 1\n", [RATED, "1\t7\t1", "1\t9\t1"]),
+    "words in a table of tabs": ("x.tsv", "user\titem\ttitle\n1\t7\ta b\n2\t9\tc\n",
+                                 [HEAD, "1\t7", "2\t9"]),
+    "lists behind a tab": ("x.tsv", "1\t7 9\n2\t9\n",
+                           [TIMED, "1\t7\t0", "1\t9\t1", "2\t9\t0"]),
+    "lists of texts": ("x.txt", "u_1 i-7 i-9\nu_2 i-9\n",
+                       [TIMED, "u_1\ti-7\t0", "u_1\ti-9\t1", "u_2\ti-9\t0"]),
     "lists": ("x.txt", "0 5 3\n1 7\n2 5 7 9\n",
               [TIMED, "0\t5\t0", "0\t3\t1", "1\t7\t0", "2\t5\t0", "2\t7\t1", "2\t9\t2"]),
 }  # fmt: skip
@@ -247,6 +253,8 @@ REFUSED = {
     "broken json": ('{"user": "u", "item": "i"}\n{"user": \n', (), "log.csv, line 2: found"),
     "json without an item": ('{"user": "u", "item": "i"}\n{"user": "v"}\n', (),
                              "log.csv, line 2: found the id ''"),
+    "option of tables": ("1 7\n2 5\n", ("--user=a",), "option --user: found for files taken"),
+    "option of splits": ("user,item\nu,i\n", ("--seed=3",), "option --seed: found for files"),
     "json array": ('[{"user": "u", "item": "i"}]\n', (), "line 1: found '[{"),
     "nested json": ('{"user": {"a": 1}, "item": "i"}\n', (), "line 1: found user \"{'a': 1}\""),
     "blank lines": ("\n\nuser,item,rating\n\nu,i,x\n", (), "line 5: found rating 'x'"),
@@ -423,3 +431,17 @@ def test_features_that_are_declared_and_not_converted_are_told(
     out = capsys.readouterr().out
     assert "office.yaml declares the feature text, which an .item file would hold" in out
     assert not (output / "office" / "office.yaml").exists()
+
+
+@pytest.mark.parametrize("kind", [">i4", "<i8", "<u8", "|u1"])
+def test_arrays_of_any_whole_numbers(kind: str, convert: Convert, output: Path) -> None:
+    files: dict[str, bytes | str] = {}
+    for n, part in enumerate(("train", "valid", "test")):
+        stream = io.BytesIO()
+        np.save(stream, np.array([[5, n], [5, n + 10]], kind))
+        files[f"{part}_list.npy"] = stream.getvalue()
+
+    code, _, err = convert(files, folder=True)
+
+    assert code == 0, err
+    assert lines_of(output, "test.inter") == [TIMED, "5\t2\t0", "5\t12\t1"]
