@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from recbole_diffusion.base.files import is_file_or_absent
+from recbole_diffusion.base.ranks import current_ranks
 
 HANDLER_NAME = "recbole_diffusion"
 # Records that the log and `verbose: true` show, and those that the console shows in their place.
@@ -79,6 +80,7 @@ def run_logger(
 
     Handlers are removed at the end, so that a second run in the process has a log of its own.
     Within another one's this one alone writes: a run that a comparison loads is no part of its log.
+    Of several ranks those behind the first tell warnings and errors alone, on the console.
 
     Args:
         folder: The run's; None writes no file.
@@ -87,18 +89,22 @@ def run_logger(
         is_verbose: Whether the console shows all that the file gets.
     """
     logger = logging.getLogger()
+    ranks = current_ranks()
     before, outer = logger.level, [h for h in logger.handlers if h.get_name() == HANDLER_NAME]
     console = _Console(is_verbose)
-    console.setFormatter(_PlainFormatter("%(message)s"))
-    handlers = [console] if folder is None else [_log_file(folder), console]
-    logger.setLevel(level.upper())
+    who = "" if ranks.is_first else f"rank {ranks.rank}: "
+    console.setFormatter(_PlainFormatter(f"{who}%(message)s"))
+    file = None if folder is None or not ranks.is_first else _log_file(folder)
+    handlers = [console] if file is None else [file, console]
+    least = getattr(logging, level.upper())
+    logger.setLevel(least if ranks.is_first else max(least, logging.WARNING))
     for handler in outer:
         logger.removeHandler(handler)
     for handler in handlers:
         # RecBole finds the run's folder through the one of its file.
         handler.set_name(HANDLER_NAME)
         logger.addHandler(handler)
-    for record in earlier if folder is not None else ():
+    for record in earlier if file is not None else ():
         handlers[0].handle(record)
     try:
         yield logger

@@ -40,11 +40,13 @@ def repeatable_operations(device: torch.device) -> Iterator[None]:
 
 def generator_states(device: torch.device | None = None) -> dict[str, Any]:
     """Where the global generators of Python, numpy and PyTorch stand, the GPU's included."""
-    states = {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(),
-        "torch": torch.get_rng_state(),
-    }
+    common = {"python": random.getstate(), "numpy": np.random.get_state()}
+    return {**common, **torch_states(device)}
+
+
+def torch_states(device: torch.device | None = None) -> dict[str, torch.Tensor]:
+    """Where PyTorch's global generators stand, the GPU's included."""
+    states = {"torch": torch.get_rng_state()}
     if device is not None and device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
     return states
@@ -54,6 +56,11 @@ def set_generator_states(states: Mapping[str, Any], device: torch.device | None 
     """Put the global generators where ``generator_states`` found them."""
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])
+    set_torch_states(states, device)
+
+
+def set_torch_states(states: Mapping[str, Any], device: torch.device | None = None) -> None:
+    """Put PyTorch's global generators where ``torch_states`` found them."""
     torch.set_rng_state(states["torch"].cpu())
     if device is not None and "cuda" in states and device.type == "cuda":
         torch.cuda.set_rng_state(states["cuda"].cpu(), device)

@@ -9,6 +9,7 @@ from typing import Any
 
 import recbole_diffusion
 from recbole_diffusion.base.errors import UserError, exit_code
+from recbole_diffusion.base.launch import refuse_several
 from recbole_diffusion.settings.folders import list_datasets
 from recbole_diffusion.settings.layers import read_layers
 from recbole_diffusion.settings.registry import find_model, import_modules, list_models
@@ -131,6 +132,8 @@ def _obey(words: list[str]) -> None:
         sys.stdout.write(_listing(words))
         return
     command = words.pop(0) if words and words[0] in COMMANDS else None
+    if command is not None:
+        refuse_several(f"the command {command}")
     if command in ARGUMENTS and words and not words[0].startswith("-"):
         words[0] = f"--{ARGUMENTS[command]}={words[0]}"
     keys = parse_arguments(words)

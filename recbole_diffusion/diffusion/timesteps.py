@@ -110,6 +110,8 @@ class ImportanceSampler(TimestepSampler):
 
     history: Tensor
     count: Tensor
+    # What `update` learns from; a training by several processes gives the rows of all of them.
+    of_all_processes: Callable[[Tensor], Tensor] = staticmethod(lambda rows: rows)
 
     def __init__(
         self,
@@ -159,6 +161,7 @@ class ImportanceSampler(TimestepSampler):
                 f"`losses`, `timesteps`: found shapes {list(losses.shape)}, "
                 f"{list(timesteps.shape)}, expected both [B]"
             )
+        timesteps, losses = self.of_all_processes(timesteps), self.of_all_processes(losses)
         batch_count = torch.bincount(timesteps, minlength=self.num_timesteps)  # [T]
         steps, order = torch.sort(timesteps, stable=True)
         # In the sorted batch each step is one run; the rank is the place within it.

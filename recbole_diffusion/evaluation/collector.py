@@ -8,10 +8,13 @@ from typing import Any
 import torch
 from recbole.evaluator.collector import Collector, DataStruct
 
+from recbole_diffusion.base.ranks import Ranks
 from recbole_diffusion.evaluation.ranking import ranked_items
 
 # What metrics of users and lists need; counts of the train part, which they may need too, stay.
 RANKINGS = ("rec.items", "rec.topk")
+# Of what is collected.
+DTYPES = (torch.int64, torch.float32, torch.float64)
 
 
 class ScoresAreNaN(ValueError):
@@ -100,6 +103,21 @@ class RankingCollector(Collector):
         if self.register.need("rec.meanrank"):
             self._batches["rec.meanrank"].append(_mean_ranks(scores_tensor, positives).cpu())
 
+    def forget(self) -> None:
+        """Start anew with the first batch."""
+        self._batches.clear()
+
+    def gather(self, ranks: Ranks) -> None:
+        """Put the batches of all ranks in their order; rank r had numbers r, r + size, and so on.
+
+        Args:
+            ranks: Each with what it has collected.
+        """
+        names = [name for name in RANKINGS if self._is_needed(name)]
+        names += ["rec.meanrank"] if self.register.need("rec.meanrank") else []
+        for name in names:
+            self._batches[name] = _of_all(self._batches[name], ranks)
+
     def get_data_struct(self) -> Any:
         """What was collected, tensors on the CPU; the next evaluation starts empty."""
         collected = DataStruct()
@@ -111,6 +129,19 @@ class RankingCollector(Collector):
         if self._kept is not None:
             self._kept.append(collected)
         return collected
+
+
+def _of_all(batches: list[torch.Tensor], ranks: Ranks) -> list[torch.Tensor]:
+    """Batches [n, width] of all ranks, by number; a rank may have none."""
+    kinds = [[batch.shape[1], DTYPES.index(batch.dtype)] for batch in batches]
+    found = torch.cat(ranks.gathered(torch.tensor(kinds, dtype=torch.int64).reshape(-1, 2)))
+    width, kind = found[0].tolist()
+    rows = torch.cat([torch.empty(0, width, dtype=DTYPES[kind]), *batches])
+    lengths = ranks.gathered(torch.tensor([len(batch) for batch in batches], dtype=torch.int64))
+    parts = [
+        of_rank.split(n.tolist()) for of_rank, n in zip(ranks.gathered(rows), lengths, strict=True)
+    ]
+    return [parts[i % ranks.size][i // ranks.size] for i in range(len(found))]
 
 
 class _Positives:

@@ -4,6 +4,7 @@ RecBole's own classes stay as they are. ``docs/host.md`` lists the faults.
 """
 
 import os
+from collections.abc import Callable
 from logging import LoggerAdapter, getLogger
 from typing import Any
 
@@ -78,6 +79,12 @@ class _Diffusion:
     ITEM_ID: str
     full_sort_predict: Any
     noise_scale: float
+    # The rows that the history of losses learns from: `ImportanceSampler.of_all_processes`.
+    of_all_processes: Callable[[torch.Tensor], torch.Tensor] = staticmethod(lambda rows: rows)
+
+    def update_Lt_history(self, ts: torch.Tensor, reloss: torch.Tensor) -> None:
+        """Keep losses by step."""
+        super().update_Lt_history(self.of_all_processes(ts), self.of_all_processes(reloss))  # type: ignore[misc]
 
     def calculate_for_diffusion(self) -> None:
         """Set what follows from the schedule of noise."""

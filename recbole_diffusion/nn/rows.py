@@ -181,7 +181,11 @@ class InteractionRows(nn.Module):
 
     def non_empty(self, rows: Tensor) -> Tensor:
         """Those of some rows [B] that hold an item."""
-        return rows[self.offsets[rows + 1] > self.offsets[rows]]
+        return rows[self.lengths_of(rows) > 0]
+
+    def lengths_of(self, rows: Tensor) -> Tensor:
+        """Number of items of some rows [B], int64."""
+        return self.offsets[rows + 1] - self.offsets[rows]
 
     def batch(self, rows: Tensor) -> RowBatch:
         """Some of the rows.

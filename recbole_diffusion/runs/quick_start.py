@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from recbole_diffusion.base.launch import refuse_several
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.base.randomness import repeatable_operations
+from recbole_diffusion.base.ranks import sharing
 from recbole_diffusion.data.split import masking_train_only
 from recbole_diffusion.runs import report
 from recbole_diffusion.runs.run import Hooks, Recorder, Run, train
@@ -35,6 +37,8 @@ def run_recbole_diffusion(
 ) -> dict[str, Any]:
     """Train a model, pick its best epoch on validation, and evaluate that on test.
 
+    Processes that ``torchrun`` launched share the training, and each returns the result.
+
     Args:
         model: Name (``InfoDCL``, ``LightGCN``, ``recbole.DiffRec``) or class of a model.
         dataset: Name of a data set; see ``data.folders.list_datasets``.
@@ -62,11 +66,12 @@ def run_recbole_diffusion(
         serves = HOST_ARGUMENTS.get(name, "settings are given by `config_dict`")
         raise TypeError(f"run_recbole_diffusion takes no argument `{name}`: {serves}")
     files = [config_files] if isinstance(config_files, str) else config_files
-    config = Config(model, dataset, files, config_dict)
-    with repeatable_operations(config["device"]):
-        run = Run(config)
-        folder = report.new_run_folder(config, run_folder)
-        return train(run, folder, hooks=Hooks(on_validation, with_test))
+    with sharing():
+        config = Config(model, dataset, files, config_dict)
+        with repeatable_operations(config["device"]):
+            run = Run(config)
+            folder = report.new_run_folder(config, run_folder)
+            return train(run, folder, hooks=Hooks(on_validation, with_test))
 
 
 def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -74,7 +79,8 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
 
     That holds on the CPU with the same packages and number of threads, for models that keep what
     training changes in parameters, persistent buffers, or public attributes that are numbers,
-    texts, tensors or numeric arrays. A run that has ended is not touched.
+    texts, tensors or numeric arrays. A run that has ended is not touched. Other processes than
+    began it, or more or fewer of them, may share the rest.
 
     Args:
         folder: The run's folder.
@@ -87,6 +93,11 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
         UserError: No run that began training, other keys, or data that have changed.
         KeyboardInterrupt: After saying how to go on.
     """
+    with sharing():
+        return _resumed(folder, config_dict)
+
+
+def _resumed(folder: str | Path, config_dict: Mapping[str, Any] | None) -> dict[str, Any]:
     has_ended = (Path(folder) / "result.json").is_file()
     has_last = (Path(folder) / "last.pth").is_file()
     checkpoint = "best.pth" if has_ended and not has_last else "last.pth"
@@ -129,6 +140,7 @@ def run_in_folder(
     Raises:
         UserError: Bad settings or data, or data that have changed.
     """
+    refuse_several("a run of a comparison or search")
     path = Path(folder).resolve()
     path.mkdir(parents=True, exist_ok=True)
     is_resumed = (path / "last.pth").is_file()
@@ -149,6 +161,8 @@ def evaluate_run(
 ) -> dict[str, Any]:
     """Score the best checkpoint of a run on validation and test; nothing is written.
 
+    Processes that ``torchrun`` launched share the users.
+
     Args:
         folder: The run's folder.
         config_dict: New values for ``KEYS_OF_PLACE``.
@@ -159,12 +173,13 @@ def evaluate_run(
     Raises:
         UserError: No run with a best epoch, other keys, or data that have changed.
     """
-    config = saved_config("--evaluate", folder, "best.pth", config_dict)
-    with repeatable_operations(config["device"]):
-        run = Run(config)
-        with run_logger(None, config["state"]) as logger:
-            result = run.evaluate(run.make_trainer(Path(folder).resolve()))
-            report.log_table(logger, config, result)
+    with sharing():
+        config = saved_config("--evaluate", folder, "best.pth", config_dict)
+        with repeatable_operations(config["device"]):
+            run = Run(config)
+            with run_logger(None, config["state"]) as logger:
+                result = run.evaluate(run.make_trainer(Path(folder).resolve()))
+                report.log_table(logger, config, result)
     return result
 
 

@@ -12,6 +12,7 @@ import torch
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import write_json, written_whole
 from recbole_diffusion.base.log import AS_DETAIL
+from recbole_diffusion.base.ranks import current_ranks
 from recbole_diffusion.settings.values import as_yaml
 from recbole_diffusion.settings.words import format_words
 
@@ -37,9 +38,22 @@ _UNUSABLE = "key `output_dir`: no folder can be made in {!r}"
 def new_run_folder(config: Any, given: str | Path | None = None) -> Path:
     """The given folder, made; else one under ``output_dir`` that no run started beside it has.
 
+    Rank 0 makes it, and tells the others.
+
     Raises:
-        UserError: No folder can be made, or the given one holds files of a run's names.
+        UserError: No folder can be made, the given one holds files of a run's names, or another
+            rank does not see it.
     """
+    folder = Path(current_ranks().of_first(lambda: str(_made_folder(config, given))))
+    if not folder.is_dir():
+        raise UserError(
+            f"run folder {folder}: found none on the machine of rank {current_ranks().rank}, "
+            "expected a folder that all machines share (key `output_dir`)"
+        )
+    return folder
+
+
+def _made_folder(config: Any, given: str | Path | None) -> Path:
     if given is not None:
         present = [name for name in RUN_FILES if (Path(given) / name).exists()]
         if present:
@@ -65,7 +79,7 @@ def new_run_folder(config: Any, given: str | Path | None = None) -> Path:
 
 
 def log_start(logger: logging.Logger, run: Any, trainer: Any) -> None:
-    """Settings, data and model; the settings also go to ``config.yaml`` in the run's folder.
+    """Settings, data and model; rank 0 writes the settings to ``config.yaml`` in the run's folder.
 
     Args:
         logger: Of the run.
@@ -74,7 +88,8 @@ def log_start(logger: logging.Logger, run: Any, trainer: Any) -> None:
     """
     config, split = run.config, run.split
     settings = config.settable()
-    _write_settings(config, settings)
+    if current_ranks().is_first:
+        _write_settings(config, settings)
     told = "\n".join(f"  {k}: {v}" for k, v in settings.items() if v is not None)
     logger.info(f"settings:\n{told}", extra=AS_DETAIL)
     logger.info(f"model: {run.network}", extra=AS_DETAIL)
@@ -106,7 +121,8 @@ def _summary(config: Any, split: Any, n_parameters: int | None, is_solved: bool)
             f"{config['stopping_step']} may pass without a better one"
         )
     threads = f", {torch.get_num_threads()} threads" if config["device"].type == "cpu" else ""
-    yield f"device: {config['device']}{threads}"
+    size = current_ranks().size
+    yield f"device: {config['device']}{threads}" + (f", each of {size} ranks" if size > 1 else "")
     yield f"run folder: {config['checkpoint_dir']}"
     yield "  all settings are in its config.yaml; --verbose shows them here"
 
@@ -124,13 +140,15 @@ def _write_settings(config: Any, settings: dict[str, Any]) -> None:
 
 
 def write_result(result: dict[str, Any]) -> None:
-    """The values of the final table, unrounded, to ``result.json`` in the run's folder."""
-    write_json(Path(result["run_folder"]) / "result.json", result)
+    """The values of the final table, unrounded, to ``result.json``; rank 0 does."""
+    if current_ranks().is_first:
+        write_json(Path(result["run_folder"]) / "result.json", result)
 
 
 def log_table(logger: logging.Logger, config: Any, result: dict[str, Any]) -> None:
-    """Print a result, whatever the log level: it is what the command was given for."""
-    logger.log(logger.level, format_result(result, config["metric_decimal_place"]))
+    """Print a result, whatever the log level, on rank 0: it is what the command was given for."""
+    if current_ranks().is_first:
+        logger.log(logger.level, format_result(result, config["metric_decimal_place"]))
 
 
 def format_result(result: dict[str, Any], places: int) -> str:

@@ -22,6 +22,7 @@ from recbole_diffusion.base.errors import (
 from recbole_diffusion.base.files import LOCK, remove_unfinished, sole_writer
 from recbole_diffusion.base.log import kept_messages, run_logger
 from recbole_diffusion.base.randomness import seed_everything
+from recbole_diffusion.base.ranks import current_ranks
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.models.history_weights import weigh_histories
 from recbole_diffusion.runs import report
@@ -140,16 +141,18 @@ def train(
     Raises:
         UserError: Another process is at work there, or a loss that is no number.
     """
-    log_level = run.config["state"]
+    ranks, log_level = current_ranks(), run.config["state"]
     run_log = run_logger(folder, log_level, run.messages, run.config["verbose"])
-    with sole_writer(folder / LOCK, wait_seconds), run_log as logger:
-        for place in (folder, folder / "pretrain"):
+    lock = sole_writer(folder / LOCK, wait_seconds) if ranks.is_first else nullcontext()
+    with lock, run_log as logger:
+        for place in (folder, folder / "pretrain") if ranks.is_first else ():
             remove_unfinished(place)
         try:
             with host_refusals(f"model {run.config.model}", ImportError):
                 trainer = run.make_trainer(folder)
                 if is_resumed:
                     trainer.resume(run.split.train)
+                    ranks.wait()  # all have read what the first writes next
                 report.log_start(logger, run, trainer)
                 result = _fit_and_evaluate(run, trainer, hooks)
         except KeyboardInterrupt:
@@ -183,7 +186,7 @@ def _fit_and_evaluate(run: Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:
             split.train,
             split.valid,
             show_progress=config["show_progress"],
-            callback_fn=hooks.on_validation,
+            callback_fn=_agreed(hooks.on_validation),
         )
     except StopRun as reason:
         stopped = str(reason)
@@ -200,6 +203,27 @@ def _fit_and_evaluate(run: Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:
         "peak_memory_mb": peak_memory_mb(config["device"]),
         "environment": environment(config["device"]),
     }
+
+
+def _agreed(callback: Callable[[int, float], None] | None) -> Callable[[int, float], None] | None:
+    """A callback that rank 0 calls, and that stops all ranks if it stops that one."""
+    ranks = current_ranks()
+    if callback is None or not ranks.is_shared:
+        return callback
+
+    def told(epoch: int, score: float) -> str:
+        try:
+            callback(epoch, score)
+        except StopRun as reason:
+            return f"stopped {reason}"
+        return ""
+
+    def call(epoch: int, score: float) -> None:
+        reason = ranks.of_first(lambda: told(epoch, score))
+        if reason:
+            raise StopRun(reason.removeprefix("stopped "))
+
+    return call
 
 
 def _timed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, float]:

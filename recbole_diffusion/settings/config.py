@@ -10,6 +10,7 @@ from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
 from recbole_diffusion.base.errors import UserError, host_refusals
+from recbole_diffusion.base.launch import read_launch
 from recbole_diffusion.settings.folders import find_dataset
 from recbole_diffusion.settings.item_features import check_embedding_files
 from recbole_diffusion.settings.keys import REFUSED
@@ -94,9 +95,20 @@ class Config(HostConfig):
         final["device"] = self._cuda_device() if final["use_gpu"] else torch.device("cpu")
         # RecBole's marks of a run in one process.
         final["single_spec"], final["local_rank"] = True, 0
+        if read_launch().rank > 0:  # the first shows and writes
+            final["show_progress"] = final["log_wandb"] = False
 
     def _cuda_device(self) -> torch.device:
-        index, count = self.final_config_dict["gpu_id"] or 0, torch.cuda.device_count()
+        """Key ``gpu_id``; of several processes on a machine each takes its own."""
+        launch, count = read_launch(), torch.cuda.device_count()
+        if launch.size > 1:
+            if launch.local_rank >= count:
+                raise UserError(
+                    f"environment LOCAL_RANK: found {launch.local_rank}, but {count} GPUs; "
+                    "expected a GPU for each process, or key `use_gpu`: false"
+                )
+            return torch.device("cuda", launch.local_rank)
+        index = self.final_config_dict["gpu_id"] or 0
         if not str(index).isdigit() or int(index) >= count:
             raise UserError(f"key `gpu_id`: found {index!r}, expected 0..{count - 1}")
         return torch.device("cuda", int(index))

@@ -1,5 +1,7 @@
 """How a trainer measures what users get."""
 
+import json
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ from recbole.data.interaction import Interaction
 from recbole.model.abstract_recommender import AbstractRecommender
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.base.randomness import own_randomness
+from recbole_diffusion.base.randomness import own_randomness, torch_states
+from recbole_diffusion.base.ranks import ALONE, Ranks
 from recbole_diffusion.evaluation.collector import RankingCollector, ScoresAreNaN
 from recbole_diffusion.evaluation.metrics import ExactEvaluator
 from recbole_diffusion.training.host_attributes import HostAttributes
@@ -23,6 +26,9 @@ class EvaluationMixin(HostAttributes):
     evaluator: ExactEvaluator
     saved_model_file: str
     epochs_trained: int
+    ranks: Ranks
+    # Whether the model draws when it scores: then no rank knows the draws of the batches before.
+    _draws_scores = False
     load_checkpoint: Any
 
     @torch.no_grad()
@@ -40,18 +46,44 @@ class EvaluationMixin(HostAttributes):
         """
         if load_best_model:
             self.load_checkpoint(model_file or self.saved_model_file)
-        self.model.eval()
         self.tot_item_num = eval_data._dataset.item_num
         is_full = isinstance(eval_data, FullSortEvalDataLoader)
         scored = self._full_sort_batch_eval if is_full else self._neg_sample_batch_eval
-        with own_randomness(self.config["seed"], self.device):
-            eval_data.generator.manual_seed(self.config["seed"])
-            for batch in evaluation_bar(eval_data) if show_progress else eval_data:
-                users, scores, positive_u, positive_i = scored(batch)
-                self._collect(scores, users, positive_u, positive_i)
-        result = self.evaluator.evaluate(self.eval_collector.get_data_struct())
+        batches = evaluation_bar(eval_data) if show_progress else eval_data
+        if self.ranks.is_shared and not self._draws_scores:
+            has_drawn = self._rank_users(eval_data, batches, scored, self.ranks)
+            self._draws_scores = self.ranks.any(has_drawn)
+            self.eval_collector.gather(self.ranks)
+        if not self.ranks.is_shared or self._draws_scores:
+            self.eval_collector.forget()
+            self._rank_users(eval_data, batches, scored, ALONE)
+        result = self._measured(self.eval_collector.get_data_struct())
         self.wandblogger.log_eval_metrics(result, head="eval")
         return result
+
+    def _rank_users(self, eval_data: Any, batches: Any, scored: Any, ranks: Ranks) -> bool:
+        """Rank the users of this rank's batches: whole ones, which compute as they do alone.
+
+        Returns:
+            Whether the model has drawn from PyTorch's generators.
+        """
+        self.model.eval()  # anew: what it keeps for an evaluation may have been drawn
+        with own_randomness(self.config["seed"], self.device):
+            eval_data.generator.manual_seed(self.config["seed"])
+            before = torch_states(self.device)
+            for number, batch in enumerate(batches):
+                if number % ranks.size == ranks.rank:
+                    users, scores, positive_u, positive_i = scored(batch)
+                    self._collect(scores, users, positive_u, positive_i)
+            after = torch_states(self.device)
+        return any(not torch.equal(before[name], after[name]) for name in before)
+
+    def _measured(self, ranking: Any) -> Any:
+        """Metrics of a ranking, which rank 0 computes for all: their choices follow from them."""
+        if not self.ranks.is_shared:
+            return self.evaluator.evaluate(ranking)
+        found = self.ranks.of_first(lambda: json.dumps(self.evaluator.evaluate(ranking)))
+        return OrderedDict(json.loads(found))
 
     def _collect(self, scores: torch.Tensor, *batch: Any) -> None:
         try:

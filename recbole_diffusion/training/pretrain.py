@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection
+from contextlib import nullcontext
 from logging import getLogger
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from recbole_diffusion.base.environment import environment
 from recbole_diffusion.base.errors import DamagedFile, UserError
 from recbole_diffusion.base.files import one_at_a_time
 from recbole_diffusion.base.randomness import own_randomness
+from recbole_diffusion.base.ranks import current_ranks
 from recbole_diffusion.data.features import load_named_matrix
 from recbole_diffusion.data.negatives import PairLoader
 from recbole_diffusion.nn.lightgcn import LightGCN
@@ -92,7 +94,7 @@ def lightgcn_embeddings(config: Any, train_data: Any, valid_data: Any) -> Stage:
 
     The stage draws from its own seed, so that a cached result and a new one leave the run that
     follows in the same state. A resumed run goes on with the stage where it stopped. Of runs that
-    need the same at once, one trains and the others wait.
+    need the same at once, one trains and the others wait. Ranks of a run share the training.
 
     Args:
         config: Settings; see ``STAGE_KEYS`` and ``SHARED_KEYS`` for those that count.
@@ -113,20 +115,31 @@ def lightgcn_embeddings(config: Any, train_data: Any, valid_data: Any) -> Stage:
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
     cached = Path(config["output_dir"]) / "cache" / f"lightgcn-{digest}.pth"
     cached.parent.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(cached.with_suffix(".lock")):
-        if cached.is_file():
-            try:
-                return _read(cached, settings, train_data._dataset)
-            except UserError as error:
-                getLogger().warning(f"LightGCN embeddings: training them anew: {error}")
+    ranks = current_ranks()
+    lock = one_at_a_time(cached.with_suffix(".lock")) if ranks.is_first else nullcontext()
+    with lock:
+        if ranks.of_first(lambda: str(_is_sound(cached, settings, train_data._dataset))) == "True":
+            getLogger().info(f"LightGCN embeddings: read from {cached}")
+            return _read(cached, settings, train_data._dataset)
         getLogger().info("LightGCN embeddings: training")
         with own_randomness(config["seed"], config["device"]):
             stage = _train(config, train_data, valid_data)
-        save_checkpoint(
-            cached,
-            {"settings": settings, "user_embedding": stage.users, "item_embedding": stage.items},
-        )
+        if ranks.is_first:
+            kept = {"user_embedding": stage.users, "item_embedding": stage.items}
+            save_checkpoint(cached, {"settings": settings, **kept})
     return stage
+
+
+def _is_sound(path: Path, settings: dict[str, Any], dataset: Any) -> bool:
+    """Whether an earlier run left its embeddings there; tells of a file that is not sound."""
+    if not path.is_file():
+        return False
+    try:
+        _read(path, settings, dataset)
+    except UserError as error:
+        getLogger().warning(f"LightGCN embeddings: training them anew: {error}")
+        return False
+    return True
 
 
 def _read(path: Path, settings: dict[str, Any], dataset: Any) -> Stage:
@@ -143,7 +156,6 @@ def _read(path: Path, settings: dict[str, Any], dataset: Any) -> Stage:
         shape = (n_rows, settings["embedding_size"])
         if matrix.shape != shape or not np.isfinite(matrix).all():
             raise DamagedFile(f"checkpoint {path}: expected finite embeddings of shape {shape}")
-    getLogger().info(f"LightGCN embeddings: read from {path}")
     return stage
 
 
@@ -164,11 +176,14 @@ def _train(config: Any, train_data: Any, valid_data: Any) -> Stage:
     trainer = RowTrainer(stage, model)
     trainer.epoch_label = "pre-training epoch"
     trainer.tensorboard.close()  # it would write between the run's own curves
-    trainer.tensorboard = Curves(folder / "tensorboard")
+    if trainer.ranks.is_first:
+        trainer.tensorboard = Curves(folder / "tensorboard")
     # A loader of its own: the run's loader keeps its order of batches.
     loader = PairLoader(stage, train_data._dataset, train_data._sampler, shuffle=True)
-    if Path(trainer.last_model_file).is_file():
+    has_begun = trainer.ranks.any(Path(trainer.last_model_file).is_file())
+    if has_begun:
         trainer.resume(loader)
+        trainer.ranks.wait()  # all have read what the first writes next
     earlier_seconds = trainer.fit_seconds
     trainer.fit(loader, valid_data, show_progress=config["show_progress"])
     trainer.load_checkpoint(trainer.saved_model_file)

@@ -10,8 +10,10 @@ import torch
 
 from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.base.randomness import generator_states, set_generator_states
+from recbole_diffusion.base.ranks import Ranks
 from recbole_diffusion.training.checkpoint import check_origin, read_checkpoint, save_checkpoint
 from recbole_diffusion.training.host_attributes import HostAttributes
+from recbole_diffusion.training.shared import SharedTraining
 from recbole_diffusion.training.state import (
     ModelAttributes,
     check_learners,
@@ -35,6 +37,8 @@ class CheckpointMixin(HostAttributes):
     last_model_file: str
     best_epoch: int
     fit_seconds: float
+    ranks: Ranks
+    shared: SharedTraining
     _attributes: ModelAttributes
     _began: float
     _saved: bool
@@ -52,10 +56,10 @@ class CheckpointMixin(HostAttributes):
         is_resumed_at_its_end = epoch < 0 and self.start_epoch > 0
         if is_resumed_at_its_end or 0 <= epoch == self.best_epoch:
             return  # it stands already
-        if 0 <= self._named_best == self.best_epoch:
+        if 0 <= self._named_best == self.best_epoch and self.ranks.is_first:
             self._keep_named_best()
         self.best_epoch = epoch
-        save_checkpoint(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
+        self._write(kwargs.get("saved_model_file", self.saved_model_file), self._state(epoch))
 
     @property
     def _kept_file(self) -> Path:
@@ -72,7 +76,10 @@ class CheckpointMixin(HostAttributes):
     def _save_last(self, epoch: int) -> None:
         """Write ``last.pth``, unless that would take more than its share of the time."""
         self._unsaved_epoch = epoch
-        if self._write_seconds <= SHARE_OF_TIME * (time.perf_counter() - self._last_written):
+        seconds = time.perf_counter() - self._last_written
+        # Clocks differ: the first rank decides for all.
+        is_due = self.ranks.is_first and self._write_seconds <= SHARE_OF_TIME * seconds
+        if self.ranks.any(is_due):
             self._write_last(epoch)
 
     def _write_last(self, epoch: int) -> None:
@@ -80,11 +87,19 @@ class CheckpointMixin(HostAttributes):
         self.fit_seconds = start - self._began
         if self._saved:
             content = {**self._state(epoch), "training": self._training_state()}
-            save_checkpoint(self.last_model_file, content)
+            self.shared.check_alike(content["attributes"])
+            self._write(self.last_model_file, content)
             self._named_best = self.best_epoch
-            self._kept_file.unlink(missing_ok=True)
+            if self.ranks.is_first:
+                self._kept_file.unlink(missing_ok=True)
         self._last_written, self._unsaved_epoch = time.perf_counter(), None
         self._write_seconds = self._last_written - start
+
+    def _write(self, path: str | Path, content: dict[str, Any]) -> None:
+        """Rank 0 writes a checkpoint before any other goes on."""
+        if self.ranks.is_first:
+            save_checkpoint(path, content)
+        self.ranks.wait()
 
     def _save_end(self) -> None:
         """Write the end of training, which is never left out."""
@@ -181,8 +196,11 @@ class CheckpointMixin(HostAttributes):
         Raises:
             UserError: It does not, so that a run whose best epoch comes no more could not end.
         """
-        if self._kept_file.is_file() and self._epoch_of(self._kept_file) == epoch:
+        is_kept = self._kept_file.is_file() and self._epoch_of(self._kept_file) == epoch
+        self.ranks.wait()
+        if is_kept and self.ranks.is_first:
             os.replace(self._kept_file, self.saved_model_file)
+        self.ranks.wait()
         found = self._epoch_of(Path(self.saved_model_file))
         if found != epoch:
             raise UserError(

@@ -13,6 +13,7 @@ from recbole.utils import ModelType
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.log import AS_DETAIL, AS_SUMMARY
 from recbole_diffusion.base.randomness import own_randomness
+from recbole_diffusion.base.ranks import current_ranks
 from recbole_diffusion.evaluation.collector import RankingCollector
 from recbole_diffusion.evaluation.metrics import ExactEvaluator
 from recbole_diffusion.nn.diagnostics import relative_change
@@ -26,9 +27,8 @@ from recbole_diffusion.training.progress import (
     sampled_ids,
 )
 from recbole_diffusion.training.saving import CheckpointMixin
-from recbole_diffusion.training.state import (
-    ModelAttributes,
-)
+from recbole_diffusion.training.shared import SharedTraining, refuse_unshared
+from recbole_diffusion.training.state import ModelAttributes, learners
 
 # A mean loss of an epoch beyond this, or this many times that of the first batch, has diverged.
 ABSURD_LOSS = 1e15
@@ -79,6 +79,10 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
         self.last_loss = torch.zeros(())
         self.pretrain_seconds = 0.0
         self._attributes = ModelAttributes(model)
+        self.ranks = current_ranks()
+        if self.ranks.is_shared and not self.is_solved:
+            refuse_unshared(model, config, len(learners(self)))
+        self.shared = SharedTraining(self.ranks, model, config["seed"], self.device)
         self._train_data: Any = None
         self._is_prepared = False
         self._has_validation, self._verbose, self._saved = False, False, False
@@ -99,7 +103,10 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
         """
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Hook for what an epoch does before its batches; its time counts as the epoch's."""
+        """Hook for what an epoch does before its batches; its time counts as the epoch's.
+
+        Ranks draw the same here, as from ``self.shared.common()``.
+        """
 
     def fit(
         self,
@@ -118,7 +125,7 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
         self._has_validation, self._train_data = valid_data is not None, train_data
         self._began = time.perf_counter() - self.fit_seconds
         self._verbose, self._saved = verbose, saved
-        if saved:
+        if saved and self.ranks.is_first:
             keep_epochs(self.config["checkpoint_dir"], self.start_epoch)
         if not self._is_prepared:
             self._write_last(-1)
@@ -180,8 +187,10 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
         """Time one epoch of RecBole's loop under a bar that shows the loss."""
         batches = BatchBar(train_data, epoch_idx, self) if show_progress else train_data
         start = time.perf_counter()
-        self.on_epoch_start(epoch_idx)
-        losses = super()._train_epoch(batches, epoch_idx, loss_func=loss_func)  # type: ignore[misc]
+        self.shared.start_epoch(epoch_idx)
+        with self.shared.common():
+            self.on_epoch_start(epoch_idx)
+        losses = self._train_shared(batches, epoch_idx, loss_func)
         seconds = time.perf_counter() - start
         self.train_seconds += seconds
         self.epochs_trained += 1
@@ -204,6 +213,15 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
                 self._save_checkpoint(epoch_idx)  # before `last.pth`, which names it
             self._save_last(epoch_idx)
         return losses
+
+    def _train_shared(self, batches: Any, epoch: int, loss_func: Any) -> Any:
+        """RecBole's loop, over this rank's shares of batches; the losses are those of all ranks."""
+        if self.is_solved:
+            return super()._train_epoch(batches, epoch, loss_func=loss_func)  # type: ignore[misc]
+        times = getattr(batches, "times", 1)
+        with self.shared.sharing_loss(times, lambda: self.optimizer):
+            losses = super()._train_epoch(batches, epoch, loss_func=loss_func)  # type: ignore[misc]
+        return self.shared.total(losses)
 
     def _told(self, epoch: int, losses: str) -> str:
         """What is told of an epoch; the loss of one that solves the model means nothing."""
@@ -247,7 +265,7 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
 
     def _write_record(self) -> None:
         """Before ``last.pth``: an epoch that is resumed from there has its line already."""
-        if self._saved:
+        if self._saved and self.ranks.is_first:
             append_epoch(self.config["checkpoint_dir"], self._record)
 
     def _chooses_by_validation(self) -> bool:

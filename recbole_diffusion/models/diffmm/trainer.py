@@ -25,7 +25,10 @@ class DiffMMTrainer(RowTrainer):
         return super()._build_optimizer(**kwargs)
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Train each generator over all users with interactions, and rebuild the graphs."""
+        """Train each generator over all users with interactions, and rebuild the graphs.
+
+        Ranks share the users of a batch, and make the same graphs.
+        """
         self.model.train()
         for name in self.model.modalities:
             self._train_generator(name, epoch)
@@ -41,7 +44,10 @@ class DiffMMTrainer(RowTrainer):
         means: torch.Tensor | float = 0.0
         for batch in batches:
             optimizer.zero_grad()
-            losses = torch.stack(self.model.generator_losses(name, batch, signal))
+            rows, weight = self.shared.share_of(torch.ones(len(batch)))
+            with self.shared.own():
+                terms = self.model.generator_losses(name, batch[rows.to(batch.device)], signal)
+            losses = torch.stack(self.shared.weighed(terms, weight, parameters))
             self._check_nan(losses.sum())
             losses.sum().backward()
             if self.clip_grad_norm:
@@ -49,12 +55,12 @@ class DiffMMTrainer(RowTrainer):
             optimizer.step()
             means = means + losses.detach() / len(batches)
         optimizer.zero_grad()  # the recommendation step clips gradients of all weights together
-        self._tell(name, epoch, torch.as_tensor(means).tolist())
+        self._tell(name, epoch, self.shared.total(tuple(torch.as_tensor(means).tolist())))
 
     def _parameters_of(self, name: str) -> list[torch.nn.Parameter]:
         return list(self.model.generators[name].parameters())
 
-    def _tell(self, name: str, epoch: int, terms: list[float]) -> None:
+    def _tell(self, name: str, epoch: int, terms: tuple[float, ...]) -> None:
         shown = " + ".join(f"{term:.4g}" for term in terms)
         self._log(f"epoch {epoch}: generator of {name}: loss {sum(terms):.4f} ({shown})")
         self.tensorboard.add_scalar(f"Generator/{name}", sum(terms), epoch)

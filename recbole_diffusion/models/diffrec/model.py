@@ -109,6 +109,10 @@ class DiffRec(HistoryRecommender):
             return self._no_loss()
         return self._diffusion_loss(self.rows.batch(users).dense(self.n_items))[0]
 
+    def loss_counts(self, interaction: Any) -> Tensor:
+        """What each user of a batch counts in the mean that is its loss [B]."""
+        return (self.rows.lengths_of(interaction[self.USER_ID]) > 0).float()
+
     def _diffusion_loss(self, x_start: Tensor) -> tuple[Tensor, Tensor]:
         """Mean weighted loss at drawn steps, and the predicted ``x_start`` (Algorithm 1)."""
         timesteps, weights = self.sampler.sample(len(x_start))

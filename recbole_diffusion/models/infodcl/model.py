@@ -37,6 +37,11 @@ class InfoDCL(ChannelRecommender):
     # Terms of the loss in their order, as logs and figures call them.
     loss_names = ("BPR", "L2", "reconstruction", "contrast", "balance")
 
+    @property
+    def summed_terms(self) -> tuple[str, ...]:
+        """Terms of the loss that are sums over items of a batch, and no means."""
+        return ("contrast",) if self.contrastive_reduction == "sum" else ()
+
     @staticmethod
     def check_config(config: Any) -> None:
         """Called before data are read."""

@@ -146,6 +146,10 @@ class LD4MRec(RowRecommender):
         self.sampler.update(timesteps, losses)
         return (weights * losses).mean()
 
+    def loss_counts(self, interaction: Any) -> Tensor:
+        """What each user of a batch counts in the mean that is its loss [B]."""
+        return (self.rows.lengths_of(interaction[self.USER_ID]) > 0).float()
+
     def step_losses(
         self, users: Tensor, x_start: Tensor, target: Tensor, timesteps: Tensor, noise: Tensor
     ) -> Tensor:

@@ -44,7 +44,7 @@ class PrefixSampler:
     def draw(self, histories: RowBatch) -> tuple[Prefixes, Targets]:
         """Prefixes of each history, as many as a share of its items, at levels of the range."""
         of = torch.arange(len(histories.lengths), device=histories.items.device)
-        of = of.repeat_interleave(self._n_prefixes(histories.lengths))
+        of = of.repeat_interleave(self.n_prefixes(histories.lengths))
         return self._at(histories, of, *self.levels)
 
     def draw_one(
@@ -73,7 +73,7 @@ class PrefixSampler:
         )
         return prefixes, self._targets(rows, absorbed)
 
-    def _n_prefixes(self, lengths: Tensor) -> Tensor:
+    def n_prefixes(self, lengths: Tensor) -> Tensor:
         """Prefixes of histories in a step: a share of their items, of those that are counted."""
         counted = lengths.clamp_max(self.max_length or MOST_COUNTED)
         return (self.prefix_share * counted).ceil().long()

@@ -176,7 +176,12 @@ class PrefixDiff(HistoryRecommender):
 
     def _trainable(self, users: Tensor) -> Tensor:
         """Users of whose items one can vanish and one remain."""
-        return users[self.rows.offsets[users + 1] - self.rows.offsets[users] > 1]
+        return users[self.rows.lengths_of(users) > 1]
+
+    def loss_counts(self, interaction: Any) -> Tensor:
+        """What each user of a batch counts in the mean that is its loss [B]: prefixes."""
+        lengths = self.rows.lengths_of(interaction[self.USER_ID])
+        return self.sampler.n_prefixes(lengths) * (lengths > 1).float()
 
     def calculate_loss(self, interaction: Any) -> Tensor:
         """Step 4: mean negative log-likelihood of what vanished."""

@@ -5,7 +5,6 @@ from typing import Any
 from recbole.utils import calculate_valid_score
 from torch.optim import Optimizer
 
-from recbole_diffusion.training.checkpoint import save_checkpoint
 from recbole_diffusion.training.rows import RowTrainer
 
 
@@ -48,7 +47,7 @@ class PrefixDiffTrainer(RowTrainer):
         self.model.forget_training()
         self.best_epoch, self.best_valid_score = -1, self.start_score
         self.best_valid_result = dict(self.evaluate(valid_data, load_best_model=False))
-        save_checkpoint(self.saved_model_file, self._state(-1))
+        self._write(self.saved_model_file, self._state(-1))
 
     def _build_optimizer(self, **kwargs: Any) -> Optimizer:
         # RecBole would warn of two penalties; this one is of the closed form.

@@ -69,6 +69,11 @@ class NextItemRecommender(HistoryRecommender):
         targets = Targets(places, following, torch.ones_like(read.values))
         return softmax_loss(outputs, self.encoder.items.weight, targets)
 
+    def loss_counts(self, interaction: Any) -> Tensor:
+        """What each user of a batch counts in the mean that is its loss [B]: places."""
+        lengths = self.rows.lengths_of(interaction[self.USER_ID])
+        return (lengths - 1).clamp(0, self.max_length).float()
+
     def _logits(self, rows: RowBatch, row: Tensor, place: Tensor) -> Tensor:
         return functional.linear(self.encoder(rows, row, place), self.encoder.items.weight)
 
