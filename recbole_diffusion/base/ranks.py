@@ -139,10 +139,11 @@ def sharing() -> Iterator[Ranks]:
         except BaseException as error:
             watch.fail(error)
             raise
+        else:
+            watch.leave()
         finally:
             _current = ALONE
-        watch.leave()
-        dist.destroy_process_group()
+            dist.destroy_process_group()
 
 
 @contextmanager

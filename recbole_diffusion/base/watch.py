@@ -140,11 +140,11 @@ def _kept(peer: socket.socket) -> socket.socket:
 
 
 def _line(peer: socket.socket) -> str:
-    """The next line of a connection; empty where it is closed."""
+    """The next line of a connection, and no more of it; empty where it is closed."""
     found = b""
     with suppress(OSError):
         while not found.endswith(b"\n") and len(found) < 2 * LONGEST:
-            part = peer.recv(4096)
+            part = peer.recv(1)
             if not part:
                 break
             found += part

@@ -29,6 +29,7 @@ from recbole_diffusion.runs import report
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.recency import HOST_MODELS
 from recbole_diffusion.settings.words import format_word
+from recbole_diffusion.training.loss_forms import refuse_unshared
 
 # How RecBole's models refuse their settings: by bare asserts, or where something first fails.
 HOST_REFUSALS = (
@@ -83,6 +84,8 @@ class Run:
             config["data_hash"] = self.split.data_digest
             seed_everything(config["seed"])
             made = _timed(_make_model, config, self.split.train._dataset)
+            if current_ranks().is_shared and made[0].type != ModelType.TRADITIONAL:
+                refuse_unshared(made[0], config)
         self.network, self.setup_seconds = made
 
     @property

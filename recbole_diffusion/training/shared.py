@@ -21,50 +21,7 @@ from torch.autograd import Variable
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.randomness import set_torch_states, torch_states
 from recbole_diffusion.base.ranks import Ranks
-
-# RecBole's models whose loss is not the sum of those of shares, and why.
-UNSHARED = {
-    "CDAE": "its loss is a sum over users and weights in one",
-    "ConvNCF": "its loss is a sum over pairs and weights in one",
-    "ENMF": "its loss is a sum over users and weights in one",
-    "LINE": "it draws users from a list that each rank would go through on its own",
-    "NCL": "its loss contrasts the rows of a batch with each other, and sums over them",
-    "RaCT": "its critic normalises a batch by its mean and variance",
-    "SGL": "its loss is a sum over pairs and a mean in one",
-}
-
-
-def refuse_unshared(model: Any, config: Any, n_optimizers: int) -> None:
-    """Refuse what several ranks would train to something else than one.
-
-    Args:
-        model: Of the run.
-        config: Its settings.
-        n_optimizers: That take turns on a model of RecBole's.
-
-    Raises:
-        UserError: Such a model, or such settings.
-    """
-    name = config["model"]
-    found = f"model {name} on several processes"
-    advice = "expected one process (without torchrun), or another model"
-    is_host = config.registration.is_host
-    if is_host and name in UNSHARED:
-        raise UserError(f"{found}: {UNSHARED[name]}; {advice}")
-    if is_host and n_optimizers > 1 and config["clip_grad_norm"]:
-        raise UserError(
-            f"{found}: key `clip_grad_norm`: found {config['clip_grad_norm']}, expected none: its "
-            "optimisers take turns, and the norm would count gradients that are not summed"
-        )
-    if config["learner"].lower() == "sparse_adam":
-        raise UserError(
-            f"{found}: key `learner`: found sparse_adam, expected one of dense gradients"
-        )
-    for part, module in model.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            raise UserError(
-                f"{found}: `{part}` normalises a batch by its mean and variance; {advice}"
-            )
+from recbole_diffusion.training.loss_forms import loss_form
 
 
 class SharedTraining:
@@ -73,14 +30,15 @@ class SharedTraining:
     Args:
         ranks: That share it.
         model: What is trained, alike on all ranks.
-        seed: Of the run.
-        device: Where it computes.
+        config: Settings of the run.
     """
 
-    def __init__(self, ranks: Ranks, model: Any, seed: int, device: torch.device) -> None:
-        self.ranks, self.model, self.seed, self.device = ranks, model, seed, device
-        # Whether this rank's share of the present batch holds a row.
-        self._has_rows = True
+    def __init__(self, ranks: Ranks, model: Any, config: Any) -> None:
+        self.ranks, self.model = ranks, model
+        self.seed, self.device = config["seed"], config["device"]
+        self._form = loss_form(model, config)
+        # Whether this rank's share of the present batch holds a row, and what the share weighs.
+        self._has_rows, self._weight = True, 1.0
         # Where PyTorch's generators stand in the stream that is not drawn from.
         self._other: Mapping[str, Tensor] = {}
         for module in model.modules() if ranks.is_shared else ():
@@ -147,12 +105,12 @@ class SharedTraining:
         whole = self.model.calculate_loss
 
         def shared(interaction: Any, **kwargs: Any) -> Any:
-            rows, weight = self.share_of(self._counts(interaction, times))
+            rows = self.share_of(self._counts(interaction, times))
             firsts = len(interaction) // times * torch.arange(times)
             rows = (rows + firsts[:, None]).flatten().to(self.device)
             part = {name: values[rows] for name, values in interaction.interaction.items()}
             losses = whole(Interaction(part), **kwargs)
-            return self.weighed(losses, weight, _parameters(optimizer()))
+            return self.weighed(losses, _parameters(optimizer()))
 
         self.model.calculate_loss = shared
         try:
@@ -167,52 +125,51 @@ class SharedTraining:
             return counts
         return torch.ones(len(interaction) // times)
 
-    def share_of(self, counts: Tensor) -> tuple[Tensor, float]:
-        """This rank's rows of a batch, and their weight; those that count nothing are nobody's.
+    def share_of(self, counts: Tensor) -> Tensor:
+        """This rank's rows of a batch; those that count nothing are nobody's.
 
-        A rank without a row takes one with the weight 0, so that all compute alike.
+        They weigh their share of the counts. A rank without a row takes one that weighs nothing,
+        so that all compute alike.
 
         Args:
             counts: Of each row in the loss of the batch [B].
 
         Returns:
-            int64 [b], at least one, and a number of 0..1; over the ranks they sum to 1.
+            int64 [b], at least one.
         """
         rows = counts.nonzero().flatten()
         if not len(rows):  # the model has no loss here
-            self._has_rows = False
-            return torch.arange(len(counts)), 1 / self.ranks.size
+            self._has_rows, self._weight = False, 1 / self.ranks.size
+            return torch.arange(len(counts))
         own = rows[self.ranks.share(len(rows))]
         self._has_rows = len(own) > 0
-        weight = float(counts[own].sum() / counts.sum())
-        return (own if self._has_rows else rows[:1]), weight
+        self._weight = float(counts[own].sum() / counts.sum())
+        return own if self._has_rows else rows[:1]
 
-    def weighed(self, losses: Any, weight: float, parameters: list[nn.Parameter]) -> Any:
+    def weighed(self, losses: Any, parameters: list[nn.Parameter]) -> Any:
         """Losses of a share, after whose backward pass the gradients are summed over ranks.
 
         Args:
-            losses: Of the share: a number, or the terms of one.
-            weight: Of the share, for terms that are means over rows.
+            losses: Of what ``share_of`` gave: a number, or the terms of one.
             parameters: Whose gradients are summed.
         """
         if not self.ranks.is_shared:
             return losses
         terms = losses if isinstance(losses, tuple) else (losses,)
-        sums = self._summed_terms(len(terms))
-        weighed = tuple(
-            term * (float(self._has_rows) if is_sum else weight)
-            for term, is_sum in zip(terms, sums, strict=True)
-        )
+        weighed = tuple(self._weighed_term(term, place) for place, term in enumerate(terms))
         learned = next((term for term in weighed if term.requires_grad), None)
         if learned is not None:
             self._sum_after_backward(learned, parameters)
         return weighed if isinstance(losses, tuple) else weighed[0]
 
-    def _summed_terms(self, n: int) -> list[bool]:
-        """Which terms of the loss are sums over rows."""
-        names = list(getattr(self.model, "loss_names", ()))
-        summed = getattr(self.model, "summed_terms", ())
-        return [names[i : i + 1] != [] and names[i] in summed for i in range(n)]
+    def _weighed_term(self, term: Tensor, place: int) -> Tensor:
+        """A mean by its share; a sum as it is, less what is the same on all ranks."""
+        if place not in self._form.summed:
+            return term * self._weight
+        has_rows = float(self._has_rows)
+        if self._form.penalty is None:
+            return term * has_rows
+        return term * has_rows + self._form.penalty(self.model) * (self._weight - has_rows)
 
     def _sum_after_backward(self, loss: Tensor, parameters: list[nn.Parameter]) -> None:
         """Before gradients are clipped, which RecBole's loop does right after the pass."""
@@ -242,17 +199,18 @@ class SharedTraining:
         """
 
         def penalty(*embeddings: Tensor, require_pow: bool = False) -> Tensor:
-            powers = torch.stack([e.abs().pow(order).sum() for e in embeddings])
-            n_rows = embeddings[-1].shape[0]
+            own = torch.stack([e.abs().pow(order).sum() for e in embeddings])
+            own = own * float(self._has_rows)
+            # A mean over rows, in a sum too.
+            share = (self._weight if 0 in self._form.summed else 1.0) / embeddings[-1].shape[0]
             if require_pow:
-                return (powers.sum() / n_rows / order).reshape(1)
-            own = powers * float(self._has_rows)
+                return (own.sum() * share / order).reshape(1)
             norms = self.ranks.sum_(own.detach().clone()).pow(1 / order)
             scale = norms.pow(1 - order).nan_to_num(posinf=0.0)
             # The value own / norm^(p-1), whose sum is the norm, with the norm's gradient.
             learned = own * scale / order
             value = learned + (own * scale).detach() - learned.detach()
-            return (value.sum() / n_rows).reshape(1)
+            return (value.sum() * share).reshape(1)
 
         return penalty
 

@@ -27,8 +27,8 @@ from recbole_diffusion.training.progress import (
     sampled_ids,
 )
 from recbole_diffusion.training.saving import CheckpointMixin
-from recbole_diffusion.training.shared import SharedTraining, refuse_unshared
-from recbole_diffusion.training.state import ModelAttributes, learners
+from recbole_diffusion.training.shared import SharedTraining
+from recbole_diffusion.training.state import ModelAttributes
 
 # A mean loss of an epoch beyond this, or this many times that of the first batch, has diverged.
 ABSURD_LOSS = 1e15
@@ -80,9 +80,7 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
         self.pretrain_seconds = 0.0
         self._attributes = ModelAttributes(model)
         self.ranks = current_ranks()
-        if self.ranks.is_shared and not self.is_solved:
-            refuse_unshared(model, config, len(learners(self)))
-        self.shared = SharedTraining(self.ranks, model, config["seed"], self.device)
+        self.shared = SharedTraining(self.ranks, model, config)
         self._train_data: Any = None
         self._is_prepared = False
         self._has_validation, self._verbose, self._saved = False, False, False

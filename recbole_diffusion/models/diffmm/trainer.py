@@ -44,10 +44,10 @@ class DiffMMTrainer(RowTrainer):
         means: torch.Tensor | float = 0.0
         for batch in batches:
             optimizer.zero_grad()
-            rows, weight = self.shared.share_of(torch.ones(len(batch)))
+            rows = self.shared.share_of(torch.ones(len(batch)))
             with self.shared.own():
                 terms = self.model.generator_losses(name, batch[rows.to(batch.device)], signal)
-            losses = torch.stack(self.shared.weighed(terms, weight, parameters))
+            losses = torch.stack(self.shared.weighed(terms, parameters))
             self._check_nan(losses.sum())
             losses.sum().backward()
             if self.clip_grad_norm:

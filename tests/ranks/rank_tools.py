@@ -1,0 +1,71 @@
+"""Launches of several processes, as torchrun or a scheduler makes them."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def rank_environment(rank: int, size: int, port: int) -> dict[str, str]:
+    return {
+        **own_environment(),
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
+def own_environment(**changes: str) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **changes}
+
+
+def launch(size: int, script: str, *words: object, timeout: float = 300) -> list[Ended]:
+    """Run a script of this folder as several ranks, and wait for all."""
+    port = free_port()
+    command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, words)]
+    ranks = [started(command, rank_environment(rank, size, port)) for rank in range(size)]
+    try:
+        outs = [rank.communicate(timeout=timeout)[0] for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    return [Ended(rank.returncode, out) for rank, out in zip(ranks, outs, strict=True)]
+
+
+def launch_by_torchrun(size: int, script: str, *words: object, timeout: float = 300) -> Ended:
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}"]
+    command += [f"--master-port={free_port()}", str(Path(__file__).with_name(script))]
+    process = started([*command, *map(str, words)], own_environment())
+    try:
+        out = process.communicate(timeout=timeout)[0]
+    finally:
+        process.kill()
+    return Ended(process.returncode, out)
+
+
+def started(command: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
