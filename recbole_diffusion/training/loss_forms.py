@@ -78,10 +78,6 @@ def refuse_unshared(model: Any, config: Any) -> None:
             f"{found}: key `clip_grad_norm`: found {config['clip_grad_norm']}, expected none: its "
             "optimisers take turns, and the norm would count gradients that are not summed"
         )
-    if config["learner"].lower() == "sparse_adam":
-        raise UserError(
-            f"{found}: key `learner`: found sparse_adam, expected one of dense gradients"
-        )
     for part, module in model.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             raise UserError(

@@ -236,10 +236,9 @@ class SharedTraining:
         for rank, other in enumerate(found[1:], start=1):
             if torch.equal(found[0], other):
                 continue
-            n = min(len(found[0]), len(other))
-            differs = (found[0][:n] != other[:n]).any(dim=1).nonzero().flatten().tolist()
-            place = (differs or [n])[0]
-            name = names[place] if place < len(names) else "an attribute"
+            name = "which attributes it has"
+            if torch.equal(found[0][:, 0], other[:, 0]):
+                name = names[int((found[0] != other).any(dim=1).nonzero()[0])]
             raise UserError(
                 f"model {type(self.model).__name__} on several processes: {name} differs between "
                 f"ranks 0 and {rank} after training: it cannot be shared; expected one process"

@@ -145,7 +145,7 @@ def stopped_and_resumed(folder: Path) -> dict[str, Any]:
     """Of models that draw: a run, and one that was stopped after an epoch and went on."""
     found = {}
     for model in ("BPR", "DiffRec"):
-        settings = {**COMMON, "epochs": 3, "output_dir": str(folder)}
+        settings = {**COMMON, "epochs": 3, "eval_step": 1, "output_dir": str(folder)}
         run = recbole_diffusion.run_recbole_diffusion
         whole = run(model, "planted", config_dict=settings)
         stopped = run(model, "planted", config_dict=settings, on_validation=stop)
