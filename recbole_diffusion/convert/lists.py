@@ -11,7 +11,7 @@ import pyarrow.csv
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert.reading import line_error, shown
-from recbole_diffusion.convert.sources import look_through
+from recbole_diffusion.convert.sources import TextFile, look_through
 from recbole_diffusion.convert.tables import BLOCK, STAND_IN
 from recbole_diffusion.convert.unsplit import Interactions, is_repeated
 from recbole_diffusion.convert.values import ids_of, numbers_of
@@ -77,12 +77,12 @@ def read_words(path: Path, encoding: str | None = None) -> Words:
         UserError: It cannot be read, holds nothing, or has an empty line before its last line.
     """
     text = look_through(path, encoding)
-    lines = pyarrow.csv.read_csv(
-        text.stream(),
-        pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=["line"]),
-        pyarrow.csv.ParseOptions(delimiter=STAND_IN, quote_char=False, ignore_empty_lines=False),
-        pyarrow.csv.ConvertOptions(column_types={"line": pa.large_string()}, null_values=[]),
-    )["line"]
+    try:
+        lines = _lines(text)
+    except pa.ArrowInvalid:
+        numbered = enumerate(text.lines(), start=1)
+        number = next((n for n, line in numbered if STAND_IN in line), 1)
+        raise line_error(path, number, "the character 0x1f", "ids and white space") from None
     filled = np.flatnonzero(pc.not_equal(lines, "").to_numpy())
     if not len(filled):
         raise UserError(f"{path}: found no line, expected at least one.")
@@ -98,6 +98,16 @@ def read_words(path: Path, encoding: str | None = None) -> Words:
         words = words.filter(pc.not_equal(words, ""))
         counts = np.where(blank, 0, counts)
     return Words(path, lines, words, np.cumsum(counts) - counts, counts, text.notes)
+
+
+def _lines(text: TextFile) -> pa.ChunkedArray:
+    """Lines of a file, a row each."""
+    return pyarrow.csv.read_csv(
+        text.stream(),
+        pyarrow.csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=["line"]),
+        pyarrow.csv.ParseOptions(delimiter=STAND_IN, quote_char=False, ignore_empty_lines=False),
+        pyarrow.csv.ConvertOptions(column_types={"line": pa.large_string()}, null_values=[]),
+    )["line"]
 
 
 def read_pairs(path: Path, counting: bool = False, ordered: bool = False) -> Interactions:

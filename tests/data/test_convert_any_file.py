@@ -255,6 +255,7 @@ REFUSED = {
                              "log.csv, line 2: found the id ''"),
     "option of tables": ("1 7\n2 5\n", ("--user=a",), "option --user: found for files taken"),
     "option of splits": ("user,item\nu,i\n", ("--seed=3",), "option --seed: found for files"),
+    "odd character": ("1 7\n2 5\x1f\n", ("--as=pairs",), "line 2: found the character 0x1f"),
     "json array": ('[{"user": "u", "item": "i"}]\n', (), "line 1: found '[{"),
     "nested json": ('{"user": {"a": 1}, "item": "i"}\n', (), "line 1: found user \"{'a': 1}\""),
     "blank lines": ("\n\nuser,item,rating\n\nu,i,x\n", (), "line 5: found rating 'x'"),
