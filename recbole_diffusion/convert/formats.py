@@ -150,7 +150,7 @@ def _of_folder(folder: Path) -> list[str]:
     inter = [name for name in names if name.endswith(".inter")]
     if len(inter) == 1:
         head = head_lines(folder / inter[0])
-        if head and set(released_splits.MMREC_IDS) <= set(head[0].split("\t")):
+        if set(released_splits.MMREC_IDS) <= set(head[0].split("\t")):
             found.append("mmrec")
     return found
 
@@ -206,7 +206,7 @@ def _of_tables(files: Sequence[Path], options: TableOptions, kind: str | None) -
 
 
 def _is_object(path: Path) -> bool:
-    return not is_parquet(path) and "".join(head_lines(path)[:1]).startswith("{")
+    return not is_parquet(path) and head_lines(path)[0].startswith("{")
 
 
 def _columns(path: Path, options: TableOptions) -> list[str]:

@@ -159,6 +159,6 @@ def open_table(path: Path, options: TableOptions) -> TextTable | JsonTable | Par
     if is_parquet(path):
         return ParquetTable(path)
     head = head_lines(path, options.encoding)
-    if head and head[0].startswith(("{", "[{")):
+    if head[0].startswith(("{", "[{")):
         return JsonTable(path, options.encoding)
     return TextTable(path, options)

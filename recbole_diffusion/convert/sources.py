@@ -216,13 +216,19 @@ def head_lines(path: Path, encoding: str | None = None) -> list[str]:
     Args:
         path: The file, plain or packed.
         encoding: As for ``look_through``; what does not fit becomes question marks.
+
+    Raises:
+        UserError: It cannot be read, or has no such line.
     """
     with source_refusals(path), open_bytes(path) as file:
         head = file.read(HEAD)
     marked = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
     text = head.decode(encoding or marked, "replace").removeprefix("\ufeff")
     lines = text.splitlines()[: -1 if len(head) == HEAD else None]
-    return [line for line in lines[:SAMPLE] if line.strip()]
+    filled = [line for line in lines[:SAMPLE] if line.strip()]
+    if not filled:
+        raise UserError(f"{path}: found no line, expected at least one.")
+    return filled
 
 
 def _first_undecodable(path: Path) -> tuple[int, str] | None:

@@ -109,9 +109,8 @@ class TextTable:
         if not header:
             raise UserError(f"{path}: found no line, expected a header and at least one row.")
         has_no_numbers = not any(NUMBER.fullmatch(field.strip()) for field in header)
-        self.has_header = options.header
-        if self.has_header is None:
-            self.has_header = options.columns is None and has_no_numbers
+        is_header = options.columns is None and has_no_numbers
+        self.has_header = is_header if options.header is None else options.header
         names = header if self.has_header else [f"column {n + 1}" for n in range(len(header))]
         self.columns = [name.strip() for name in options.columns or names]
         if len(self.columns) != len(header):
@@ -123,7 +122,9 @@ class TextTable:
             found = f"the column {shown(repeated[0])} again"
             raise line_error(path, self.first_line, found, "each once")
         rows = (fields for _, fields in self._records())
-        self.sample = list(itertools.islice(rows, self.has_header, SAMPLE))
+        self.sample = list(itertools.islice(rows, int(self.has_header), SAMPLE))
+        if any(len(row) != len(self.columns) for row in self.sample):
+            self._check_rows()
 
     @property
     def title(self) -> str:
@@ -167,7 +168,7 @@ class TextTable:
                 block_size=BLOCK,
                 skip_rows=self.first_line - 1,
                 column_names=names,
-                skip_rows_after_names=int(bool(self.has_header)),
+                skip_rows_after_names=int(self.has_header),
             ),
             pyarrow.csv.ParseOptions(
                 delimiter=self._character(),
