@@ -780,7 +780,7 @@ def _features(files: st.SearchStrategy[Files], **declared: Any) -> Form:
 @st.composite
 def _lists(draw: Draw) -> Files:
     rows = {
-        part: [[str(u), *map(str, draw(st.lists(ids, max_size=4)))] for u in range(3)]
+        part: [[str(u), *map(str, draw(st.lists(ids, min_size=4, max_size=6)))] for u in range(3)]
         for part, ids in (("train", st.integers(0, 9)), ("test", st.integers(10, 12)))
     }
     return {f"{part}.txt": _encoded(draw(odd_rows(lines)), " ") for part, lines in rows.items()}
