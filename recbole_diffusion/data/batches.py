@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from recbole.data.dataloader import UserDataLoader
 
-from recbole_diffusion.data.dataset import rows_of
+from recbole_diffusion.data.parts import rows_of
 
 
 class ArrayBatches:

@@ -16,7 +16,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.atomic import read_atomic_file, refuse_other_than_numbers
 from recbole_diffusion.data.columns import columns_of, read_header, text_encoding
 from recbole_diffusion.data.feature_files import check_unique, examples
-from recbole_diffusion.data.parts import last_sizes, parts_of_groups, ratio_sizes
+from recbole_diffusion.data.parts import last_sizes, parts_of_groups, ratio_sizes, rows_of
 from recbole_diffusion.settings.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval, takes_all
 
 # Whole numbers above it collapse in float64.
@@ -390,14 +390,3 @@ class AtomicDataset(Dataset):
     def get_item_feature(self) -> Any:
         """All ids of items, which the host joins to batches; features are in ``item_feat``."""
         return Interaction({self.iid_field: torch.arange(self.item_num)})
-
-
-def rows_of(interaction: Any, places: Any) -> Any:
-    """Rows of an ``Interaction``, without the list that RecBole makes of the places.
-
-    Args:
-        interaction: RecBole's.
-        places: An array or a tensor of int64; whatever else a tensor's rows are chosen by.
-    """
-    chosen = torch.from_numpy(places) if isinstance(places, np.ndarray) else places
-    return Interaction({field: interaction[field][chosen] for field in interaction})

@@ -10,7 +10,7 @@ from recbole.data.interaction import Interaction
 from torch import Tensor
 
 from recbole_diffusion.data.batches import ArrayBatches
-from recbole_diffusion.data.dataset import rows_of
+from recbole_diffusion.data.parts import rows_of
 from recbole_diffusion.data.user_items import UserItems
 
 # Scores of float32, and as much three times again for what a model and the ranking make of them.

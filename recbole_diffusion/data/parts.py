@@ -1,8 +1,11 @@
 """Which rows make the parts of a split: by ratio or the last ones, within groups or over all."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import torch
+from recbole.data.interaction import Interaction
 
 Sizes = Callable[[np.ndarray], np.ndarray]
 
@@ -79,3 +82,14 @@ def parts_of_groups(groups: np.ndarray, sizes: Sizes) -> list[np.ndarray]:
     place = np.arange(n) - np.repeat(counts.cumsum() - counts, counts)
     part = (place >= np.repeat(bounds[:-1], counts, axis=1)).sum(axis=0)
     return [rows[part == number] for number in range(len(bounds))]
+
+
+def rows_of(interaction: Any, places: Any) -> Any:
+    """Rows of an ``Interaction``, without the list that RecBole makes of the places.
+
+    Args:
+        interaction: RecBole's.
+        places: An array or a tensor of int64; whatever else a tensor's rows are chosen by.
+    """
+    chosen = torch.from_numpy(places) if isinstance(places, np.ndarray) else places
+    return Interaction({field: interaction[field][chosen] for field in interaction})

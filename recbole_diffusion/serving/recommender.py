@@ -17,17 +17,15 @@ from torch.nn import functional
 
 from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.base.randomness import own_randomness
-from recbole_diffusion.data.atomic import read_item_texts
 from recbole_diffusion.data.full_sort import users_per_batch
 from recbole_diffusion.evaluation.ranking import ranked_items
 from recbole_diffusion.models.lindiffrec.model import LinDiffRec
 from recbole_diffusion.nn.rows import InteractionRows
 from recbole_diffusion.runs.quick_start import saved_run
+from recbole_diffusion.serving.catalogue import N_SHOWN, Catalogue, Where
 from recbole_diffusion.serving.strangers import history_scorer, vector_tables
 
 PARTS = ("train", "validation", "test")
-N_SHOWN = 5
-Where = Mapping[str, str | Sequence[str]]
 
 
 def load(folder: str | Path, **places: Any) -> "Recommender":
@@ -61,7 +59,8 @@ class Recommender:
         self._parts = dict(zip(PARTS, (loader._dataset for loader in loaders), strict=True))
         self._data = run.split.train._dataset
         trainer.tot_item_num = self._data.item_num
-        self._column = cache(self._read_column)
+        self._catalogue = Catalogue(self._data)
+        self._ids, self._tokens = self._catalogue.ids, self._catalogue.tokens
         self._rows_of = cache(self._make_rows)
 
     # Ids
@@ -83,23 +82,6 @@ class Recommender:
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
-
-    def _tokens(self, field: str) -> np.ndarray:
-        tokens: np.ndarray = self._data.field2id_token[field]
-        return tokens
-
-    def _ids(self, what: str, field: str, tokens: Sequence[Any], unknown: str) -> list[int]:
-        """Internal ids of the tokens that the data have; tells of the others."""
-        known: Mapping[str, int] = self._data.field2token_id[field]
-        found = [known.get(str(token), 0) for token in tokens]
-        missing = [token for token, number in zip(tokens, found, strict=True) if not number]
-        if missing:
-            shown = ", ".join(repr(str(token)) for token in missing[:N_SHOWN])
-            text = f"{what}: {len(missing)} of {len(tokens)} are not in the data, such as {shown}"
-            if unknown == "error":
-                raise UserError(text)
-            getLogger().warning(f"{text}; they are left out")
-        return [number for number in found if number]
 
     # Recommendations
 
@@ -169,8 +151,8 @@ class Recommender:
             expect(part in PARTS, "exclude", part, f"some of {', '.join(PARTS)}")
         if users is not None and histories is not None:
             raise UserError("recommend: found users and histories, expected one of them")
-        beside = {column: self._column(column) for column in columns}
-        is_candidate = self._candidates(items, where, unknown)
+        beside = {column: self._catalogue.column(column) for column in columns}
+        is_candidate = self._catalogue.candidates(items, where, unknown)
         if histories is not None:
             names, rows = self._histories(histories, unknown)
             scored = self._scored_histories(rows)
@@ -285,39 +267,6 @@ class Recommender:
             }
         )
 
-    # Items
-
-    def _read_column(self, name: str) -> np.ndarray:
-        """Texts of a column of the ``.item`` file by internal id, "" where there is none."""
-        path, table = read_item_texts(self._data.config, [name])
-        ids, texts = (table[column].to_numpy(dtype=object) for column in table.columns)
-        known = self._data.field2token_id[self._data.iid_field]
-        values = np.full(self._data.item_num, "", dtype=object)
-        numbers = np.array([known.get(token, 0) for token in ids])
-        values[numbers[numbers > 0]] = texts[numbers > 0]
-        return values
-
-    def _candidates(
-        self, items: Sequence[str] | None, where: Where | None, unknown: str
-    ) -> Tensor | None:
-        """Which items may be recommended, bool [n_items]; None for all."""
-        if items is None and not where:
-            return None
-        n_items = self._data.item_num
-        is_kept = np.full(n_items, items is None)
-        if items is not None:
-            is_kept[self._ids("items", self._data.iid_field, items, unknown)] = True
-        separator = self.config["seq_separator"]
-        for name, wanted in (where or {}).items():
-            values = {wanted} if isinstance(wanted, str) else set(wanted)
-            texts = self._column(name)
-            parts = (({text} | set(text.split(separator))) & values for text in texts)
-            is_kept &= np.fromiter((bool(part) for part in parts), bool, n_items)
-        is_kept[0] = False
-        if not is_kept.any():
-            raise UserError(f"where, items: found {where}, expected at least one item that is left")
-        return torch.from_numpy(is_kept)
-
     # Single scores
 
     def score(self, users: Sequence[str], items: Sequence[str]) -> np.ndarray:
@@ -366,7 +315,7 @@ class Recommender:
         """
         expect(type(k) is int and k >= 1, "k", k, "a whole number from 1 on")
         ids = self._ids("items", self._data.iid_field, items, "error")
-        beside = {column: self._column(column) for column in columns}
+        beside = {column: self._catalogue.column(column) for column in columns}
         names = self._tokens(self._data.iid_field)[ids].astype(str)
         frames = list(self._frames(names, self._nearness(ids), None, k, beside))
         frame = pd.concat(frames) if frames else self._frame(names[:0], [], beside)

@@ -10,8 +10,8 @@ import torch
 from recbole.data.dataset import Dataset
 from recbole.data.interaction import Interaction
 
-from recbole_diffusion.data.dataset import AtomicDataset, rows_of
-from recbole_diffusion.data.parts import last_sizes, parts_of_groups, ratio_sizes
+from recbole_diffusion.data.dataset import AtomicDataset
+from recbole_diffusion.data.parts import last_sizes, parts_of_groups, ratio_sizes, rows_of
 from recbole_diffusion.settings.config import Config
 
 pytestmark = pytest.mark.compat
