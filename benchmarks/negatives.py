@@ -12,6 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,17 @@ def measure(folder: str, distribution: str, num: int, pairs: int) -> None:
     users = users[np.random.default_rng(0).permutation(len(users))]
     blocks = np.split(users, range(BATCH, len(users), BATCH))
     print(f"{distribution}, {num} a positive, {len(users)} positives")
-    draw = lambda: ours.draw(users, num)  # noqa: E731
     for words, mine, other in (
-        ("RecBole's sampler", draw, lambda: [sampler.sample_by_key_ids(b, num) for b in blocks]),
-        ("a bare draw", draw, lambda: bare_draw(ours, len(users) * num)),
+        (
+            "RecBole's sampler",
+            partial(ours.draw, users, num),
+            lambda: [sampler.sample_by_key_ids(block, num) for block in blocks],
+        ),
+        (
+            "a bare draw",
+            partial(ours.draw, users, num),
+            lambda: bare_draw(ours, len(users) * num),
+        ),
         ("an epoch of RecBole's loader", *epochs(config, split, sampler)),
         ("candidates of RecBole's loader", *candidates(config, split, host.set_phase("test"))),
     ):
