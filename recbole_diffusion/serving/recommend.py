@@ -1,9 +1,10 @@
 """The command ``recommend``: lists of many users into one file, a block at a time."""
 
 import hashlib
+import inspect
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -55,18 +56,22 @@ def keys_text() -> str:
     return described_keys(recommend, run="RUN", columns="--with")
 
 
-def checked(given: Mapping[str, Any], function: Any, command: str) -> dict[str, Any]:
+def checked(given: Mapping[str, Any], function: Callable[..., Any], command: str) -> dict[str, Any]:
     """Keys of a command that its function takes; those of a place go with them.
 
     Raises:
-        UserError: No run, or a key that it does not take.
+        UserError: One that has no default is missing, or it does not take one.
     """
-    names = [name for name in function.__annotations__ if name not in ("places", "return")]
+    parameters = inspect.signature(function).parameters.values()
+    names = [p.name for p in parameters if p.kind != p.VAR_KEYWORD]
+    needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
     unknown = sorted(set(given) - set(names) - set(KEYS_OF_PLACE))
-    if unknown or "run" not in given:
+    missing = [name for name in needed if name not in given]
+    if unknown or missing:
+        found = ", ".join(unknown) or f"no {' and no '.join(missing)}"
         raise UserError(
-            f"{command}: found {', '.join(unknown) or 'no run'}, expected the folder of a run, and "
-            f"at most {', '.join(name for name in names if name != 'run')}"
+            f"{command}: found {found}, expected {', '.join(needed)} (run is the folder of a run); "
+            f"{command} --help lists the keys"
         )
     return dict(given)
 
@@ -176,14 +181,20 @@ def read_histories(path: Path) -> dict[str, list[str]]:
     with refusals_of(f"{path}: not histories", *kinds):
         if path.suffix == ".jsonl":
             lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-            records = map(json.loads, lines)
-            return {str(record["user"]): [*map(str, record["items"])] for record in records}
+            return dict(map(_history, lines))
         table = _read_table(path)
     missing = [name for name in ("user", "item") if name not in table.column_names]
     if missing:
         raise UserError(f"{path}: found the columns {table.column_names}, expected user and item")
     frame = table.select(["user", "item"]).to_pandas().astype(str)
     return {user: [*items] for user, items in frame.groupby("user", sort=False)["item"]}
+
+
+def _history(line: str) -> tuple[str, list[str]]:
+    record = json.loads(line)
+    if not isinstance(record, dict) or not isinstance(record.get("items"), list):
+        raise ValueError(f'found {line!r:.80}, expected {{"user": ..., "items": [...]}}')
+    return str(record["user"]), [*map(str, record["items"])]
 
 
 def _read_table(path: Path) -> pa.Table:

@@ -319,8 +319,18 @@ def test_commands_take_files_of_ids_and_histories(
     table.write_text("user,product\nann,i1\n")
     assert main(["recommend", run, "--history", str(table)]) == 2
     assert "expected user and item" in capsys.readouterr().err
-    assert main(["recommend", run, "--top=3"]) == 2
-    assert "found top, expected the folder of a run" in capsys.readouterr().err
+    lines.write_text('{"user": "ann", "item": "i1"}\n')
+    assert main(["recommend", run, "--history", str(lines)]) == 2
+    assert 'expected {"user": ..., "items": [...]}' in capsys.readouterr().err
+    for words, told in (
+        (["recommend", run, "--top=3"], "recommend: found top, expected run"),
+        (["recommend"], "recommend: found no run, expected run"),
+        (["similar", run], "similar: found no items, expected run, items"),
+        (["explain", run, "--user=ü"], "explain: found no item, expected run, user, item"),
+        (["export", run], "export: found no out, expected run, out"),
+    ):
+        assert main(words) == 2
+        assert told in capsys.readouterr().err
     for words in (
         "--k=many",
         "--k=0",
