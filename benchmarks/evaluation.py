@@ -9,9 +9,7 @@ pairs that take turns, their ratios, and the ratio for making the loader.
 """
 
 import argparse
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.sampler import Sampler
 from recbole.trainer import Trainer
 from synthetic import write_synthetic
+from taking_turns import cpu_seconds, tell
 
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.base.randomness import seed_everything
@@ -101,20 +100,6 @@ def bare_product(model: Any, users: torch.Tensor, size: int, k: int) -> None:
         scores = model.user_embedding.weight[block] @ items
         if k:
             scores.topk(k, dim=1)
-
-
-def tell(words: str, ours: Callable[[], Any], other: Callable[[], Any], pairs: int) -> None:
-    """Medians of sides that take turns, and how many times the other's CPU seconds ours are."""
-    seconds = [(cpu_seconds(ours), cpu_seconds(other)) for _ in range(pairs)]
-    mine, its = (statistics.median(side) for side in zip(*seconds, strict=True))
-    print(f"  {words}: {its:.3f} s; ours {mine:.3f} s, a ratio of {its / mine:.2f}")
-
-
-def cpu_seconds(work: Callable[[], Any]) -> float:
-    """Of the process."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ Printed are medians of CPU seconds over pairs that take turns, and their ratios.
 """
 
 import argparse
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ import torch
 from recbole.data.dataloader import NegSampleEvalDataLoader, TrainDataLoader
 from recbole.sampler import Sampler
 from synthetic import write_synthetic
+from taking_turns import tell
 
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.data.split import Split, load_split
@@ -99,20 +98,6 @@ def run_through(loader: Iterable[Any]) -> None:
     """Make every batch."""
     for _ in loader:
         pass
-
-
-def tell(words: str, ours: Callable[[], Any], other: Callable[[], Any], pairs: int) -> None:
-    """Medians of sides that take turns, and how many times the other's CPU seconds ours are."""
-    seconds = [(cpu_seconds(ours), cpu_seconds(other)) for _ in range(pairs)]
-    mine, its = (statistics.median(side) for side in zip(*seconds, strict=True))
-    print(f"  {words}: {its:.3f} s; ours {mine:.3f} s, a ratio of {its / mine:.2f}")
-
-
-def cpu_seconds(work: Callable[[], Any]) -> float:
-    """Of the process."""
-    start = time.process_time()
-    work()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What converters share: numpy files, and messages that name a line."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +10,6 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.arrays import open_array, read_array
 
 MAX_SHOWN = 60
-# As in data/atomic.py, whose import takes PyTorch along.
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def read_array_pairs(path: Path) -> np.ndarray:

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.reading import NUMBER, line_error, shown
+from recbole_diffusion.convert.reading import line_error, shown
 from recbole_diffusion.convert.sources import SAMPLE, look_through, packing_of, source_refusals
+from recbole_diffusion.data.numbers import NUMBER
 
 ID, NUMBER_KIND, TEXT = "id", "number", "text"
 TYPES = {

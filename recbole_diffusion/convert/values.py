@@ -10,11 +10,12 @@ import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert.reading import shown
+from recbole_diffusion.data.numbers import NUMBER
 
 # Seconds, milliseconds, microseconds and nanoseconds by the median of times after 1973.
 UNITS = ((1e11, 1, "seconds"), (1e14, 1e3, "milliseconds"), (1e17, 1e6, "microseconds"))
 NANOSECONDS = (1e9, "nanoseconds")
-NUMBER_PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+NUMBER_PATTERN = f"^{NUMBER.pattern}$"  # PyArrow's digits are those of ASCII
 COUNTING_PATTERN = r"^(0|[1-9][0-9]{0,17})$"
 COUNTING = "a non-negative integer of at most 18 digits, no leading zeros"
 BREAKS = "texts whose tabs or line breaks became spaces"

@@ -2,8 +2,6 @@
 
 import csv
 import itertools
-import math
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pyarrow.csv
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.columns import read_header, text_encoding
+from recbole_diffusion.data.numbers import is_number
 
 # An empty field alone is missing; `NA`, `None` and quotation marks are texts like any other.
 AS_IT_STANDS: dict[str, Any] = {
@@ -26,7 +25,6 @@ AS_IT_STANDS: dict[str, Any] = {
 }
 # Bytes of a file that PyArrow parses at a time; a line may not be longer.
 BLOCK = 2**26
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def read_atomic_file(
@@ -201,8 +199,3 @@ def refuse_other_than_numbers(
 
 def _alone(text: str) -> list[str]:
     return [text]
-
-
-def is_number(text: str) -> bool:
-    """Whether a text is a finite decimal number; float() would take `1_0` and other digits too."""
-    return bool(NUMBER.fullmatch(text.strip())) and math.isfinite(float(text))

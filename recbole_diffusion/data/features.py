@@ -13,9 +13,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from recbole_diffusion.base.errors import UserError, refusals_of
-from recbole_diffusion.data.atomic import is_number, read_item_texts
+from recbole_diffusion.data.atomic import read_item_texts
 from recbole_diffusion.data.feature_files import check_finite, check_unique, examples, read_table
 from recbole_diffusion.data.feature_table import Block, FeatureTable, block_length
+from recbole_diffusion.data.numbers import is_number
 from recbole_diffusion.settings.item_features import (
     DEFAULT_ENCODER,
     EMBEDDING_FILES,

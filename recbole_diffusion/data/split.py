@@ -27,6 +27,7 @@ from recbole_diffusion.data.negatives import (
     has_negatives,
 )
 from recbole_diffusion.data.noise import add_random_interactions
+from recbole_diffusion.data.parts import rows_of
 from recbole_diffusion.settings.evaluation_keys import words_for_few_items
 from recbole_diffusion.settings.folders import tell_paths_outside
 from recbole_diffusion.settings.recency import is_ordered_by_time
@@ -174,7 +175,7 @@ def _evaluation_loader(config: Any, phase: str, parts: list[Any], sampler: Any) 
     if loader is FullSortEvalDataLoader:
         return FullSortLoader(config, part, earlier)
     rows = _rows_with_negatives(config, phase, part, sampler)
-    part = part if len(rows) == len(part) else part.copy(part.inter_feat[rows])
+    part = part if len(rows) == len(part) else part.copy(rows_of(part.inter_feat, rows))
     if isinstance(sampler, VectorisedSampler):
         loader = CandidateLoader
     return loader(config, part, sampler, shuffle=False)

@@ -35,9 +35,8 @@ def main(keys: Mapping[str, Any]) -> None:
     Raises:
         UserError: No run, another key, or what ``export`` refuses.
     """
-    given = {{"as": "kind"}.get(key, key): value for key, value in keys.items()}
     with run_logger(None, "info") as log:
-        log.info(f"export: {export(**checked(given, export, 'export'))}")
+        log.info(f"export: {export(**checked(keys, export, 'export'))}")
 
 
 def keys_text() -> str:

@@ -28,6 +28,8 @@ FORMATS = (".parquet", ".csv", ".jsonl")
 # Blocks of users that one file of the unfinished output holds.
 BLOCKS_A_PART = 16
 REQUEST = "request.json"
+# Arguments that are called otherwise than the keys.
+ARGUMENTS = {"with": "columns", "as": "kind"}
 # Rows that are printed where there is no file to write.
 N_PRINTED = 50
 
@@ -41,10 +43,8 @@ def main(keys: Mapping[str, Any]) -> None:
     Raises:
         UserError: No run, another key, or what ``recommend`` refuses.
     """
-    options = {"with": "columns", "history": "history"}
-    given = {options.get(key, key): value for key, value in keys.items()}
     with run_logger(None, "info") as log:
-        found = recommend(**checked(given, recommend, "recommend"))
+        found = recommend(**checked(keys, recommend, "recommend"))
         if isinstance(found, Path):
             log.info(f"recommendations: {found}")
         else:
@@ -56,14 +56,16 @@ def keys_text() -> str:
     return described_keys(recommend, run="RUN", columns="--with")
 
 
-def checked(given: Mapping[str, Any], function: Callable[..., Any], command: str) -> dict[str, Any]:
-    """Keys of a command that its function takes; those of a place go with them.
+def checked(keys: Mapping[str, Any], function: Callable[..., Any], command: str) -> dict[str, Any]:
+    """Arguments of a command's function from its keys; keys of a place go with them.
 
     Raises:
         UserError: One that has no default is missing, or it does not take one.
     """
     parameters = inspect.signature(function).parameters.values()
     names = [p.name for p in parameters if p.kind != p.VAR_KEYWORD]
+    renamed = {key: name for key, name in ARGUMENTS.items() if name in names}
+    given = {renamed.get(key, key): value for key, value in keys.items()}
     needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
     unknown = sorted(set(given) - set(names) - set(KEYS_OF_PLACE))
     missing = [name for name in needed if name not in given]
@@ -73,7 +75,7 @@ def checked(given: Mapping[str, Any], function: Callable[..., Any], command: str
             f"{command}: found {found}, expected {', '.join(needed)} (run is the folder of a run); "
             f"{command} --help lists the keys"
         )
-    return dict(given)
+    return given
 
 
 def printed(frame: pd.DataFrame) -> str:

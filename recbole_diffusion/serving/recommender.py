@@ -145,7 +145,7 @@ class Recommender:
         unknown: str = "skip",
     ) -> Iterator[pd.DataFrame]:
         """As ``recommend``, a block of users at a time; at least one frame."""
-        expect(type(k) is int and k >= 1, "k", k, "a whole number from 1 on")
+        _check_length(k)
         expect(unknown in ("skip", "error"), "unknown", unknown, "skip or error")
         for part in exclude:
             expect(part in PARTS, "exclude", part, f"some of {', '.join(PARTS)}")
@@ -313,7 +313,7 @@ class Recommender:
         Raises:
             UserError: An id or a column that is unknown, or a model that has neither.
         """
-        expect(type(k) is int and k >= 1, "k", k, "a whole number from 1 on")
+        _check_length(k)
         ids = self._ids("items", self._data.iid_field, items, "error")
         beside = {column: self._catalogue.column(column) for column in columns}
         names = self._tokens(self._data.iid_field)[ids].astype(str)
@@ -391,3 +391,7 @@ class Recommender:
             shorter = [history[:i] + history[i + 1 :] for i in range(len(history))]
             scores = self._history_scorer([history, *shorter])[:, item].float().cpu()
         return "loss", scores[0] - scores[1:]
+
+
+def _check_length(k: int) -> None:
+    expect(type(k) is int and k >= 1, "k", k, "a whole number from 1 on")

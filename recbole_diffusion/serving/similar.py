@@ -21,9 +21,8 @@ def main(keys: Mapping[str, Any]) -> None:
     Raises:
         UserError: No run, another key, or an id that is unknown.
     """
-    given = {{"with": "columns"}.get(key, key): value for key, value in keys.items()}
     with run_logger(None, "info") as log:
-        log.info(printed(similar(**checked(given, similar, "similar"))))
+        log.info(printed(similar(**checked(keys, similar, "similar"))))
 
 
 def keys_text() -> str:

@@ -158,7 +158,7 @@ class HistoryVectors:
     """
 
     def __init__(self, items: Tensor, users: Tensor, rows: RowBatch) -> None:
-        self.items = items
+        self.items, self._wide_items = items, items.double()
         has_items = rows.lengths > 0
         means = self._means(rows)[has_items]
         weight = RIDGE * means.square().mean() * len(means)
@@ -169,7 +169,7 @@ class HistoryVectors:
     def _means(self, rows: RowBatch) -> Tensor:
         """Mean of each row's items and a one, float64 [B, d + 1]."""
         alike = rows._replace(values=torch.ones_like(rows.values))
-        means = alike.product(self.items.double()) / rows.lengths[:, None]
+        means = alike.product(self._wide_items) / rows.lengths[:, None]
         return functional.pad(means, (0, 1), value=1.0)
 
     @torch.no_grad()
