@@ -3,6 +3,7 @@
 import bz2
 import contextlib
 import csv
+import functools
 import gzip
 import io
 import json
@@ -41,6 +42,8 @@ from recbole_diffusion.data.features import load_item_features
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 # Content by name; None stands for a folder of that name.
 Files = dict[str, bytes | None]
+# Without the time of day, since what is drawn must depend on nothing else.
+GZIP = functools.partial(gzip.compress, mtime=0)
 
 SPLITS = ("train", "valid", "test")
 ODD_TEXTS = (
@@ -539,7 +542,7 @@ def _own(draw: Draw) -> Files:
     rows = [[f"u{u}", f"i{i}", "4.5", draw(st.sampled_from(times))] for u, i in PAIRS]
     header = ["user_id", "item_id", "rating", draw(st.sampled_from(["time", "timestamp", "when"]))]
     items = [[f"i{i}", "A title, and more", "9.5", "12"] for i in range(4)]
-    name, pack = draw(st.sampled_from([("log.csv", bytes), ("log.csv.gz", gzip.compress)]))
+    name, pack = draw(st.sampled_from([("log.csv", bytes), ("log.csv.gz", GZIP)]))
     files = {name: pack(draw(_csv_bytes(draw(odd_rows([header, *rows])), ",")))}
     table = draw(_csv_bytes(draw(odd_rows([ITEM_COLUMNS, *items])), "\t"))
     return files | ({"items.tsv": table} if draw(st.booleans()) else {})
@@ -611,7 +614,7 @@ def _objects(draw: Draw, sound: Sequence[dict[str, Any]], *forms: Callable[[Any]
         row[draw(st.sampled_from(sorted(row)))] = draw(ODD_VALUES)
     lines = [draw(st.sampled_from(forms))(row) for row in rows]
     content = "\n".join(lines).encode("utf-8", "replace")
-    return gzip.compress(content) if draw(st.booleans()) else content
+    return GZIP(content) if draw(st.booleans()) else content
 
 
 @st.composite
@@ -664,10 +667,11 @@ def _archive(draw: Draw) -> Files:
     members = {"ids.npy": draw(_npy_of_texts(names)), "matrix.npy": draw(npy(matrix))}
     stream = io.BytesIO()
     kinds = [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2]
-    with zipfile.ZipFile(stream, "w", draw(st.sampled_from(kinds))) as archive:
+    kind = draw(st.sampled_from(kinds))
+    with zipfile.ZipFile(stream, "w") as archive:
         for name, content in members.items():
             if not draw(one_in(20)):
-                archive.writestr(name, content)
+                archive.writestr(zipfile.ZipInfo(name), content, kind)
     content = stream.getvalue()
     if draw(one_in(8)):  # a field of the last entry of the directory
         place = content.rfind(b"PK\x01\x02") + draw(st.sampled_from([6, 8, 10, 20, 24, 42]))
@@ -791,7 +795,7 @@ def _any_file(draw: Draw) -> Files:
     """A file of interactions under a name that tells nothing, perhaps packed."""
     kinds = [_own().map(lambda files: files.get("log.csv", b"")), _lists().map(_first), _mmrec()]
     content = draw(st.one_of(*kinds[:2], kinds[2].map(_first), _amazon().map(_first)))
-    return {"log": draw(st.sampled_from([bytes, bytes, gzip.compress, bz2.compress]))(content)}
+    return {"log": draw(st.sampled_from([bytes, bytes, GZIP, bz2.compress]))(content)}
 
 
 def _first(files: Files) -> bytes:
