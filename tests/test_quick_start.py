@@ -177,8 +177,8 @@ def test_draws_while_loading_do_not_shift_the_run(
 ) -> None:
     expected = run(planted, "BPR")
 
-    def drawing(config: Any) -> Split:
-        split = load_split(config)
+    def drawing(*arguments: Any) -> Split:
+        split = load_split(*arguments)
         torch.rand(5), np.random.rand(5), random.random()
         return split
 
@@ -364,7 +364,7 @@ def test_run_without_test_never_reads_it(
     scored = run(planted, "BPR")
     capsys.readouterr()
     monkeypatch.setattr(
-        run_module, "load_split", lambda c: replace(load_split(c), test=Untouchable())
+        run_module, "load_split", lambda *a: replace(load_split(*a), test=Untouchable())
     )
     result = run_recbole_diffusion("BPR", "planted", config_dict=planted, with_test=False)
     assert result["valid"] == scored["valid"]

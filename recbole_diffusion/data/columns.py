@@ -126,6 +126,15 @@ def check_columns(config: Any) -> None:
     check_distinct(config, read)
 
 
+def data_files(config: Any) -> list[Path]:
+    """The files whose rows a run reads.
+
+    Args:
+        config: Settings of the run.
+    """
+    return [path for suffix in _suffixes(config) for path in _paths(config, suffix)]
+
+
 def _header_of(config: Any, path: Path) -> dict[str, str]:
     return read_header(path, config["encoding"], config["field_separator"])
 

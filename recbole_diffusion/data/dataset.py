@@ -16,6 +16,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.atomic import read_atomic_file, refuse_other_than_numbers
 from recbole_diffusion.data.columns import columns_of, read_header, text_encoding
 from recbole_diffusion.data.feature_files import check_unique, examples
+from recbole_diffusion.data.numbers import plain_whole_numbers
 from recbole_diffusion.data.parts import last_sizes, parts_of_groups, ratio_sizes, rows_of
 from recbole_diffusion.settings.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval, takes_all
 
@@ -270,8 +271,8 @@ class AtomicDataset(Dataset):
             super()._remap(remap_list)
             return
         columns = [feat[field] for feat, field, _ in remap_list]
-        ids, tokens = pd.factorize(pd.concat(columns) if len(columns) > 1 else columns[0])
-        known = np.array([PADDING, *tokens.to_numpy(object)])
+        ids, tokens = _numbered(pd.concat(columns) if len(columns) > 1 else columns[0])
+        known = np.array([PADDING, *tokens])
         numbers = {token: number for number, token in enumerate(known)}
         starts = np.cumsum([len(column) for column in columns])[:-1]
         for (feat, field, _), of_column in zip(remap_list, np.split(ids + 1, starts), strict=True):
@@ -390,3 +391,13 @@ class AtomicDataset(Dataset):
     def get_item_feature(self) -> Any:
         """All ids of items, which the host joins to batches; features are in ``item_feat``."""
         return Interaction({self.iid_field: torch.arange(self.item_num)})
+
+
+def _numbered(texts: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """A number for each text, from 0 in the order of their appearance, and the distinct texts."""
+    numbers = plain_whole_numbers(texts)
+    if numbers is None:
+        ids, tokens = pd.factorize(texts)
+        return ids, tokens.to_numpy(object)
+    ids, distinct = pd.factorize(numbers)  # which is faster than texts
+    return ids, distinct.astype(str).astype(object)

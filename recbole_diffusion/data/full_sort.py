@@ -1,6 +1,7 @@
 """The users of a full-sort evaluation, in batches that fit a budget of memory."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,6 @@ class FullSortLoader(ArrayBatches, FullSortEvalDataLoader):
     Attributes:
         uid_list: The users, int64 [n].
         positives: Items to be found, by user.
-        history: Masked items, by user.
     """
 
     # RecBole's loader sets these.
@@ -61,13 +61,17 @@ class FullSortLoader(ArrayBatches, FullSortEvalDataLoader):
     ) -> None:
         self.uid_field, self.iid_field = dataset.uid_field, dataset.iid_field
         dataset.sort(by=self.uid_field, ascending=True)
-        self.positives = UserItems.of_parts([dataset])
-        self.history = UserItems.of_parts(earlier).without(self.positives)
+        self.positives, self._earlier = UserItems.of_parts([dataset]), earlier
         self.uid_list = torch.unique_consecutive(torch.from_numpy(self.positives.users))
         self.user_df = dataset.join(Interaction({self.uid_field: self.uid_list}))
         self.sample_size = len(self.uid_list)
         # Not its own constructor, which has the loops.
         super(FullSortEvalDataLoader, self).__init__(config, dataset, None, shuffle=shuffle)
+
+    @cached_property
+    def history(self) -> UserItems:
+        """Masked items, by user."""
+        return UserItems.of_parts(self._earlier).without(self.positives)
 
     def _init_batch_size_and_step(self) -> None:
         n_items = self._dataset.item_num

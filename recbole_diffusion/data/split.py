@@ -8,7 +8,6 @@ from logging import getLogger
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader, UserDataLoader
 from recbole.data.utils import get_dataloader
 from recbole.utils import FeatureType, InputType, ModelType
@@ -19,6 +18,7 @@ from recbole_diffusion.data.batches import UserLoader
 from recbole_diffusion.data.columns import check_columns
 from recbole_diffusion.data.dataset import AtomicDataset
 from recbole_diffusion.data.full_sort import FullSortLoader
+from recbole_diffusion.data.kept_parts import Parts, kept_parts
 from recbole_diffusion.data.negatives import (
     CandidateLoader,
     NegativeSampler,
@@ -42,7 +42,6 @@ class Split:
     """The data of a run.
 
     Attributes:
-        dataset: All interactions, as RecBole's dataset.
         train: RecBole's loader of training batches.
         valid: RecBole's full-sort (or sampled) loader of the validation part.
         test: The same of the test part.
@@ -52,7 +51,6 @@ class Split:
         data_digest: Hash of every column of the three parts, in their order.
     """
 
-    dataset: Any
     train: Any
     valid: Any
     test: Any
@@ -61,9 +59,18 @@ class Split:
     digest: str
     data_digest: str
 
+    @property
+    def dataset(self) -> Any:
+        """RecBole's dataset of the train part: ids, features, and what it is to learn from."""
+        return self.train._dataset
 
-def load_split(config: Any) -> Split:
+
+def load_split(config: Any, may_write: bool = True) -> Split:
     """Read the atomic files, split by ``split_seed`` and make the loaders by ``seed``.
+
+    Args:
+        config: Settings of the run.
+        may_write: Whether large data may be kept for further runs (``kept_parts``).
 
     Raises:
         UserError: A file, field or setting that does not fit; an empty part; ``topk`` beyond the
@@ -71,20 +78,9 @@ def load_split(config: Any) -> Split:
     """
     tell_paths_outside(config)
     check_columns(config)
-    with _host_errors(config):
-        dataset = AtomicDataset(config)
-    _check_repeats(config, dataset)
-    _check_topk(config, dataset)
-    _check_time(config, dataset)
-    rule = f"key `eval_args`: found {config['eval_args']}, for {config.dataset}"
-    kinds = (ValueError, LookupError, TypeError, RuntimeError)
-    with own_randomness(config["split_seed"]), host_refusals(rule, *kinds):
-        parts = dataset.build()
-    sizes = _part_sizes(config, parts)
-    # Before the samplers: an added interaction is no negative, and is masked in evaluations.
-    parts[0] = add_random_interactions(parts, config["train_noise_ratio"], config["split_seed"])
-    n_added = len(parts[0]) - sizes["train"]
-    sizes["train"] += n_added
+    found = kept_parts(config, _read_parts, may_write)
+    parts = found.datasets
+    _check_topk(config, parts[0])
     with _host_errors(config):
         samplers = _make_samplers(config, parts)
         train_loader = _train_loader(config)
@@ -98,9 +94,26 @@ def load_split(config: Any) -> Split:
         train = train_loader(config, parts[0], samplers[0], shuffle=config["shuffle"])
         valid = _evaluation_loader(config, "valid", parts[:2], samplers[1])
         test = _evaluation_loader(config, "test", parts, samplers[2])
-    return Split(
-        dataset, train, valid, test, sizes, n_added, _digest(dataset, parts), _data_digest(parts)
-    )
+    sizes = {name: len(part) for name, part in zip(PARTS, parts, strict=True)}
+    # After the loaders, which sort what they evaluate by user.
+    return Split(train, valid, test, sizes, found.n_added, found.digest, _data_digest(parts))
+
+
+def _read_parts(config: Any) -> Parts:
+    """Read the files and split them."""
+    with _host_errors(config):
+        dataset = AtomicDataset(config)
+    _check_repeats(config, dataset)
+    rule = f"key `eval_args`: found {config['eval_args']}, for {config.dataset}"
+    kinds = (ValueError, LookupError, TypeError, RuntimeError)
+    _check_time(config, dataset)
+    with own_randomness(config["split_seed"]), host_refusals(rule, *kinds):
+        parts = dataset.build()
+    _check_sizes(config, parts)
+    n_train = len(parts[0])
+    # Before the samplers: an added interaction is no negative, and is masked in evaluations.
+    parts[0] = add_random_interactions(parts, config["train_noise_ratio"], config["split_seed"])
+    return Parts(parts, len(parts[0]) - n_train, _digest(parts))
 
 
 def masking_train_only(config: Any, split: Split) -> Any:
@@ -210,7 +223,8 @@ def _host_errors(config: Any) -> AbstractContextManager[None]:
 def _check_repeats(config: Any, dataset: Any) -> None:
     """A pair that stands twice would be learned and tested, or count twice."""
     ids = [dataset.uid_field, dataset.iid_field]
-    n_repeated = int(pd.Series(_pair_keys(dataset, dataset.inter_feat)).duplicated().sum())
+    keys = np.sort(_pair_keys(dataset, dataset.inter_feat))
+    n_repeated = int((keys[1:] == keys[:-1]).sum())
     if not n_repeated:
         return
     found = dataset.inter_feat[ids].copy()
@@ -259,7 +273,7 @@ def _check_time(config: Any, dataset: Any) -> None:
         )
 
 
-def _part_sizes(config: Any, parts: list[Any]) -> dict[str, int]:
+def _check_sizes(config: Any, parts: list[Any]) -> None:
     if len(parts) != len(PARTS):
         raise UserError(
             f"keys `eval_args`/`benchmark_filename`: found {len(parts)} parts, expected "
@@ -273,7 +287,6 @@ def _part_sizes(config: Any, parts: list[Any]) -> dict[str, int]:
             f"(keys eval_args {config['eval_args']}, benchmark_filename "
             f"{config['benchmark_filename']}); parts hold {sizes}"
         )
-    return sizes
 
 
 def _data_digest(parts: list[Any]) -> str:
@@ -286,8 +299,9 @@ def _data_digest(parts: list[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _digest(dataset: Any, parts: list[Any]) -> str:
+def _digest(parts: list[Any]) -> str:
     """Hash the id tokens, then each part's pairs in sorted order."""
+    dataset = parts[0]
     digest = hashlib.sha256()
     for field in (dataset.uid_field, dataset.iid_field):
         digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())

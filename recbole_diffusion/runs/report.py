@@ -105,7 +105,7 @@ def _summary(config: Any, split: Any, n_parameters: int | None, is_solved: bool)
     yield f"data: {config['dataset']} in {config['data_path']}"
     yield (
         f"  {data.user_num - 1} users, {data.item_num - 1} items, "
-        f"{data.inter_num + split.n_added} interactions"
+        f"{sum(split.sizes.values())} interactions"
     )
     sizes = ", ".join(f"{name} {size}" for name, size in split.sizes.items())
     added = f"; {split.n_added} of train added at random" if split.n_added else ""

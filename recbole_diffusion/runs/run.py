@@ -65,7 +65,11 @@ NO_HOOKS = Hooks()
 
 
 class Run:
-    """Settings, data and model of a run, before anything is written.
+    """Settings, data and model of a run, before anything of it is written.
+
+    Args:
+        config: The settings.
+        keeps_data: Whether large data may be kept for further runs, below ``output_dir``.
 
     Attributes:
         config: The settings.
@@ -75,11 +79,11 @@ class Run:
         setup_seconds: That making the model took; some of RecBole's are solved there.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, keeps_data: bool = True) -> None:
         self.config = config
         with kept_messages(config["state"]) as self.messages:
             seed_everything(config["seed"])
-            self.split = load_split(config)
+            self.split = load_split(config, keeps_data)
             config["split_hash"] = self.split.digest
             config["data_hash"] = self.split.data_digest
             seed_everything(config["seed"])

@@ -11,6 +11,7 @@ KEYS_OF_PLACE = ("data_path", "gpu_id", "show_progress", "state", "use_gpu", "ve
 KEYS_WITHOUT_EFFECT = (
     *KEYS_OF_PLACE,
     "output_dir",
+    "data_cache_mb",
     "metric_decimal_place",
     "eval_memory_mb",
     "eval_batch_users",
@@ -57,6 +58,12 @@ class RunSettings(Settings):
         "true removes interactions of users or items that their feature file lacks; "
         "false, so that feature files change no split",
         section="Data",
+    )
+    data_cache_mb: float | None = key(
+        8.0,
+        "data files of at least so many MiB are kept as read and split, in <output_dir>/cache; "
+        "null keeps none",
+        within=">= 0",
     )
     train_noise_ratio: float = key(
         0.0,

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from recbole.data.dataset import Dataset
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.data.dataset import AtomicDataset
+from recbole_diffusion.data.dataset import AtomicDataset, _numbered
+from recbole_diffusion.data.numbers import plain_whole_numbers
 from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
 from recbole_diffusion.settings.config import Config
@@ -123,7 +125,8 @@ def test_repeated_pairs_of_a_given_split_are_kept_once(
     loaders = {"train": split.train, "valid": split.valid, "test": split.test}
     holders = {n: ("u0", "i0") in pairs_of(part._dataset) for n, part in loaders.items()}
     assert [name for name, holds in holders.items() if holds] == [place]
-    assert sorted(pairs_of(split.dataset)) == sorted(map(tuple, PAIRS))
+    found = [pair for part in loaders.values() for pair in pairs_of(part._dataset)]
+    assert sorted(found) == sorted(map(tuple, PAIRS))
 
 
 def test_part_that_repeats_another_whole_is_empty_afterwards(
@@ -372,10 +375,11 @@ def test_seconds_stay_apart(write_dataset: Callable[..., Path], seconds: list[li
     assert latest(parts) != expected
 
     split = split_own(path, **keys)
-    times = split.dataset.inter_feat["timestamp"]
+    parts = [loader._dataset for loader in (split.train, split.valid, split.test)]
+    times = torch.cat([part.inter_feat["timestamp"] for part in parts])
     assert times.dtype == torch.float64
-    assert times.tolist() == list(range(1_700_000_000, 1_700_000_500))
-    assert latest([split.train._dataset, split.valid._dataset, split.test._dataset]) == expected
+    assert sorted(times.tolist()) == list(range(1_700_000_000, 1_700_000_500))
+    assert latest(parts) == expected
     batch = next(iter(split.train))
     assert batch["timestamp"].dtype == torch.float64
     assert set(batch["timestamp"].tolist()) <= set(times.tolist())
@@ -400,3 +404,26 @@ def test_times_that_are_tokens_have_no_order(write_dataset: Callable[..., Path])
     assert pairs_of(host) == [tuple(pair) for pair in PAIRS]  # the latest first
     with pytest.raises(UserError, match="field timestamp is of type token, expected float"):
         split_own(path, load_col=None, eval_args=rules)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["7", "10", "7", "0", "9223372036854775807"],
+        ["7", "07", "7", "+7", " 7"],
+        ["7", "seven", "7.0", "-7", "9223372036854775808", "٣", "1_0"],
+    ],
+    ids=["plain", "zeros and signs", "other texts"],
+)
+def test_ids_that_look_like_numbers_are_texts(texts: list[str]) -> None:
+    expected, distinct = pd.factorize(np.array(texts, dtype=object))
+    for column in (pd.Series(texts, dtype="str"), pd.Series(texts, dtype=object)):
+        ids, tokens = _numbered(column)
+        assert ids.tolist() == expected.tolist()
+        assert tokens.tolist() == distinct.tolist()
+
+
+def test_only_numbers_without_zeros_before_them_are_read_as_such() -> None:
+    assert plain_whole_numbers(pd.Series(["7", "10"], dtype="str")).tolist() == [7, 10]
+    for text in ("07", "+7", "-7", "-0", "7.0", "", "x", None):
+        assert plain_whole_numbers(pd.Series(["7", text], dtype="str")) is None, text
