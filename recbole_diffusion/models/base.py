@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import scipy.sparse as sp
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
-from recbole.utils import InputType
+from recbole.utils import InputType, ModelType
+from torch import Tensor, nn
 
 from recbole_diffusion.data.recency import ALIKE, Recency
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows
@@ -143,3 +146,35 @@ class HistoryRecommender(RowRecommender):
         """
         rows = history_rows(histories, self.n_items, self.recency)
         return self._scores(rows.to(self.rows.items.device))
+
+
+class MatrixRecommender(HistoryRecommender):
+    """Scores are a user's row times one matrix of items, which a subclass makes by ``solve``.
+
+    Attributes:
+        weights: float32 [n_items, n_items] after ``solve`` or from a checkpoint, else [0, 0].
+    """
+
+    type = ModelType.TRADITIONAL
+    weights: Tensor
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.register_buffer("weights", torch.zeros(0, 0))
+        self.unused = nn.Parameter(torch.zeros(1))  # RecBole's optimiser wants one
+
+    def matrix(self) -> np.ndarray | sp.csr_matrix:
+        """The matrix [n_items, n_items] on the CPU."""
+        return self.weights.cpu().numpy()
+
+    def calculate_loss(self, interaction: Any) -> Tensor:
+        """Zero: nothing is trained by gradients."""
+        return self._no_loss()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        """A checkpoint of a solved model brings the matrix."""
+        found = state_dict.get(f"{prefix}weights")
+        sizes = (0, 0), (self.n_items, self.n_items)
+        if isinstance(found, Tensor) and found.shape != self.weights.shape and found.shape in sizes:
+            self.weights = torch.empty_like(found, device=self.weights.device)
+        super()._load_from_state_dict(state_dict, prefix, *others)

@@ -179,6 +179,11 @@ class InteractionRows(nn.Module):
         for name, tensor in batch._asdict().items():
             self.register_buffer(name, tensor, persistent=False)
 
+    @property
+    def all(self) -> RowBatch:
+        """All rows, without a copy."""
+        return RowBatch(self.items, self.offsets, self.values)
+
     def non_empty(self, rows: Tensor) -> Tensor:
         """Those of some rows [B] that hold an item."""
         return rows[self.lengths_of(rows) > 0]
@@ -193,7 +198,7 @@ class InteractionRows(nn.Module):
         Args:
             rows: int64 [B]; a row may occur any number of times.
         """
-        return RowBatch(self.items, self.offsets, self.values).take(rows)
+        return self.all.take(rows)
 
 
 def weighted_rows(items: Tensor, offsets: Tensor, recency: Recency = ALIKE) -> RowBatch:

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.ld4mrec import factors
-from recbole_diffusion.models.ld4mrec.factors import item_factors
+from recbole_diffusion.nn.factors import item_factors
 
 
 def train_matrix(n_users, n_items, density=0.2, seed=3):

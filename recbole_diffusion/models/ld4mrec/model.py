@@ -31,8 +31,8 @@ from recbole_diffusion.models.channels import (
     digest_of,
     modality_names,
 )
-from recbole_diffusion.models.ld4mrec.factors import item_factors
 from recbole_diffusion.models.ld4mrec.network import ConditionalNetwork, Conditions
+from recbole_diffusion.nn.factors import item_factors
 from recbole_diffusion.nn.rows import (
     InteractionRows,
     RowBatch,

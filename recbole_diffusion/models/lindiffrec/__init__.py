@@ -3,7 +3,7 @@
 MODELS = {
     "LinDiffRec": {
         "model": ".model:LinDiffRec",
-        "trainer": ".trainer:LinDiffRecTrainer",
+        "trainer": "recbole_diffusion.training.solved:SolvedTrainer",
         "settings": ".settings:LinDiffRecSettings",
         "figures": ".figures:draw",
     },

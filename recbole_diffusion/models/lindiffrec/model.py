@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import torch
-from recbole.utils import ModelType
-from torch import Tensor, nn
+from torch import Tensor
 
 from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.base.memory import machine_memory_mb
 from recbole_diffusion.data.features import load_unit_vectors
 from recbole_diffusion.data.recency import recency_of, times_of
-from recbole_diffusion.models.base import HistoryRecommender
+from recbole_diffusion.models.base import MatrixRecommender
 from recbole_diffusion.models.lindiffrec.linear import (
     BLOCK_BYTES,
     add_second_moment,
@@ -37,7 +36,7 @@ from recbole_diffusion.settings.item_features import feature_names
 MOST_GROWTH = 1e12
 
 
-class LinDiffRec(HistoryRecommender):
+class LinDiffRec(MatrixRecommender):
     """Scores are a user's row times one matrix, which ``solve`` makes of the training data.
 
     Attributes:
@@ -45,8 +44,6 @@ class LinDiffRec(HistoryRecommender):
         local_weights: M, if it is solved locally.
     """
 
-    type = ModelType.TRADITIONAL
-    weights: Tensor
     popularity: Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -78,9 +75,7 @@ class LinDiffRec(HistoryRecommender):
             name: (weight, load_unit_vectors(config, dataset, name))
             for name, weight in feature_weights(config).items()
         }
-        self.register_buffer("weights", torch.zeros(0, 0))
         self.local_weights = LocalWeights()
-        self.unused = nn.Parameter(torch.zeros(1))  # RecBole's optimiser wants one
 
     @staticmethod
     def check_config(config: Mapping[str, Any]) -> None:
@@ -260,10 +255,6 @@ class LinDiffRec(HistoryRecommender):
         growth = self.step_ratio**-2  # sigma_t^2 / sigma_{t-1}^2
         return [self._penalty(diagonal, tau, growth**t) for t in range(self.steps)]
 
-    def calculate_loss(self, interaction: Any) -> Tensor:
-        """Zero: nothing is trained by gradients."""
-        return self._no_loss()
-
     # Scoring
 
     @torch.no_grad()
@@ -290,9 +281,7 @@ class LinDiffRec(HistoryRecommender):
 
     def matrix(self) -> np.ndarray | sp.csr_matrix:
         """M [n_items, n_items] on the CPU, without the popularity of step 7; sparse if local."""
-        if self.local_weights.is_set:
-            return self.local_weights.matrix()
-        return self.weights.cpu().numpy()
+        return self.local_weights.matrix() if self.local_weights.is_set else super().matrix()
 
     def _scores(self, rows: RowBatch) -> Tensor:
         """Step 7; a row without items is ranked by popularity."""
@@ -320,14 +309,6 @@ class LinDiffRec(HistoryRecommender):
         """
         weights = self.recency.weights(rows.ages, rows.row_lengths)
         return self._product(unit_length(rows, weights), items)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """A checkpoint of a solved model brings the matrix."""
-        found = state_dict.get(f"{prefix}weights")
-        sizes = (0, 0), (self.n_items, self.n_items)
-        if isinstance(found, Tensor) and found.shape != self.weights.shape and found.shape in sizes:
-            self.weights = torch.empty_like(found, device=self.counts.device)
-        super()._load_from_state_dict(state_dict, prefix, *others)
 
 
 def feature_weights(config: Mapping[str, Any]) -> dict[str, float]:

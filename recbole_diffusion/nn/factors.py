@@ -26,7 +26,8 @@ def item_factors(interactions: sp.csr_matrix, most: int, seed: int) -> ItemFacto
     """Right singular vectors by the randomised scheme; O((nnz + n * rank) * rank) a pass over R.
 
     Args:
-        interactions: Train matrix R [n_users, n_items]; row 0 and column 0 are padding and empty.
+        interactions: Train matrix R [n_users, n_items], of ones or normalised; row 0 and column 0
+            are padding and empty.
         most: Number of vectors (key `svd_rank`); fewer where the rank of R is lower, which is told.
         seed: Of the random start.
 
@@ -45,8 +46,7 @@ def item_factors(interactions: sp.csr_matrix, most: int, seed: int) -> ItemFacto
         )
     except np.linalg.LinAlgError as error:
         raise UserError(
-            f"SVD of the train matrix: {error}: lower key `svd_rank` (found {most}), or do "
-            "without by `use_collaboration: false`"
+            f"SVD of the train matrix: {error}: lower key `svd_rank` (found {most})"
         ) from error
     # Vectors of a value of zero would be any.
     n_found = np.count_nonzero(values > values[0] * max(interactions.shape) * np.finfo(float).eps)
