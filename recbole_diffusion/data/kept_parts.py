@@ -34,7 +34,7 @@ SETTINGS = (
 # What these read is not kept.
 NOT_KEPT_WITH = ("additional_feat_suffix", "preload_weight")
 # What tells how a dataset was read, of plain values.
-FACTS = ("feat_name_list", "n_read", "n_without_ids", "field2bucketnum", "field2seqlen")
+FACTS = ("feat_name_list", "field2bucketnum", "field2seqlen")
 
 
 @dataclass(frozen=True)
