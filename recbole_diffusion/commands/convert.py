@@ -17,6 +17,7 @@ from typing import Any
 from recbole_diffusion.base.arguments import ArgumentParser
 from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.convert import diffrec_splits, formats, released_splits, unsplit, user_tables
+from recbole_diffusion.convert.selection import Selection
 from recbole_diffusion.convert.tables import NAMES, TableOptions
 from recbole_diffusion.convert.writing import check_name
 from recbole_diffusion.settings.evaluation_keys import words_for_few_items
@@ -118,6 +119,7 @@ def _refuse_unread(args: argparse.Namespace, kind: str) -> None:
     for add, is_read in (
         (_add_table, kind == formats.TABLE),
         (_add_split, kind in released_splits.FORMATS),
+        (_add_selection, kind not in released_splits.FORMATS),
     ):
         parser = ArgumentParser()
         add(parser)
@@ -153,7 +155,10 @@ def _storage(args: argparse.Namespace) -> TableOptions:
 def _convert_csv(args: argparse.Namespace) -> tuple[str, int]:
     given = _fields_of(user_tables.CsvOptions, args)
     options = user_tables.CsvOptions(**{**given, "table": _storage(args)})
-    report = user_tables.convert_csv(args.source, args.output, args.name, options, args.overwrite)
+    selection = Selection(**_fields_of(Selection, args))
+    report = user_tables.convert_csv(
+        args.source, args.output, args.name, options, args.overwrite, selection
+    )
     return unsplit.format_report(report), report.items
 
 
@@ -161,7 +166,10 @@ def _convert_log(args: argparse.Namespace) -> tuple[str, int]:
     sources = [args.source, args.meta] if args.format == "amazon" else [args.source]
     log = formats.FORMATS[args.format].read(*sources)
     is_own = args.format in formats.OWN
-    report = unsplit.convert_interactions(log, args.output, args.name, args.overwrite, is_own)
+    selection = Selection(**_fields_of(Selection, args))
+    report = unsplit.convert_interactions(
+        log, args.output, args.name, args.overwrite, is_own, selection
+    )
     return unsplit.format_report(report), report.items
 
 
@@ -193,6 +201,7 @@ def _files_parser() -> ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help=text)
     _add_table(parser)
     _add_split(parser)
+    _add_selection(parser)
     parser.set_defaults(convert=_convert_files)
     _add_output(parser)
     return parser
@@ -214,6 +223,7 @@ def _parser() -> ArgumentParser:
     text = "table of text with a header, JSON lines or Parquet"
     own.add_argument("source", type=Path, metavar="INTERACTIONS", help=text)
     _add_table(own)
+    _add_selection(own)
     own.set_defaults(convert=_convert_csv)
     _add_output(own)
     _add_interactions(formats)
@@ -257,6 +267,21 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decimal", default=".", help=text)
 
 
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    text = "leave out interactions with lower ratings, or none"
+    parser.add_argument("--min-rating", type=float, metavar="NUMBER", help=text)
+    text = "leave out earlier ones; a date such as 2020-12-31, or seconds since 1970"
+    parser.add_argument("--since", metavar="TIME", help=text)
+    parser.add_argument("--until", metavar="TIME", help="leave out those at that time or later")
+    parser.add_argument("--sample-users", type=int, metavar="N", help="draw so many users")
+    text = "draws them (default: %(default)s)"
+    parser.add_argument("--sample-seed", type=int, default=Selection.sample_seed, help=text)
+    text = "leave out users and items with fewer interactions, until there are none"
+    parser.add_argument("--k-core", type=int, metavar="K", help=text)
+    text = "users, items, or both with a comma: numbers in a random order in place of their ids"
+    parser.add_argument("--anonymise", type=_texts, default=(), metavar="IDS", help=text)
+
+
 def _texts(words: str) -> tuple[str, ...]:
     return tuple(words.split(","))
 
@@ -267,6 +292,7 @@ def _add_interactions(parsers: Any) -> None:
         parser.add_argument("source", type=Path, metavar="SOURCE", help=form.source)
         if kind == "amazon":
             parser.add_argument("--meta", type=Path, help="products, with asin and texts")
+        _add_selection(parser)
         parser.set_defaults(convert=_convert_log)
         _add_output(parser)
 

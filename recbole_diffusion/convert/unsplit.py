@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert.reading import shown
+from recbole_diffusion.convert.selection import Selection
 from recbole_diffusion.convert.values import Source
 from recbole_diffusion.convert.writing import (
     Content,
@@ -25,6 +26,7 @@ from recbole_diffusion.convert.writing import (
 )
 
 ROWS = 2**20  # lines that are made at a time
+EVERYTHING = Selection()
 TAB, NOTHING, END = (pa.scalar(text, pa.large_string()) for text in ("\t", "", "\n"))
 
 
@@ -153,7 +155,12 @@ class InteractionsReport:
 
 
 def convert_interactions(
-    log: Interactions, output: Path, name: str, overwrite: bool = False, is_own: bool = False
+    log: Interactions,
+    output: Path,
+    name: str,
+    overwrite: bool = False,
+    is_own: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> InteractionsReport:
     """Writes interactions as ``<output>/<name>/<name>.inter``, and ``.item`` and ``.user`` beside.
 
@@ -168,26 +175,32 @@ def convert_interactions(
         overwrite: Whether existing files may be replaced; a property file never is.
         is_own: Whether the data are of the user's own, not a release that a shipped property file
             of the name describes.
+        selection: Of rows and ids.
 
     Returns:
         The counts of what was written and left out.
 
     Raises:
         UserError: The name is no file name, one of RecBole's data sets or that of a shipped one
-            whose split is given, there is no interaction, a table is of other ids, or an output
-            file exists.
+            whose split is given, there is no interaction or none is left, a table is of other
+            ids, or an output file exists.
     """
     check_name(name, output)
     folder = output / name
     inter, yaml = folder / f"{name}.inter", folder / f"{name}.yaml"
-    tables = {folder / f"{name}.item": log.item_table, folder / f"{name}.user": log.user_table}
-    check_targets([inter, *tables, *([yaml] if is_own else [])], overwrite)
+    targets = folder / f"{name}.item", folder / f"{name}.user"
+    check_targets([inter, *targets, *([yaml] if is_own else [])], overwrite)
     if not len(log):
         raise UserError(f"{log.path}: found no interaction, expected at least one.")
-    kept = log.take(~is_repeated(log.keys()))
+    chosen = selection.rows(log)
+    distinct_pairs = chosen.take(~is_repeated(chosen.keys()))
+    kept = selection.anonymous(selection.core(distinct_pairs))
+    if not len(kept):
+        raise UserError(f"{log.path}: no interaction is left of {len(log)} by these options.")
     counts = Counter(log.counts)
     contents: dict[Path, Content] = {inter: kept.write}
-    for (target, table), ids in zip(tables.items(), (kept.items, kept.users), strict=True):
+    tables = (kept.item_table, kept.items), (kept.user_table, kept.users)
+    for target, (table, ids) in zip(targets, tables, strict=True):
         if table is None:
             check_stale(target, f"no table of {target.suffix[1:]}s is converted")
         else:
@@ -207,7 +220,7 @@ def convert_interactions(
         users=len(pc.unique(kept.users.indices)),
         items=len(pc.unique(kept.items.indices)),
         interactions=len(kept),
-        repeated=len(log) - len(kept),
+        repeated=len(chosen) - len(distinct_pairs),
         counts=dict(counts),
         notes=(*log.notes, *notes),
         kept=None if properties or not yaml.exists() else yaml,

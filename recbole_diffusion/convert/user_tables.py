@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.convert.records import open_table
+from recbole_diffusion.convert.selection import Selection
 from recbole_diffusion.convert.sources import source_refusals
 from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions
 from recbole_diffusion.convert.unsplit import (
+    EVERYTHING,
     Interactions,
     InteractionsReport,
     Table,
@@ -78,7 +80,12 @@ class CsvOptions:
 
 
 def convert_csv(
-    source: Path, output: Path, name: str, options: CsvOptions, overwrite: bool = False
+    source: Path,
+    output: Path,
+    name: str,
+    options: CsvOptions,
+    overwrite: bool = False,
+    selection: Selection = EVERYTHING,
 ) -> InteractionsReport:
     """Converts a table of interactions, and one of items.
 
@@ -92,6 +99,7 @@ def convert_csv(
         name: Name of the data set.
         options: Which columns are what.
         overwrite: Whether existing files may be replaced.
+        selection: Of rows and ids.
 
     Returns:
         The counts of what was written and left out.
@@ -103,7 +111,7 @@ def convert_csv(
     """
     check_name(name, output)
     log = read_own(source, options)
-    return convert_interactions(log, output, name, overwrite, is_own=True)
+    return convert_interactions(log, output, name, overwrite, True, selection)
 
 
 def read_own(source: Path, options: CsvOptions) -> Interactions:
