@@ -1,6 +1,7 @@
 """Seeds of a run, and stages whose draws leave those of the run alone."""
 
 import random
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -8,6 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from recbole.utils import init_seed
+
+# The generators are the process's: of several threads one draws at a time.
+_TURN = threading.RLock()
 
 
 def seed_everything(seed: int) -> None:
@@ -70,16 +74,19 @@ def set_torch_states(states: Mapping[str, Any], device: torch.device | None = No
 def own_randomness(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """Run a stage from its own seed; afterwards every generator is where it was before.
 
+    Of several threads one is in such a stage at a time.
+
     Args:
         seed: Of the stage.
         device: Where the stage computes; a GPU's generator is kept apart too.
     """
-    states = generator_states(device)
-    seed_everything(seed)
-    try:
-        yield
-    finally:
-        set_generator_states(states, device)
+    with _TURN:
+        states = generator_states(device)
+        seed_everything(seed)
+        try:
+            yield
+        finally:
+            set_generator_states(states, device)
 
 
 def fresh_generator() -> np.random.Generator:
