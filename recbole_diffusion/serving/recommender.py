@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.base.randomness import own_randomness
+from recbole_diffusion.data.atomic import item_columns
 from recbole_diffusion.data.full_sort import users_per_batch
 from recbole_diffusion.evaluation.ranking import ranked_items
 from recbole_diffusion.models.lindiffrec.model import LinDiffRec
@@ -74,6 +75,15 @@ class Recommender:
     def items(self) -> list[str]:
         """Original ids of all items, likewise."""
         return [str(token) for token in self._tokens(self._data.iid_field)[1:]]
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the ``.item`` file beside the ids; none without a file."""
+        return item_columns(self.config)
+
+    def texts(self, column: str) -> list[str]:
+        """Texts of a column of the ``.item`` file, in the order of ``items``."""
+        return [str(text) for text in self._catalogue.column(column)[1:]]
 
     @cached_property
     def digest(self) -> str:
