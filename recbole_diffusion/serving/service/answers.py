@@ -118,8 +118,8 @@ def _lists(
     """Entries of each name in the order of names; none where nothing is left."""
     beside = [name for name in frame if name not in OWN_COLUMNS]
     lists: dict[str, list[Entry]] = {name: [] for name in names}
-    columns = frame[beside].to_dict("records")
-    rows = zip(frame[of], frame[listed], frame["score"].tolist(), columns, strict=True)
-    for name, item, score, texts in rows:
-        lists[name].append(Entry(item=item, score=score, columns=texts))
+    columns = [frame[name].tolist() for name in (of, listed, "score", *beside)]
+    for name, item, score, *texts in zip(*columns, strict=True):
+        beside_it = dict(zip(beside, texts, strict=True))
+        lists[name].append(Entry(item=item, score=score, columns=beside_it))
     return lists

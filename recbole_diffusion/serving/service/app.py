@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse
@@ -101,7 +102,7 @@ def make_app(models: Models, settings: ServeSettings) -> FastAPI:
 
 
 def _add_scoring(app: FastAPI, models: Models, metrics: Metrics, settings: ServeSettings) -> None:
-    # Functions that are not async run in a pool of threads; a model scores for one at a time.
+    # Functions that are not async run in a pool of threads, beside those that are.
 
     @app.post("/recommend", responses=REFUSALS)
     def recommend(request: RecommendRequest) -> RecommendAnswer:
@@ -203,6 +204,8 @@ def _watching(models: Models, metrics: Metrics, seconds: float) -> Any:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # A model scores for one at a time: more threads would only take turns at the interpreter.
+        current_default_thread_limiter().total_tokens = len(models.all())
         if seconds:
             threading.Thread(target=look, name="newer folders", daemon=True).start()
         yield

@@ -1,0 +1,18 @@
+# Serves a run or an export, mounted at /model: docs/serve.md.
+FROM python:3.11-slim
+
+WORKDIR /app
+COPY requirements.txt setup.py pyproject.toml README.md ./
+COPY recbole_diffusion recbole_diffusion
+COPY properties properties
+# What serving needs, in the tested versions; PyTorch without CUDA.
+RUN pip install --no-cache-dir torch --index-url https://download.pytorch.org/whl/cpu -c requirements.txt \
+    && pip install --no-cache-dir ".[serve]" -c requirements.txt \
+    && useradd --create-home --uid 10001 serve
+
+USER serve
+WORKDIR /home/serve
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["recbole-diffusion", "serve"]
+CMD ["/model", "--host=0.0.0.0"]
