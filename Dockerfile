@@ -6,8 +6,9 @@ COPY requirements.txt setup.py pyproject.toml README.md ./
 COPY recbole_diffusion recbole_diffusion
 COPY properties properties
 # What serving needs, in the tested versions; PyTorch without CUDA.
-RUN pip install --no-cache-dir torch --index-url https://download.pytorch.org/whl/cpu -c requirements.txt \
-    && pip install --no-cache-dir ".[serve]" -c requirements.txt \
+RUN torch=$(sed -n 's/^torch==//p' requirements.txt) \
+    && pip install --no-cache-dir --extra-index-url https://download.pytorch.org/whl/cpu \
+        -c requirements.txt "torch==$torch+cpu" ".[serve]" \
     && useradd --create-home --uid 10001 serve
 
 USER serve
