@@ -47,7 +47,7 @@ class Recency:
             return (1.0 + age.double()).pow(-self.decay).float()
         if self.kind == "exponential":
             return torch.exp(-self.decay * age.double()).float()
-        return torch.ones(len(age), device=age.device)
+        return torch.ones_like(age, dtype=torch.float32)
 
 
 ALIKE = Recency()

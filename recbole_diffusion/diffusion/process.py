@@ -246,7 +246,7 @@ class GaussianDiffusion(nn.Module):
                 f"`num_steps`: found {num_steps}, expected 1..{self.num_timesteps} (`steps`)"
             )
         for step in reversed(range(num_steps)):
-            timesteps = torch.full((len(x_t),), step, dtype=torch.int64, device=x_t.device)
+            timesteps = torch.full(x_t.shape[:1], step, dtype=torch.int64, device=x_t.device)
             noise = _draw_noise(x_t, generator) if sampling_noise else None
             x_t = self.p_sample(denoise, x_t, timesteps, mean_type, noise)
         return x_t

@@ -15,6 +15,8 @@ from recbole_diffusion.nn.rows import InteractionRows
 def weigh_histories(model: Any, config: Any, dataset: Any) -> None:
     """Give a solved model of RecBole's the rows with weights by age, if ``recency`` says so.
 
+    They and the weights are its attributes ``rows`` and ``recency`` then.
+
     Args:
         model: One of ``settings.recency.HOST_MODELS``, solved.
         config: Settings.
@@ -28,8 +30,11 @@ def weigh_histories(model: Any, config: Any, dataset: Any) -> None:
         return
     users, items = (dataset.inter_feat[f].numpy() for f in (dataset.uid_field, dataset.iid_field))
     times = times_of(dataset, config["TIME_FIELD"])
-    rows = InteractionRows(users, items, dataset.user_num, times, recency)
-    weighted = rows.batch(torch.arange(dataset.user_num)).matrix(dataset.item_num)
+    model.rows, model.recency = (
+        InteractionRows(users, items, dataset.user_num, times, recency),
+        recency,
+    )
+    weighted = model.rows.batch(torch.arange(dataset.user_num)).matrix(dataset.item_num)
     if type(model).__name__ == "ItemKNN":  # keeps all scores
         model.pred_mat = weighted.dot(model.w).tolil()
     else:

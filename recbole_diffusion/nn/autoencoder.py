@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_diffusion.nn.rows import RowBatch
+from recbole_diffusion.nn.rows import DenseRows, RowBatch
 
 
 class ClusteredAutoencoder(nn.Module):
@@ -74,7 +74,7 @@ class ClusteredAutoencoder(nn.Module):
         """The rows less dropped interactions, the others scaled up; as dropout of dense rows."""
         return rows._replace(values=self.dropout(rows.values))
 
-    def encode(self, rows: RowBatch) -> tuple[Tensor, Tensor]:
+    def encode(self, rows: RowBatch | DenseRows) -> tuple[Tensor, Tensor]:
         """Mean and logarithmic variance of the latent, each [B, d]."""
         parts = [
             encoder(rows.columns(place))
@@ -124,7 +124,7 @@ class RowEncoder(nn.Module):
         nn.init.xavier_normal_(self.weight)
         self.layers = nn.ModuleList(_linear(*pair) for pair in itertools.pairwise([first, *others]))
 
-    def forward(self, rows: RowBatch) -> tuple[Tensor, Tensor]:
+    def forward(self, rows: RowBatch | DenseRows) -> tuple[Tensor, Tensor]:
         """Mean and logarithmic variance, each [B, d]."""
         hidden = torch.tanh(rows.product(self.weight) + self.bias)
         for layer in self.layers:

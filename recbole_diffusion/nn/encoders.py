@@ -29,11 +29,7 @@ def padded_parts(rows: RowBatch) -> Iterator[tuple[Tensor, Tensor]]:
     if not len(order):
         return
     for part in order.split(-(-len(order) // N_PARTS)):
-        batch = rows.take(part)
-        longest = max(int(batch.lengths.max()), 1)
-        items = batch.items.new_zeros(len(part), longest)
-        items[batch.rows, batch.places] = batch.items
-        yield part, items
+        yield part, rows.take(part).padded()
 
 
 class CausalEncoder(nn.Module):

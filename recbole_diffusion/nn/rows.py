@@ -101,6 +101,13 @@ class RowBatch(NamedTuple):
         dense[self.rows, self.items] = self.values
         return dense
 
+    def padded(self) -> Tensor:
+        """Items of each row, 0 behind the last: int64 [B, longest], at least one column."""
+        longest = max(int(self.lengths.max()), 1)
+        items = self.items.new_zeros(len(self.lengths), longest)
+        items[self.rows, self.places] = self.items
+        return items
+
     def matrix(self, n_items: int) -> sp.csr_matrix:
         """The rows as a sparse matrix float32 [B, n_items] on the CPU."""
         content = (self.values, self.items, self.offsets)
@@ -142,6 +149,40 @@ class RowBatch(NamedTuple):
             per_sample_weights=self.values.to(weight.dtype),
             include_last_offset=True,
         )
+
+
+class DenseRows:
+    """Rows as a dense matrix with what a model does with a ``RowBatch``, for traces of it.
+
+    Args:
+        content: float32 [B, n_items]; an entry of 0 is no interaction.
+    """
+
+    def __init__(self, content: Tensor) -> None:
+        self.content = content
+
+    @property
+    def lengths(self) -> Tensor:
+        """Interactions of each row [B]."""
+        return (self.content != 0).sum(dim=1)
+
+    def dense(self, n_items: int) -> Tensor:
+        """The rows [B, n_items]."""
+        return self.content
+
+    def columns(self, place: Tensor) -> "DenseRows":
+        """The rows over some of the items in another order; as ``RowBatch.columns``."""
+        chosen = (place >= 0).nonzero()[:, 0]
+        return DenseRows(self.content[:, chosen[place[chosen].argsort()]])
+
+    def normalized(self, item_degrees: Tensor) -> "DenseRows":
+        """The rows with 1 / sqrt(|N_u| |N_i|) for values; as ``RowBatch.normalized``."""
+        degrees = item_degrees.clamp_min(1) * self.lengths.clamp_min(1)[:, None]
+        return DenseRows((self.content != 0) * degrees.rsqrt())
+
+    def product(self, weight: Tensor) -> Tensor:
+        """The rows times a matrix [n_items, d]: [B, d]."""
+        return self.content @ weight
 
 
 class InteractionRows(nn.Module):

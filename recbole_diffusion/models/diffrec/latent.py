@@ -20,7 +20,7 @@ from recbole_diffusion.diffusion.inference import HiddenChain
 from recbole_diffusion.models.diffrec.model import DiffRec, TDiffRec, check_sizes
 from recbole_diffusion.models.diffrec.settings import LDiffRecSettings
 from recbole_diffusion.nn.autoencoder import ClusteredAutoencoder, gaussian_kl
-from recbole_diffusion.nn.rows import RowBatch
+from recbole_diffusion.nn.rows import DenseRows, RowBatch
 
 # Starts of k-means, of which the best counts.
 KMEANS_STARTS = 10
@@ -172,12 +172,12 @@ class LDiffRec(DiffRec):
             raise RuntimeError("LDiffRec: cluster_items (done by its trainer) comes first")
         return self.autoencoder
 
-    def _chain_scores(self, rows: RowBatch, chain: HiddenChain) -> Tensor:
+    def _chain_scores(self, rows: RowBatch | DenseRows, chain: HiddenChain) -> Tensor:
         """Encoded by the mean alone; the chain runs in the denoiser's hidden layer."""
         x_t = self._start(self._autoencoder().encode(rows)[0])
         return self._autoencoder().scores(chain.scores(x_t @ chain.input_weight, x_t))
 
-    def scores_step_by_step(self, rows: RowBatch) -> Tensor:
+    def scores_step_by_step(self, rows: RowBatch | DenseRows) -> Tensor:
         """The chain as Algorithm 2 writes it, on the mean of the latent.
 
         Args:

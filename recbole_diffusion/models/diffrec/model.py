@@ -23,7 +23,7 @@ from recbole_diffusion.diffusion.timesteps import ImportanceSampler, UniformSamp
 from recbole_diffusion.models.base import HistoryRecommender
 from recbole_diffusion.models.diffrec.settings import DiffRecSettings, TDiffRecSettings
 from recbole_diffusion.nn.layers import MirroredMLP
-from recbole_diffusion.nn.rows import InteractionRows, RowBatch
+from recbole_diffusion.nn.rows import DenseRows, InteractionRows, RowBatch
 
 
 class DiffRec(HistoryRecommender):
@@ -156,7 +156,7 @@ class DiffRec(HistoryRecommender):
             losses = torch.where(timesteps == 0, likelihood, weighted)
         return losses, pred_x_start
 
-    def _scores(self, rows: RowBatch) -> Tensor:
+    def _scores(self, rows: RowBatch | DenseRows) -> Tensor:
         """Algorithm 2: forward steps, then the reverse chain, by the shortcut where it is exact."""
         if self.sampling_noise or self.denoiser.normalize:
             return self.scores_step_by_step(rows)
@@ -170,14 +170,14 @@ class DiffRec(HistoryRecommender):
             self._weights_of_chain = weights
         return self._chain
 
-    def _chain_scores(self, rows: RowBatch, chain: HiddenChain) -> Tensor:
+    def _chain_scores(self, rows: RowBatch | DenseRows, chain: HiddenChain) -> Tensor:
         """Sparse rows need no dense copy where the chain starts from them and forgets them."""
         if self.sampling_steps == 0 and not chain.needs_input:
             return chain.scores(rows.product(chain.input_weight))
         x_t = self._start(rows.dense(self.n_items))
         return chain.scores(x_t @ chain.input_weight, x_t)
 
-    def scores_step_by_step(self, rows: RowBatch) -> Tensor:
+    def scores_step_by_step(self, rows: RowBatch | DenseRows) -> Tensor:
         """The chain as Algorithm 2 writes it; O(steps * B * n_items * h).
 
         Args:
@@ -197,7 +197,7 @@ class DiffRec(HistoryRecommender):
 
         if self.respaced is None:
             for step in reversed(range(self.steps)):
-                x_t = denoise(x_t, torch.full((len(x_t),), step, device=x_t.device))
+                x_t = denoise(x_t, torch.full(x_t.shape[:1], step, device=x_t.device))
             return x_t
         return self.respaced.p_sample_loop(denoise, x_t, self.mean_type, self.sampling_noise)
 

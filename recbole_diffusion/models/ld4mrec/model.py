@@ -34,6 +34,7 @@ from recbole_diffusion.models.channels import (
 from recbole_diffusion.models.ld4mrec.network import ConditionalNetwork, Conditions
 from recbole_diffusion.nn.factors import item_factors
 from recbole_diffusion.nn.rows import (
+    DenseRows,
     InteractionRows,
     RowBatch,
     history_rows,
@@ -177,13 +178,13 @@ class LD4MRec(RowRecommender):
         preferences = [self.get_buffer(f"preference_{name}")[users] for name in self.modalities]
         return Conditions(step, collaborative, preferences)
 
-    def _collaborative(self, rows: RowBatch) -> Tensor:
+    def _collaborative(self, rows: RowBatch | DenseRows) -> Tensor:
         """Eq. 15 [B, 2 * svd_rank] for any rows; U = R V diag(s)^-1 holds for those of the data."""
         user_vectors = rows.product(self.item_vectors / self.singular_values)
         hop = rows.normalized(self.item_degrees).product(self.item_vectors)
         return torch.cat([user_vectors, hop], dim=1)
 
-    def _preference(self, rows: RowBatch, name: str) -> Tensor:
+    def _preference(self, rows: RowBatch | DenseRows, name: str) -> Tensor:
         """Eq. 16 [B, width] for any rows."""
         features = self.get_buffer(f"features_{name}").float()  # may be kept in half precision
         return rows.normalized(self.item_degrees).product(features)
@@ -210,8 +211,20 @@ class LD4MRec(RowRecommender):
             UserError: An item that is not in the data, or is in a history twice.
         """
         rows = history_rows(histories, self.n_items).to(self.step_table.device)
+        return self.scores_of_strangers(rows, self.mean_step().expand(len(histories), -1))
+
+    def mean_step(self) -> Tensor:
+        """Mean initial step embedding [d] of the users with interactions."""
         has_items = self.rows.offsets.diff() > 0
-        step = self.initial_step_embedding.weight[has_items].mean(dim=0).expand(len(histories), -1)
+        return self.initial_step_embedding.weight[has_items].mean(dim=0)
+
+    def scores_of_strangers(self, rows: RowBatch | DenseRows, step: Tensor) -> Tensor:
+        """Scores [B, n_items] of any rows, by signals from their items.
+
+        Args:
+            rows: Of B users.
+            step: Initial step embeddings [B, d].
+        """
         last = self._last_step(rows.lengths)
         if last is not None:
             step = step + self.step_table[last]
@@ -223,7 +236,7 @@ class LD4MRec(RowRecommender):
         """Forward steps before the scores for as many users as there are entries; None for none."""
         return torch.full_like(like, self.sampling_steps - 1) if self.sampling_steps else None
 
-    def _scores(self, rows: RowBatch, conditions: Conditions) -> Tensor:
+    def _scores(self, rows: RowBatch | DenseRows, conditions: Conditions) -> Tensor:
         """Algorithm 2; with ``sampling_steps`` on noised rows, as Figure 3 compares."""
         last, weight = self._last_step(rows.lengths), self.denoiser.input_weight
         if last is None:

@@ -76,14 +76,21 @@ class ViewDenoiser(nn.Module):
 
     def forward(self, prefixes: Prefixes) -> Tensor:
         """Last hidden layer [P, width]."""
-        hidden: Tensor = self.bias
         rows, age = prefixes.rows, ages_of(prefixes)
-        for view, table in zip(self.views, self.tables, strict=True):
-            weights = view.weights(age, rows.row_lengths)
-            hidden = hidden + unit_length(rows, weights, self.view_length).product(table)
+        views = [
+            unit_length(rows, view.weights(age, rows.row_lengths), self.view_length).product(table)
+            for view, table in zip(self.views, self.tables, strict=True)
+        ]
+        return self.behind(views, prefixes.level)
+
+    def behind(self, views: Sequence[Tensor], level: Tensor) -> Tensor:
+        """Last hidden layer [P, width] from what each view sums up [P, width], and levels [P]."""
+        hidden: Tensor = self.bias
+        for view in views:
+            hidden = hidden + view
         if self.level_layer is not None:
-            level = sinusoidal_embedding(prefixes.level * LEVEL_SCALE, self.level_size)
-            hidden = hidden + self.level_layer(level)
+            embedded = sinusoidal_embedding(level * LEVEL_SCALE, self.level_size)
+            hidden = hidden + self.level_layer(embedded)
         hidden = torch.tanh(hidden)
         for layer in self.layers:
             hidden = torch.tanh(layer(self.dropout(hidden)))
