@@ -25,9 +25,9 @@ def main() -> None:
     print(f"{'run':<50}  trained   mapped     mean")
     for folder in parser.parse_args().runs:
         recommender = load(folder)
-        vectors, items = (table.cpu() for table in vector_tables(recommender.model))
-        wanted = recommender._parts["validation"].inter_feat
-        train = recommender._rows_of(("train",))
+        vectors, items = (table.cpu() for table in vector_tables(recommender.source.network))
+        wanted = recommender.source.parts["validation"].inter_feat
+        train = recommender.source.rows(("train",))
         users = train.non_empty(wanted["user_id"].unique())
         users = users[torch.randperm(len(users), generator=torch.Generator().manual_seed(0))]
         rows = train.batch(users)
@@ -37,7 +37,7 @@ def main() -> None:
                 torch.arange(part, len(users), 2),
                 torch.arange(1 - part, len(users), 2),
             )
-            scorer = HistoryVectors(items, vectors[users[fitted]], rows.take(fitted))
+            scorer = HistoryVectors.fitted(items, vectors[users[fitted]], rows.take(fitted))
             mapped[tested] = scorer.scores(rows.take(tested))
         means = rows.product(items) / rows.lengths[:, None]
         scores = vectors[users] @ items.T, mapped, means @ items.T

@@ -3,7 +3,9 @@
 import argparse
 import inspect
 from collections.abc import Callable
+from importlib import import_module
 from textwrap import dedent
+from types import ModuleType
 from typing import NoReturn
 
 from recbole_diffusion.base.errors import UserError
@@ -44,3 +46,22 @@ def described_keys(function: Callable[..., object], **forms: str) -> str:
         form = forms.get(name, f"--{name}" + ("" if has_none else f"={value}"))
         lines.append(f"  {form:<20} {text}")
     return "\n".join(lines) + "\n"
+
+
+def needed_package(name: str, extra: str, use: str) -> ModuleType:
+    """Import a package that an extra of this one brings.
+
+    Args:
+        name: Of the module.
+        extra: Of the extra.
+        use: What needs it.
+
+    Raises:
+        UserError: It is not installed, or cannot be loaded.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"{use} needs {name} ({error}): pip install 'recbole_diffusion[{extra}]'"
+        ) from error

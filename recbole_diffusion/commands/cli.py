@@ -31,7 +31,10 @@ recbole-diffusion recommend RUN [--users=all|FILE|ID,...] [--history=FILE]
                          [--k=10] [--with=title] [--out=FILE]""",
     "similar": "recbole-diffusion similar RUN --items=ID,... [--k=10] [--with=title]",
     "explain": "recbole-diffusion explain RUN --user=ID --item=ID",
-    "export": "recbole-diffusion export RUN --out=FOLDER [--as=embeddings|item-item]",
+    "export": """\
+recbole-diffusion export RUN --out=FOLDER [--as=embeddings|item-item|onnx]
+                         [--format=npy|parquet|safetensors] [--index=flat|hnsw|ivf]
+                         [--without_users]""",
     "serve": "recbole-diffusion serve RUN... [--host=127.0.0.1] [--port=8000]",
     "runs": "recbole-diffusion runs [FOLDER]",
     "convert": "recbole-diffusion convert FILES... --name=mydata [--as=FORMAT] [--dry-run]",
@@ -113,7 +116,7 @@ LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")
 # What a key may be called, a label of a comparison before it.
 KEY = re.compile(r"[\w.+-]{1,200}")
 # Keys that are true without a value.
-SWITCHES = ("verbose",)
+SWITCHES = ("verbose", "without_users")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

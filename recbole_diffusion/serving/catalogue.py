@@ -1,7 +1,7 @@
-"""Users and items of a data set by their original ids, and what its files say of items."""
+"""Users and items by their original ids, and what the item file says of items."""
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, cached_property
 from logging import getLogger
 from typing import Any
 
@@ -10,43 +10,58 @@ import torch
 from torch import Tensor
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.data.atomic import read_item_texts
 
 # Unknown ids that a message names.
 N_SHOWN = 5
 Where = Mapping[str, str | Sequence[str]]
 
 
-class Catalogue:
-    """Original ids, columns of the ``.item`` file, and candidates that are chosen by them.
+class Ids:
+    """Original ids of users or items.
 
     Args:
-        data: RecBole's dataset.
+        tokens: Id of each internal number [n], that of the padding first.
+        refusal: Why none may be asked for; None: they may.
     """
 
-    def __init__(self, data: Any) -> None:
-        self._data = data
-        self.column = cache(self._read_column)
+    def __init__(self, tokens: np.ndarray, refusal: str | None = None) -> None:
+        self._tokens, self._refusal = tokens, refusal
 
-    def tokens(self, field: str) -> np.ndarray:
-        """Original id of each internal one, the padding included."""
-        tokens: np.ndarray = self._data.field2id_token[field]
-        return tokens
+    def __len__(self) -> int:
+        return len(self._tokens)
 
-    def ids(self, what: str, field: str, tokens: Sequence[Any], unknown: str) -> list[int]:
-        """Internal ids of the tokens that the data have.
+    @property
+    def all(self) -> list[str]:
+        """All without the padding, in the order of internal numbers."""
+        return [str(token) for token in self._tokens[1:]]
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        return {str(token): number for number, token in enumerate(self._tokens)}
+
+    def of(self, numbers: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Ids of internal numbers [m], Python's texts."""
+        return self._tokens[numbers].astype(str).astype(object)
+
+    def numbers(self, tokens: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Internal number of each id [m], int64; 0 for one that is not in the data."""
+        known = self._numbers
+        return np.array([known.get(str(token), 0) for token in tokens], dtype=np.int64)
+
+    def known(self, what: str, tokens: Sequence[Any], unknown: str) -> list[int]:
+        """Internal numbers of the ids that the data have.
 
         Args:
-            what: The tokens are, for messages.
-            field: Theirs.
+            what: The ids are, for messages.
             tokens: Original ids.
             unknown: "skip" tells of the others, "error" refuses them.
 
         Raises:
-            UserError: There are others, with "error".
+            UserError: There are others, with "error", or none may be asked for.
         """
-        known: Mapping[str, int] = self._data.field2token_id[field]
-        found = [known.get(str(token), 0) for token in tokens]
+        if self._refusal is not None:
+            raise UserError(self._refusal)
+        found = self.numbers(tokens).tolist()
         missing = [token for token, number in zip(tokens, found, strict=True) if not number]
         if missing:
             shown = ", ".join(repr(str(token)) for token in missing[:N_SHOWN])
@@ -56,15 +71,27 @@ class Catalogue:
             getLogger().warning(f"{text}; they are left out")
         return [number for number in found if number]
 
-    def _read_column(self, name: str) -> np.ndarray:
-        """Texts of a column of the ``.item`` file by internal id, "" where there is none."""
-        _, table = read_item_texts(self._data.config, [name])
-        ids, texts = (table[column].to_numpy(dtype=object) for column in table.columns)
-        known = self._data.field2token_id[self._data.iid_field]
-        values = np.full(self._data.item_num, "", dtype=object)
-        numbers = np.array([known.get(token, 0) for token in ids])
-        values[numbers[numbers > 0]] = texts[numbers > 0]
-        return values
+
+class Catalogue:
+    """Ids of users and items, columns of the ``.item`` file, and candidates chosen by them.
+
+    Args:
+        users: Ids of users.
+        items: Ids of items.
+        read_column: Gives the texts of a column by internal number [n_items], "" where there is
+            none.
+        separator: Of the parts of a sequence in such a text.
+    """
+
+    def __init__(
+        self,
+        users: Ids,
+        items: Ids,
+        read_column: Callable[[str], np.ndarray],
+        separator: str,
+    ) -> None:
+        self.users, self.items, self.separator = users, items, separator
+        self.column = cache(read_column)
 
     def candidates(
         self, items: Sequence[str] | None, where: Where | None, unknown: str
@@ -74,21 +101,21 @@ class Catalogue:
         Args:
             items: Original ids; None for all.
             where: Values that columns must have, one of a list; of a sequence one is enough.
-            unknown: As ``ids`` takes it.
+            unknown: As ``Ids.known`` takes it.
 
         Raises:
             UserError: Nothing is left, or there is no such column.
         """
         if items is None and not where:
             return None
-        n_items = self._data.item_num
+        n_items = len(self.items)
         is_kept = np.full(n_items, items is None)
         if items is not None:
-            is_kept[self.ids("items", self._data.iid_field, items, unknown)] = True
-        separator = self._data.config["seq_separator"]
+            is_kept[self.items.known("items", items, unknown)] = True
         for name, wanted in (where or {}).items():
             values = {wanted} if isinstance(wanted, str) else set(wanted)
-            parts = (({text} | set(text.split(separator))) & values for text in self.column(name))
+            texts = self.column(name)
+            parts = (({text} | set(text.split(self.separator))) & values for text in texts)
             is_kept &= np.fromiter((bool(part) for part in parts), bool, n_items)
         is_kept[0] = False
         if not is_kept.any():

@@ -21,7 +21,8 @@ from recbole_diffusion.base.files import read_json, write_json, written_whole
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.pages.tables import csv_cell
 from recbole_diffusion.serving.catalogue import Where
-from recbole_diffusion.serving.recommender import PARTS, Recommender, load
+from recbole_diffusion.serving.recommender import Recommender, load
+from recbole_diffusion.serving.source import PARTS
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 
 FORMATS = (".parquet", ".csv", ".jsonl")

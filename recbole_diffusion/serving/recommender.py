@@ -1,9 +1,7 @@
 """One object around a trained run, with original ids in and out."""
 
-import hashlib
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache, cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -11,87 +9,79 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from recbole.data.interaction import Interaction
 from torch import Tensor
 from torch.nn import functional
 
 from recbole_diffusion.base.errors import UserError, expect
-from recbole_diffusion.base.randomness import own_randomness
-from recbole_diffusion.data.atomic import item_columns
-from recbole_diffusion.data.full_sort import users_per_batch
 from recbole_diffusion.evaluation.ranking import ranked_items
-from recbole_diffusion.models.lindiffrec.model import LinDiffRec
-from recbole_diffusion.nn.rows import InteractionRows
-from recbole_diffusion.runs.quick_start import saved_run
-from recbole_diffusion.serving.catalogue import N_SHOWN, Catalogue, Where
-from recbole_diffusion.serving.strangers import history_scorer, vector_tables
-
-PARTS = ("train", "validation", "test")
+from recbole_diffusion.serving.card import is_export
+from recbole_diffusion.serving.catalogue import N_SHOWN, Where
+from recbole_diffusion.serving.exported import open_export
+from recbole_diffusion.serving.of_run import RunSource
+from recbole_diffusion.serving.source import PARTS, Histories, Source
 
 
 def load(folder: str | Path, **places: Any) -> "Recommender":
-    """A saved run, to recommend with.
+    """A saved run, or an export of one, to recommend with.
 
     Args:
-        folder: Of the run.
-        **places: New values for where it runs and finds its data, such as ``use_gpu=False`` or
-            ``data_path="dataset_atomic"``.
+        folder: Of the run or of the export, which needs neither the run nor its data.
+        **places: Of a run: new values for where it runs and finds its data, such as
+            ``use_gpu=False`` or ``data_path="dataset_atomic"``.
 
     Raises:
-        UserError: No run with a best epoch, other keys, or data that have changed.
+        UserError: No run with a best epoch, other keys, data that have changed, or a damaged file
+            of an export.
     """
-    return Recommender(*saved_run(folder, places))
+    if is_export(folder):
+        if places:
+            raise UserError(
+                f"{folder}: found {', '.join(sorted(places))} beside an export, which is scored on "
+                "the CPU from its own files; expected no such keys"
+            )
+        return Recommender(open_export(folder))
+    return Recommender(RunSource.open(folder, places))
 
 
 class Recommender:
-    """Recommends by a run's best epoch; ids are those of the data's files.
+    """Recommends by a trained model; ids are those of the data's files.
 
     Calls may come from several threads; scoring is done by one at a time.
 
     Args:
-        run: A saved run.
-        trainer: Its trainer, which scores as it does in evaluations.
+        source: A run or an export.
     """
 
-    def __init__(self, run: Any, trainer: Any) -> None:
-        self.config, self.model = run.config, run.network.eval()
-        self._trainer, self._lock = trainer, threading.Lock()
-        loaders = (run.split.train, run.split.valid, run.split.test)
-        self._parts = dict(zip(PARTS, (loader._dataset for loader in loaders), strict=True))
-        self._data = run.split.train._dataset
-        trainer.tot_item_num = self._data.item_num
-        self._catalogue = Catalogue(self._data)
-        self._ids, self._tokens = self._catalogue.ids, self._catalogue.tokens
-        self._rows_of = cache(self._make_rows)
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self._catalogue = source.catalogue
+        self._users, self._items = source.catalogue.users, source.catalogue.items
 
     # Ids
 
     @property
     def users(self) -> list[str]:
         """Original ids of all users, in the order of internal ones."""
-        return [str(token) for token in self._tokens(self._data.uid_field)[1:]]
+        return self._users.all
 
     @property
     def items(self) -> list[str]:
         """Original ids of all items, likewise."""
-        return [str(token) for token in self._tokens(self._data.iid_field)[1:]]
+        return self._items.all
 
     @property
     def columns(self) -> list[str]:
         """Columns of the ``.item`` file beside the ids; none without a file."""
-        return item_columns(self.config)
+        return self.source.item_columns
 
     def texts(self, column: str) -> list[str]:
         """Texts of a column of the ``.item`` file, in the order of ``items``."""
         return [str(text) for text in self._catalogue.column(column)[1:]]
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Equal for the same weights on the same data."""
-        digest = hashlib.sha256(self.config["data_hash"].encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        """Equal for the same weights on the same data, each in the same form."""
+        return self.source.digest
 
     # Recommendations
 
@@ -167,9 +157,8 @@ class Recommender:
             names, rows = self._histories(histories, unknown)
             scored = self._scored_histories(rows)
         else:
-            field = self._data.uid_field
-            numbers = self._ids("users", field, self.users if users is None else users, unknown)
-            names = self._tokens(field)[numbers].astype(str)
+            numbers = self._users.known("users", self.users if users is None else users, unknown)
+            names = self._users.of(numbers)
             scored = self._scored_users(numbers, exclude)
         frames = self._frames(names, scored, is_candidate, k, beside)
         first = next(frames, None)
@@ -180,9 +169,8 @@ class Recommender:
         self, histories: Mapping[str, Sequence[str]], unknown: str
     ) -> tuple[np.ndarray, list[list[int]]]:
         """Names and internal ids of those in which an item is known."""
-        field = self._data.iid_field
         rows = [
-            self._ids(f"history of {name!r}", field, list(dict.fromkeys(items)), unknown)
+            self._items.known(f"history of {name!r}", list(dict.fromkeys(items)), unknown)
             for name, items in histories.items()
         ]
         empty = [name for name, row in zip(histories, rows, strict=True) if not row]
@@ -195,48 +183,25 @@ class Recommender:
     @cached_property
     def block_size(self) -> int:
         """Users that are scored at a time; keys ``eval_batch_users`` and ``eval_memory_mb``."""
-        return users_per_batch(self.config, self._data.item_num)
+        return self.source.block_size
 
     def _scored_users(self, users: list[int], exclude: Sequence[str]) -> Iterator[Tensor]:
         """Scores [b, n_items] of each block, -inf for the items of the parts."""
-        seen = self._rows_of(tuple(exclude))
+        seen = self.source.rows(tuple(exclude))
         for start in range(0, len(users), self.block_size):
             block = torch.tensor(users[start : start + self.block_size])
-            scores = self._score(block)
+            scores = self.source.score(block)
             rows = seen.batch(block)
             scores[rows.rows, rows.items] = -torch.inf
             yield scores
 
-    def _make_rows(self, parts: tuple[str, ...]) -> InteractionRows:
-        """Items of each user in some parts of the data."""
-        fields = self._data.uid_field, self._data.iid_field
-        found = [self._parts[part].inter_feat for part in parts]
-        nothing = np.empty(0, np.int64)
-        users, items = (
-            np.concatenate([nothing, *(feat[field].numpy() for feat in found)]) for field in fields
-        )
-        return InteractionRows(users, items, self._data.user_num)
-
-    @torch.no_grad()
-    def _score(self, users: Tensor) -> Tensor:
-        """Scores [b, n_items] on the CPU, by the code that evaluations use."""
-        batch = Interaction({self._data.uid_field: users}).to(self.config["device"])
-        with self._lock, own_randomness(self.config["seed"], self.config["device"]):
-            scores = self._trainer._score_all_items(batch).view(len(users), -1)
-        return scores.float().cpu().clone()
-
-    @cached_property
-    def _history_scorer(self) -> Callable[[Sequence[Sequence[int]]], Tensor]:
-        return history_scorer(self.model, self._rows_of(("train",)))
-
-    @torch.no_grad()
-    def _scored_histories(self, rows: list[list[int]]) -> Iterator[Tensor]:
+    def _scored_histories(self, rows: Histories) -> Iterator[Tensor]:
         for start in range(0, len(rows), self.block_size):
             block = rows[start : start + self.block_size]
-            with self._lock, own_randomness(self.config["seed"], self.config["device"]):
-                scores = self._history_scorer(block).float().cpu().clone()
-            for place, row in enumerate(block):
-                scores[place, row] = -torch.inf
+            scores = self.source.score_histories(block)
+            lengths = torch.tensor([len(row) for row in block])
+            places = torch.arange(len(block)).repeat_interleave(lengths)
+            scores[places, torch.tensor([item for row in block for item in row])] = -torch.inf
             yield scores
 
     def _frames(
@@ -254,7 +219,7 @@ class Recommender:
                 scores[:, ~is_candidate] = -torch.inf
             values, items = ranked_items(scores, min(k, scores.shape[1] - 1))
             if values.isnan().any():
-                raise UserError(f"model {self.config['model']}: scores are NaN")
+                raise UserError(f"model {self.source.model}: scores are NaN")
             users = names[start : start + len(scores)]
             start += len(scores)
             yield self._frame(users, [values.numpy(), items.numpy()], beside)
@@ -269,9 +234,9 @@ class Recommender:
         kept = items.ravel()[is_kept]
         return pd.DataFrame(
             {
-                "user": np.repeat(users.astype(object), scores.shape[1])[is_kept],
+                "user": np.repeat(users, scores.shape[1])[is_kept],
                 "rank": ranks.astype(np.int32),
-                "item": self._tokens(self._data.iid_field)[kept].astype(str).astype(object),
+                "item": self._items.of(kept),
                 "score": scores.ravel()[is_kept],
                 **{name: values[kept] for name, values in beside.items()},
             }
@@ -293,14 +258,14 @@ class Recommender:
             UserError: Not as many items as users, or an id that is not in the data.
         """
         expect(len(users) == len(items), "items", f"{len(items)} ids", f"{len(users)}, as users")
-        user_ids = torch.tensor(self._ids("users", self._data.uid_field, users, "error"))
-        item_ids = torch.tensor(self._ids("items", self._data.iid_field, items, "error"))
+        user_ids = torch.tensor(self._users.known("users", users, "error"))
+        item_ids = torch.tensor(self._items.known("items", items, "error"))
         distinct, place = user_ids.unique(return_inverse=True)
         found = torch.empty(len(user_ids))
         for start in range(0, len(distinct), self.block_size):
             block = distinct[start : start + self.block_size]
             is_here = (place >= start) & (place < start + len(block))
-            found[is_here] = self._score(block)[place[is_here] - start, item_ids[is_here]]
+            found[is_here] = self.source.score(block)[place[is_here] - start, item_ids[is_here]]
         scores: np.ndarray = found.numpy()
         return scores
 
@@ -324,9 +289,9 @@ class Recommender:
             UserError: An id or a column that is unknown, or a model that has neither.
         """
         _check_length(k)
-        ids = self._ids("items", self._data.iid_field, items, "error")
+        ids = self._items.known("items", items, "error")
         beside = {column: self._catalogue.column(column) for column in columns}
-        names = self._tokens(self._data.iid_field)[ids].astype(str)
+        names = self._items.of(ids)
         frames = list(self._frames(names, self._nearness(ids), None, k, beside))
         frame = pd.concat(frames) if frames else self._frame(names[:0], [], beside)
         renamed = frame.rename(columns={"item": "similar", "user": "item"})
@@ -345,10 +310,9 @@ class Recommender:
 
     @cached_property
     def _unit_vectors(self) -> Tensor | None:
-        """Vectors of items of length 1 [n_items, d] on the CPU, where the model has such."""
-        with self._lock, torch.no_grad():
-            tables = vector_tables(self.model)
-            return None if tables is None else functional.normalize(tables[1].cpu().float())
+        """Vectors of items of length 1 [n_items, d], where the model has such."""
+        vectors = self.source.item_vectors
+        return None if vectors is None else functional.normalize(vectors)
 
     def explain(self, user: str, item: str) -> pd.DataFrame:
         """What each item of a user's history has to do with the score of an item.
@@ -368,38 +332,34 @@ class Recommender:
             UserError: An id that is not in the data, a user without train items, or a model that
                 has none of these.
         """
-        number = self._ids("user", self._data.uid_field, [user], "error")[0]
-        target = self._ids("item", self._data.iid_field, [item], "error")[0]
+        number = self._users.known("user", [user], "error")[0]
+        target = self._items.known("item", [item], "error")[0]
         history = self._train_history(number)
         if len(history) < 2:
             raise UserError(f"user {user!r}: found {len(history)} train items, expected 2 or more")
         if target in history:
             raise UserError(f"item {item!r}: found in the history of {user!r}, expected another")
         kind, values = self._explained(history, target)
-        tokens = self._tokens(self._data.iid_field)[history].astype(str)
-        frame = pd.DataFrame({"item": tokens.astype(object), "value": values.numpy()})
+        frame = pd.DataFrame({"item": self._items.of(history), "value": values.numpy()})
         frame = frame.sort_values("value", ascending=False, kind="stable", ignore_index=True)
         frame.attrs["kind"] = kind
         return frame
 
     def _train_history(self, user: int) -> list[int]:
         """Items in the order that the model reads."""
-        rows = getattr(self.model, "rows", None)
-        if not isinstance(rows, InteractionRows):
-            rows = self._rows_of(("train",))
+        rows = self.source.read_rows()
         items: list[int] = rows.batch(torch.tensor([user], device=rows.items.device)).items.tolist()
         return items
 
-    @torch.no_grad()
     def _explained(self, history: list[int], item: int) -> tuple[str, Tensor]:
         vectors = self._unit_vectors
         if vectors is not None:
             return "cosine", vectors[history] @ vectors[item]
-        with self._lock, own_randomness(self.config["seed"], self.config["device"]):
-            if isinstance(self.model, LinDiffRec):
-                return "contribution", self.model.explain(history, item).float().cpu()
-            shorter = [history[:i] + history[i + 1 :] for i in range(len(history))]
-            scores = self._history_scorer([history, *shorter])[:, item].float().cpu()
+        added = self.source.contributions(history, item)
+        if added is not None:
+            return "contribution", added
+        shorter = [history[:i] + history[i + 1 :] for i in range(len(history))]
+        scores = self.source.score_histories([history, *shorter])[:, item]
         return "loss", scores[0] - scores[1:]
 
 

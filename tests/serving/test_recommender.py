@@ -12,62 +12,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from odd_ids import GENRES, ITEMS, USERS
 
-from recbole_diffusion import load, run_recbole_diffusion
+from recbole_diffusion import load
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.serving import recommend as command
 from recbole_diffusion.serving import strangers
 from recbole_diffusion.serving.recommender import Recommender
 
-N_USERS, N_ITEMS = 40, 25
-# Ids that are numbers, formulas, words of YAML, blanks and other scripts.
-ODD = ["007", "=1+1", "true", "a b", "ü", "1e3", "null", "-5", "東", "#x", "'q'", "0"]
-USERS = ODD + [f"u{n}" for n in range(N_USERS - len(ODD))]
-ITEMS = [f"{odd}?" for odd in ODD] + [f"i{n}" for n in range(N_ITEMS - len(ODD))]
-GENRES = ["Drama", "Comedy", "Comedy Drama", "Science Fiction"]
 OF_ROWS = ["EASE", "ItemKNN", "LinDiffRec", "DiffRec"]
 OF_VECTORS = ["BPR", "LightGCN", "InfoDCL"]
-SMALL: dict[str, dict[str, Any]] = {"InfoDCL": {"pretrain_epochs": 1}}
-
-
-@pytest.fixture(scope="module")
-def run_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Trains a model once on a data set with odd ids; gives the folder of its run."""
-    home = tmp_path_factory.mktemp("serving")
-    draw = np.random.default_rng(4)
-    folder = home / "data" / "odd"
-    folder.mkdir(parents=True)
-    lines = ["user_id:token\titem_id:token\ttimestamp:float"]
-    for user in USERS:
-        chosen = draw.permutation(N_ITEMS)[: draw.integers(8, 14)]
-        lines += [f"{user}\t{ITEMS[i]}\t{draw.integers(10**9)}" for i in chosen]
-    (folder / "odd.inter").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    rows = [f"{item}\tFilm {n}\t{GENRES[n % 4]}" for n, item in enumerate(ITEMS)]
-    head = "item_id:token\ttitle:token_seq\tgenre:token_seq"
-    (folder / "odd.item").write_text("\n".join([head, *rows]) + "\n", encoding="utf-8")
-    runs: dict[str, Path] = {}
-
-    def train(model: str) -> Path:
-        if model not in runs:
-            keys: dict[str, Any] = {
-                "data_path": str(home / "data"), "output_dir": str(home / "runs"), "topk": [5],
-                "load_col": {"inter": ["user_id", "item_id", "timestamp"]},
-                "valid_metric": "Recall@5",
-                "metrics": ["Recall", "NDCG"], "show_progress": False, "epochs": 2,
-                "state": "WARNING", **SMALL.get(model, {}),
-            }  # fmt: skip
-            runs[model] = Path(run_recbole_diffusion(model, "odd", (), keys)["run_folder"])
-        return runs[model]
-
-    return train
 
 
 def seen_of(recommender: Recommender, *parts: str) -> dict[str, set[str]]:
     """Original ids of each user's items in some parts."""
     found: dict[str, set[str]] = {user: set() for user in recommender.users}
     for part in parts:
-        data = recommender._parts[part]
+        data = recommender.source.parts[part]
         for row in zip(*(data.inter_feat[f].tolist() for f in ("user_id", "item_id")), strict=True):
             user, item = (str(data.field2id_token[f][i]) for f, i in zip(
                 ("user_id", "item_id"), row, strict=True))  # fmt: skip
@@ -81,7 +43,7 @@ def scores_of(recommender: Recommender) -> pd.DataFrame:
     for number in range(1, len(recommender.users) + 1):
         batch = {"user_id": torch.tensor([number])}
         with torch.no_grad():
-            rows.append(recommender.model.full_sort_predict(batch).view(-1)[1:].numpy())
+            rows.append(recommender.source.network.full_sort_predict(batch).view(-1)[1:].numpy())
     return pd.DataFrame(np.array(rows), index=recommender.users, columns=recommender.items)
 
 
@@ -135,7 +97,7 @@ def test_vectors_of_strangers_are_a_ridge_regression(
     run_of: Callable[[str], Path], model: str
 ) -> None:
     recommender = load(run_of(model))
-    tables = strangers.vector_tables(recommender.model)
+    tables = strangers.vector_tables(recommender.source.network)
     assert tables is not None
     users, items = (table.double().numpy() for table in tables)
     scores = scores_of(recommender)
@@ -153,7 +115,7 @@ def test_vectors_of_strangers_are_a_ridge_regression(
     wanted = np.concatenate([users[1:], np.zeros((size, users.shape[1]))])
     mapped = np.linalg.lstsq(inputs, wanted, rcond=None)[0]
     expected = np.array([*items[[3, 9, 11]].mean(axis=0), 1.0]) @ mapped @ items.T
-    found = recommender._history_scorer([[5], [3, 9, 11]])[1].numpy()
+    found = recommender.source._history_scorer([[5], [3, 9, 11]])[1].numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -212,9 +174,9 @@ def test_similar_items_are_the_nearest(run_of: Callable[[str], Path], model: str
     found = recommender.similar(["i3"], k=4)
     if model == "EASE":
         row = recommender.items.index("i3") + 1
-        values = np.asarray(recommender.model.item_similarity)[row, 1:]
+        values = np.asarray(recommender.source.network.item_similarity)[row, 1:]
     else:
-        table = recommender.model.item_embedding.weight.detach().double().numpy()[1:]
+        table = recommender.source.network.item_embedding.weight.detach().double().numpy()[1:]
         table /= np.linalg.norm(table, axis=1, keepdims=True)
         values = table @ table[recommender.items.index("i3")]
     expected = pd.Series(values, index=recommender.items).drop("i3").nlargest(4)
@@ -232,7 +194,9 @@ def test_explanations_of_linear_models_sum_to_the_score(run_of: Callable[[str], 
     assert frame["value"].sum() == pytest.approx(linear.score(["u3"], [item])[0], rel=1e-4)
     ease = load(run_of("EASE"))
     frame = ease.explain("u3", item)
-    matrix = pd.DataFrame(np.asarray(ease.model.item_similarity)[1:, 1:], ease.items, ease.items)
+    matrix = pd.DataFrame(
+        np.asarray(ease.source.network.item_similarity)[1:, 1:], ease.items, ease.items
+    )
     assert frame.attrs["kind"] == "loss"
     np.testing.assert_allclose(frame["value"], matrix.loc[frame["item"], item], atol=1e-5)
     with pytest.raises(UserError, match="found in the history of 'u3'"):
