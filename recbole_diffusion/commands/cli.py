@@ -35,6 +35,7 @@ recbole-diffusion recommend RUN [--users=all|FILE|ID,...] [--history=FILE]
 recbole-diffusion export RUN --out=FOLDER [--as=embeddings|item-item|onnx]
                          [--format=npy|parquet|safetensors] [--index=flat|hnsw|ivf]
                          [--without_users]""",
+    "score": "recbole-diffusion score RUN --pairs=FILE [--out=FILE]",
     "serve": "recbole-diffusion serve RUN... [--host=127.0.0.1] [--port=8000]",
     "runs": "recbole-diffusion runs [FOLDER]",
     "convert": "recbole-diffusion convert FILES... --name=mydata [--as=FORMAT] [--dry-run]",
@@ -49,6 +50,7 @@ usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
        {USAGES["recommend"]}
        {USAGES["similar"]}
        {USAGES["explain"]}
+       {USAGES["score"]}
        {USAGES["export"]}
        {USAGES["serve"]}
        {USAGES["runs"]}
@@ -78,7 +80,8 @@ tables; the same command goes on where it stopped. compare --help lists its keys
 tune searches a model's settings on validation, or tries all combinations of a grid; the same
 command goes on where it stopped. tune --help lists its keys; docs/tune.md.
 analyze draws the papers' figures of one run into RUN/analysis; docs/report.md.
-recommend, similar, explain and export use a run's best epoch; docs/recommend.md.
+recommend, similar, explain, score and export use a run's best epoch, all but the last also an
+export (RUN is its folder then); docs/recommend.md.
 serve answers requests for them over HTTP; serve --help lists its keys; docs/serve.md.
 runs lists the runs below a folder with their metrics.
 convert makes a data set of files, whatever they are; convert --help lists its options;
@@ -101,16 +104,16 @@ COMMANDS = {
     "export": "recbole_diffusion.serving.export",
     "recommend": "recbole_diffusion.serving.recommend",
     "runs": "recbole_diffusion.runs.listing",
+    "score": "recbole_diffusion.serving.score",
     "serve": "recbole_diffusion.serving.service.command",
     "similar": "recbole_diffusion.serving.similar",
     "compare": "recbole_diffusion.studies.compare.command",
     "tune": "recbole_diffusion.studies.tune.run",
 }
 # Key that the word after a command stands for; after `serve` each one that is no key.
-ARGUMENTS = dict.fromkeys(("analyze", "explain", "export", "recommend", "similar"), "run") | {
-    "runs": "folder",
-    "serve": "runs",
-}
+ARGUMENTS = dict.fromkeys(
+    ("analyze", "explain", "export", "recommend", "score", "similar"), "run"
+) | {"runs": "folder", "serve": "runs"}
 # What prints something and stops, whatever else stands there.
 LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")
 # What a key may be called, a label of a comparison before it.

@@ -41,7 +41,7 @@ def explain(run: str | Path, user: str, item: str, **places: Any) -> pd.DataFram
     """What each item of a user's history has to do with an item's score.
 
     Args:
-        run: Folder of a run that has a best epoch.
+        run: Folder of a run that has a best epoch, or of an export.
         user: Id of a user of the data.
         item: Id of an item that is not in the user's train part.
         **places: As ``load`` takes them.

@@ -4,14 +4,13 @@ import hashlib
 import inspect
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -19,13 +18,12 @@ from recbole_diffusion.base.arguments import described_keys
 from recbole_diffusion.base.errors import UserError, expect, refusals_of
 from recbole_diffusion.base.files import read_json, write_json, written_whole
 from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.pages.tables import csv_cell
 from recbole_diffusion.serving.catalogue import Where
 from recbole_diffusion.serving.recommender import Recommender, load
 from recbole_diffusion.serving.source import PARTS
+from recbole_diffusion.serving.tables import UNREADABLE, new_file, read_blocks, write_blocks
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 
-FORMATS = (".parquet", ".csv", ".jsonl")
 # Blocks of users that one file of the unfinished output holds.
 BLOCKS_A_PART = 16
 REQUEST = "request.json"
@@ -105,7 +103,7 @@ def recommend(
     where one was killed, joins the parts into ``out`` at the end, and removes the folder.
 
     Args:
-        run: Folder of a run that has a best epoch.
+        run: Folder of a run that has a best epoch, or of an export.
         users: all, ids with commas between, or a file with an id a line.
         history: File of users outside the data: columns user and item (.csv, .tsv, .parquet), in
             the order of time, or lines {"user": ..., "items": [...]} (.jsonl); in place of users.
@@ -125,7 +123,7 @@ def recommend(
         UserError: No such run, a file that is malformed or would be overwritten, or what
             ``Recommender.recommend`` refuses.
     """
-    target = None if out is None else _target(out)
+    target = None if out is None else new_file(out)
     histories = None if history is None else read_histories(Path(history))
     wanted = None if users == "all" else listed(users)
     if histories is not None and wanted is not None:
@@ -180,16 +178,13 @@ def read_histories(path: Path) -> dict[str, list[str]]:
     Raises:
         UserError: It cannot be read, or has no such columns.
     """
-    kinds = (OSError, ValueError, TypeError, AttributeError, KeyError, pa.ArrowException)
-    with refusals_of(f"{path}: not histories", *kinds):
-        if path.suffix == ".jsonl":
+    if path.suffix == ".jsonl":
+        with refusals_of(f"{path}: not histories", *UNREADABLE):
             lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
             return dict(map(_history, lines))
-        table = _read_table(path)
-    missing = [name for name in ("user", "item") if name not in table.column_names]
-    if missing:
-        raise UserError(f"{path}: found the columns {table.column_names}, expected user and item")
-    frame = table.select(["user", "item"]).to_pandas().astype(str)
+    frame = pa.concat_tables(
+        block.select(["user", "item"]) for block in read_blocks(path, "history")
+    ).to_pandas()
     return {user: [*items] for user, items in frame.groupby("user", sort=False)["item"]}
 
 
@@ -198,29 +193,6 @@ def _history(line: str) -> tuple[str, list[str]]:
     if not isinstance(record, dict) or not isinstance(record.get("items"), list):
         raise ValueError(f'found {line!r:.80}, expected {{"user": ..., "items": [...]}}')
     return str(record["user"]), [*map(str, record["items"])]
-
-
-def _read_table(path: Path) -> pa.Table:
-    if path.suffix == ".parquet":
-        return pq.read_table(path)
-    expect(path.suffix in (".csv", ".tsv"), "history", str(path), ".csv, .tsv, .parquet or .jsonl")
-    separator = "\t" if path.suffix == ".tsv" else ","
-    types = {"user": pa.string(), "item": pa.string()}
-    return arrow_csv.read_csv(
-        path,
-        parse_options=arrow_csv.ParseOptions(delimiter=separator, newlines_in_values=True),
-        convert_options=arrow_csv.ConvertOptions(column_types=types),
-    )
-
-
-def _target(out: str | Path) -> Path:
-    path = Path(out).resolve()
-    expect(path.suffix in FORMATS, "out", str(out), f"a file that ends in {', '.join(FORMATS)}")
-    if path.exists():
-        raise UserError(f"key `out`: {path} is there already; expected a new name")
-    if not path.parent.is_dir():
-        raise UserError(f"key `out`: no folder {path.parent}")
-    return path
 
 
 def _write(
@@ -250,7 +222,7 @@ def _write(
         with written_whole(path) as stream:
             frame.to_parquet(stream, index=False)
     with written_whole(target) as stream:
-        _join(target.suffix, paths, stream)
+        write_blocks(map(pq.read_table, paths), target.suffix, stream)
     shutil.rmtree(folder)
 
 
@@ -272,23 +244,3 @@ def _claim(folder: Path, recommender: Recommender, request: list[Any]) -> None:
             f"{folder}: found parts of other lists, expected none or those of the same command; "
             "move the folder away, or name another file by key `out`"
         )
-
-
-def _join(suffix: str, paths: Sequence[Path], stream: Any) -> None:
-    if suffix == ".parquet":
-        with pq.ParquetWriter(stream, pq.read_schema(paths[0])) as writer:
-            for path in paths:
-                writer.write_table(pq.read_table(path))
-        return
-    for number, frame in enumerate(_frames(paths)):
-        if suffix == ".csv":
-            safe = frame.map(csv_cell)
-            text = safe.to_csv(index=False, header=number == 0, lineterminator="\n")
-        else:
-            text = frame.to_json(orient="records", lines=True, force_ascii=False)
-        stream.write(text.encode())
-
-
-def _frames(paths: Sequence[Path]) -> Iterator[pd.DataFrame]:
-    for path in paths:
-        yield pq.read_table(path).to_pandas()

@@ -40,7 +40,7 @@ def similar(
     """The items that are nearest to each item; see ``Recommender.similar``.
 
     Args:
-        run: Folder of a run that has a best epoch.
+        run: Folder of a run that has a best epoch, or of an export.
         items: Ids with commas between, or a file with an id a line.
         k: Items beside each.
         columns: Of the .item file, to stand beside each similar item.

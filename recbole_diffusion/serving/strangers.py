@@ -133,7 +133,8 @@ def matrix_scores(model: Any, rows: InteractionRows) -> MatrixScores | None:
     if isinstance(model, LinDiffRec):
         popularity, whole = model.popularity.cpu().numpy(), model.matrix()
         is_array = isinstance(whole, np.ndarray)
-        weighted = whole * popularity if is_array else sp.csr_matrix(whole).multiply(popularity)
+        matrix = whole * popularity if is_array else sp.csr_matrix(whole).multiply(popularity)
+        weighted = matrix if is_array else sp.csr_matrix(matrix)
         counts = model.counts.cpu().numpy()
         return MatrixScores(weighted, model.recency, model.history_power, counts, is_sum=True)
     for name in MATRICES:

@@ -34,6 +34,7 @@ EXPORTS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("SLIMElastic", {}, {"kind": "item-item", "kept": 10**6}),
     ("LinDiffRec", {**RECENT, "popularity_power": 0.3}, {"kind": "item-item", "kept": 10**6}),
     ("LinDiffRec", {"local_items": 12, "kept_weights": 6}, {"kind": "item-item", "kept": 10**6}),
+    ("LinDiffRec", {"local_items": 12, "kept_weights": 6}, {"kind": "onnx"}),
     ("BPR", {}, {"kind": "onnx"}),
     ("EASE", RECENT, {"kind": "onnx"}),
     ("LinDiffRec", {**RECENT, "popularity_power": 0.3}, {"kind": "onnx"}),
