@@ -150,7 +150,7 @@ def _measured(card: Mapping[str, Any]) -> list[str]:
     if "pruning" in card:
         lines.append(
             "The matrix keeps {kept} weights a column, {share:.1%} of the sum of their sizes; of "
-            "the run's lists of {k} items {overlap:.1%} are the same ({n_users} users)."
+            "the run's lists of {k} items {overlap:.1%} are the same ({n_lists} lists)."
             "".format(**card["pruning"])
         )
     if "index" in card:

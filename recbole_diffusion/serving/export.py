@@ -306,7 +306,7 @@ class _Writer:
         if pruning is None:
             return {}
         overlap = torch.cat(shares)
-        told = {"overlap": overlap.mean().item(), "n_users": len(overlap), "k": K_COMPARED}
+        told = {"overlap": overlap.mean().item(), "n_lists": len(overlap), "k": K_COMPARED}
         return {"pruning": {**pruning, **told}}
 
     def _scored_by_both(self, exported: ExportSource) -> Iterator[tuple[Tensor, Tensor, RowBatch]]:

@@ -84,12 +84,16 @@ def write_blocks(blocks: Iterable[pa.Table], suffix: str, stream: BinaryIO) -> N
     """Write tables with the same columns, one behind the other, in a form of ``WRITTEN``.
 
     A cell of a .csv that a spreadsheet would run as a formula has an apostrophe before it.
+
+    Raises:
+        UserError: Tables with other columns or types than the first, for a .parquet.
     """
     writer: Any = None
     for number, table in enumerate(blocks):
         if suffix == ".parquet":
             writer = writer or pq.ParquetWriter(stream, table.schema)
-            writer.write_table(table)
+            with refusals_of("rows: other columns or types than in the first block", *UNREADABLE):
+                writer.write_table(table)
         elif suffix == ".csv":
             safe = table.to_pandas().map(csv_cell)
             text = safe.to_csv(index=False, header=number == 0, lineterminator="\n")

@@ -18,7 +18,7 @@ from recbole_diffusion.nn.rows import DenseRows, RowBatch
 from recbole_diffusion.serving import graphs
 from recbole_diffusion.serving.export import export
 
-onnxruntime = pytest.importorskip("onnxruntime")
+onnxruntime = pytest.importorskip("onnxruntime", exc_type=ImportError)
 
 # Reads the folder's files with numpy and onnxruntime, as another program would.
 ALONE = """
@@ -131,3 +131,17 @@ def test_dense_rows_do_what_sparse_ones_do() -> None:
     torch.testing.assert_close(
         dense.normalized(degrees).dense(9), sparse.normalized(degrees).dense(9)
     )
+
+
+def test_a_missing_package_is_named(
+    run_of: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = export(run_of("LightGCN"), tmp_path / "out", kind="onnx")
+    for module in ("onnx", "onnxruntime", "faiss"):
+        monkeypatch.setitem(sys.modules, module, None)  # importing it fails
+    with pytest.raises(UserError, match=r"needs onnxruntime .*recbole_diffusion\[onnx\]"):
+        load(folder)
+    with pytest.raises(UserError, match=r"--as=onnx needs onnx .*recbole_diffusion\[onnx\]"):
+        export(run_of("LightGCN"), tmp_path / "other", kind="onnx")
+    with pytest.raises(UserError, match=r"--index needs faiss .*recbole_diffusion\[faiss\]"):
+        export(run_of("LightGCN"), tmp_path / "other", index="flat")

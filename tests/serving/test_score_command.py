@@ -76,6 +76,21 @@ def test_forms_of_the_output(
     assert pairs["note"][4] in capsys.readouterr().out
 
 
+def test_rows_that_change_their_columns_are_refused(
+    run_of: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tables, "BLOCK", 1)
+    file = tmp_path / "pairs.jsonl"
+    file.write_text('{"user": "u13", "item": "i1"}\n{"user": "u13", "item": "i2", "more": 1}\n')
+    out = tmp_path / "out.parquet"
+    assert main(["score", str(run_of("LightGCN")), f"--pairs={file}", f"--out={out}"]) == 2
+    assert "other columns or types than in the first block" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_files_that_hold_no_pairs_are_refused(
     run_of: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

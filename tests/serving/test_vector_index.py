@@ -12,7 +12,7 @@ from recbole_diffusion.base.errors import DamagedFile
 from recbole_diffusion.serving.export import export
 from recbole_diffusion.serving.index import recall, write_index
 
-faiss = pytest.importorskip("faiss")
+faiss = pytest.importorskip("faiss", exc_type=ImportError)
 
 
 def best_of(users: np.ndarray, items: np.ndarray, k: int) -> np.ndarray:

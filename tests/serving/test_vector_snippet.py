@@ -12,8 +12,8 @@ from recbole_diffusion.serving.export import export
 
 PAGE = Path(__file__).parents[2] / "docs" / "recommend.md"
 
-pytest.importorskip("faiss")
-pytest.importorskip("qdrant_client")
+pytest.importorskip("faiss", exc_type=ImportError)
+pytest.importorskip("qdrant_client", exc_type=ImportError)
 
 
 def test_faiss_and_qdrant_give_the_lists_of_the_run(
