@@ -145,3 +145,23 @@ def test_a_missing_package_is_named(
         export(run_of("LightGCN"), tmp_path / "other", kind="onnx")
     with pytest.raises(UserError, match=r"--index needs faiss .*recbole_diffusion\[faiss\]"):
         export(run_of("LightGCN"), tmp_path / "other", index="flat")
+
+
+@pytest.mark.parametrize("denoiser", ["attention", "views"])
+def test_a_network_beside_the_closed_form(run_of: Callable[..., Path], denoiser: str) -> None:
+    """Whatever was learnt: the best epoch of a small run may be the closed form alone."""
+    model = load(run_of("PrefixDiff", denoiser=denoiser)).source.network
+    torch.manual_seed(3)
+    for parameter in model.averaged.parameters():
+        torch.nn.init.normal_(parameter)
+    model.n_updates = 1
+    histories = [[3, 1], [8], [5, 9, 2, 20, 11, 7, 4, 19]]
+    items = torch.zeros(3, 9, dtype=torch.int64)
+    for row, history in zip(items, histories, strict=True):
+        row[: len(history)] = torch.tensor(history)
+    expected = model.score_histories(histories)
+    with torch.no_grad():
+        found = graphs.PrefixScores(model).eval()(items)
+    torch.testing.assert_close(found, expected[:, 1:], rtol=1e-4, atol=1e-4)
+    model.n_updates = 0
+    assert not torch.allclose(model.score_histories(histories), expected, atol=0.01)
