@@ -1,7 +1,8 @@
 """The command ``export``: a run as files that ``load`` and other tools read."""
 
-import os
+import glob
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from logging import getLogger
@@ -18,7 +19,6 @@ from torch import Tensor
 
 from recbole_diffusion.base.arguments import described_keys
 from recbole_diffusion.base.errors import UserError, expect, naming
-from recbole_diffusion.base.files import unfinished_path
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.base.version import __version__
 from recbole_diffusion.evaluation.ranking import ranked_items
@@ -45,6 +45,8 @@ from recbole_diffusion.settings.words import format_words
 
 KINDS = ("embeddings", "item-item", "onnx")
 FORMATS = ("npy", "parquet", "safetensors")
+# How folders that are not whole yet are called.
+UNFINISHED = ".recbole-diffusion-"
 # Users by whom an export is held against the run, and those who search an index.
 N_COMPARED, N_SEARCHED = 256, 1000
 # Length of the lists that are compared, and how far scores may be apart, as a share of the largest.
@@ -116,12 +118,13 @@ def export(
     _tell_unfinished(target)
     source = RunSource.open(run, {**places, "use_gpu": False} if kind == "onnx" else places)
     with naming(target):
-        folder = unfinished_path(target)
-        folder.mkdir()
+        prefix = f"{UNFINISHED}{target.name}-"
+        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))
         try:
             writer = _Writer(folder, source, not without_users)
             writer.write(Path(run).resolve(), kind, format, kept, index)
-            os.rename(folder, target)
+            folder.chmod(0o755)
+            folder.rename(target)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -130,8 +133,10 @@ def export(
 
 def _tell_unfinished(target: Path) -> None:
     """Of folders that killed exports of this name left."""
-    for folder in target.parent.glob(f"{unfinished_path(target).name.rpartition('-')[0]}-*.tmp"):
-        getLogger().warning(f"{folder}: left by an export that did not end; it may be removed")
+    for folder in target.parent.glob(f"{UNFINISHED}{glob.escape(target.name)}-*.tmp"):
+        getLogger().warning(
+            f"{folder}: an export that is at work or was killed; remove it if none is at work"
+        )
 
 
 class _Writer:

@@ -36,7 +36,7 @@ class RunSource:
     """
 
     def __init__(self, run: Any, trainer: Any) -> None:
-        self.run, self.config, self.network = run, run.config, run.network.eval()
+        self.config, self.network = run.config, run.network.eval()
         self.model: str = self.config["model"]
         self._trainer, self._lock = trainer, threading.Lock()
         loaders = (run.split.train, run.split.valid, run.split.test)

@@ -69,7 +69,7 @@ def gradients(folder: Path) -> dict[str, Any]:
 
 
 def ncl(folder: Path) -> list[Any]:
-    """As ``gradients``, of NCL, whose clusters need a package that is not installed here."""
+    """As ``gradients``, of NCL, whose clusters need a package that may not be there."""
     with sharing():
         run = Run(Config("LightGCN", "planted", (), {**COMMON, **GRAPH}))
         settings = {"ssl_temp": 0.1, "ssl_reg": 0.1, "hyper_layers": 1, "alpha": 1.0}

@@ -197,7 +197,7 @@ def test_a_killed_export_leaves_no_folder_of_its_name(
     left = list(tmp_path.iterdir())
     assert [path.name.startswith(".recbole-diffusion-out-") for path in left] == [True]
     export(run_of("BPR"), out)
-    assert f"{left[0]}: left by an export that did not end" in caplog.text
+    assert f"{left[0]}: an export that is at work or was killed" in caplog.text
     assert len(load(out).recommend(k=1)) == len(USERS)
 
 
