@@ -22,6 +22,8 @@ from recbole_diffusion.serving import strangers
 from recbole_diffusion.serving.recommender import Recommender
 
 OF_ROWS = ["EASE", "ItemKNN", "LinDiffRec", "DiffRec"]
+OF_MATRICES = ["EASE", "ItemKNN", "SLIMElastic"]
+RECENT = {"recency": "power", "recency_decay": 0.7}
 OF_VECTORS = ["BPR", "LightGCN", "InfoDCL"]
 
 
@@ -77,11 +79,14 @@ def test_lists_have_the_metrics_of_the_run(run_of: Callable[[str], Path], model:
     assert (gains / best).mean() == pytest.approx(result["ndcg@5"])
 
 
-@pytest.mark.parametrize("model", OF_ROWS)
+@pytest.mark.parametrize(
+    ("model", "settings"),
+    [*((model, {}) for model in OF_ROWS), *((model, RECENT) for model in OF_MATRICES)],
+)
 def test_a_history_of_the_data_has_its_users_scores(
-    run_of: Callable[[str], Path], model: str
+    run_of: Callable[..., Path], model: str, settings: dict[str, Any]
 ) -> None:
-    recommender = load(run_of(model))
+    recommender = load(run_of(model, **settings))
     users = recommender.users[:6]
     rows = [recommender._train_history(n) for n in range(1, 7)]
     histories = {
