@@ -2,13 +2,16 @@
 
 import argparse
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from textwrap import dedent
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from recbole_diffusion.base.errors import UserError
+
+# Arguments of functions that are called otherwise than their keys.
+ARGUMENTS = {"with": "columns", "as": "kind"}
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -46,6 +49,36 @@ def described_keys(function: Callable[..., object], **forms: str) -> str:
         form = forms.get(name, f"--{name}" + ("" if has_none else f"={value}"))
         lines.append(f"  {form:<20} {text}")
     return "\n".join(lines) + "\n"
+
+
+def checked(
+    keys: Mapping[str, Any], function: Callable[..., Any], command: str, others: Collection[str]
+) -> dict[str, Any]:
+    """Arguments of a command's function from its keys.
+
+    Args:
+        keys: Of the command line.
+        function: What the command calls.
+        command: Its name.
+        others: Keys that the function takes beside those that it names.
+
+    Raises:
+        UserError: One that has no default is missing, or it does not take one.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    names = [p.name for p in parameters if p.kind != p.VAR_KEYWORD]
+    renamed = {key: name for key, name in ARGUMENTS.items() if name in names}
+    given = {renamed.get(key, key): value for key, value in keys.items()}
+    needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
+    unknown = sorted(set(given) - set(names) - set(others))
+    missing = [name for name in needed if name not in given]
+    if unknown or missing:
+        found = ", ".join(unknown) or f"no {' and no '.join(missing)}"
+        raise UserError(
+            f"{command}: found {found}, expected {', '.join(needed)} (run is the folder of a run); "
+            f"{command} --help lists the keys"
+        )
+    return given
 
 
 def needed_package(name: str, extra: str, use: str) -> ModuleType:

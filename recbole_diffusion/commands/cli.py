@@ -38,6 +38,9 @@ recbole-diffusion export RUN --out=FOLDER [--as=embeddings|item-item|onnx]
     "score": "recbole-diffusion score RUN --pairs=FILE [--out=FILE]",
     "serve": "recbole-diffusion serve RUN... [--host=127.0.0.1] [--port=8000]",
     "runs": "recbole-diffusion runs [FOLDER]",
+    "show": "recbole-diffusion show RUN",
+    "diff": "recbole-diffusion diff RUN RUN [--significance=wilcoxon|t]",
+    "inspect": "recbole-diffusion inspect DATASET [--out=FILE.html] [--key=value ...]",
     "convert": "recbole-diffusion convert FILES... --name=mydata [--as=FORMAT] [--dry-run]",
 }
 USAGE = f"""\
@@ -54,6 +57,9 @@ usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
        {USAGES["export"]}
        {USAGES["serve"]}
        {USAGES["runs"]}
+       {USAGES["show"]}
+       {USAGES["diff"]}
+       {USAGES["inspect"]}
        {USAGES["convert"]}
 
 python -m recbole_diffusion and, in a clone, python run_recbole_diffusion.py are the same command.
@@ -83,7 +89,8 @@ analyze draws the papers' figures of one run into RUN/analysis; docs/report.md.
 recommend, similar, explain, score and export use a run's best epoch, all but the last also an
 export (RUN is its folder then); docs/recommend.md.
 serve answers requests for them over HTTP; serve --help lists its keys; docs/serve.md.
-runs lists the runs below a folder with their metrics.
+runs lists the runs below a folder with their metrics; show tells of one of them, diff how two
+differ. inspect counts and draws what a data set holds.
 convert makes a data set of files, whatever they are; convert --help lists its options;
 dataset_atomic/README.md.
 
@@ -104,16 +111,19 @@ COMMANDS = {
     "export": "recbole_diffusion.serving.export",
     "recommend": "recbole_diffusion.serving.recommend",
     "runs": "recbole_diffusion.runs.listing",
+    "show": "recbole_diffusion.runs.show",
+    "diff": "recbole_diffusion.runs.difference",
+    "inspect": "recbole_diffusion.studies.inspection.run",
     "score": "recbole_diffusion.serving.score",
     "serve": "recbole_diffusion.serving.service.command",
     "similar": "recbole_diffusion.serving.similar",
     "compare": "recbole_diffusion.studies.compare.command",
     "tune": "recbole_diffusion.studies.tune.run",
 }
-# Key that the word after a command stands for; after `serve` each one that is no key.
+# Key that the word after a command stands for; one that may be repeated takes all such words.
 ARGUMENTS = dict.fromkeys(
-    ("analyze", "explain", "export", "recommend", "score", "similar"), "run"
-) | {"runs": "folder", "serve": "runs"}
+    ("analyze", "explain", "export", "recommend", "score", "show", "similar"), "run"
+) | {"runs": "folder", "serve": "runs", "diff": "runs", "inspect": "dataset"}
 # What prints something and stops, whatever else stands there.
 LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")
 # What a key may be called, a label of a comparison before it.

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from recbole_diffusion.convert.interactions import Interactions, Table, distinct
 from recbole_diffusion.convert.reading import line_error, shown
 from recbole_diffusion.convert.sources import look_through
-from recbole_diffusion.convert.unsplit import Interactions, Table, distinct
 from recbole_diffusion.convert.user_tables import CsvOptions, read_own
 from recbole_diffusion.convert.values import texts_of
 

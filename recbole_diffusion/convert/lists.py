@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.convert.interactions import Interactions, is_repeated
 from recbole_diffusion.convert.reading import line_error, shown
 from recbole_diffusion.convert.sources import TextFile, look_through
 from recbole_diffusion.convert.tables import BLOCK, STAND_IN
-from recbole_diffusion.convert.unsplit import Interactions, is_repeated
 from recbole_diffusion.convert.values import ids_of, numbers_of
 
 

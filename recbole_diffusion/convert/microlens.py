@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from recbole_diffusion.convert.interactions import Interactions, Table, distinct_rows
 from recbole_diffusion.convert.lists import read_lists
 from recbole_diffusion.convert.reading import line_error
 from recbole_diffusion.convert.tables import ID, TEXT, TableOptions, TextTable
-from recbole_diffusion.convert.unsplit import Interactions, Table, distinct_rows
 from recbole_diffusion.convert.values import ids_of, texts_of
 
 PAIRS, TITLES = "MicroLens-50k_pairs.tsv", "MicroLens-50k_titles.csv"

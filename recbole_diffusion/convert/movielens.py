@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
+from recbole_diffusion.convert.interactions import Interactions, Table, distinct_rows
 from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions, TextTable
-from recbole_diffusion.convert.unsplit import Interactions, Table, distinct_rows
 from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of, times_of
 
 USER_COLUMNS = ("gender", "age", "occupation", "zip_code")

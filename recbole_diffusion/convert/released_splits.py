@@ -13,10 +13,7 @@ import pyarrow.compute as pc
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import is_file_or_absent
 from recbole_diffusion.convert.coo_pickles import read_coo
-from recbole_diffusion.convert.lists import read_lists, read_pairs
-from recbole_diffusion.convert.reading import line_error, open_matrix, read_array_pairs, shown
-from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions, TextTable
-from recbole_diffusion.convert.unsplit import (
+from recbole_diffusion.convert.interactions import (
     Interactions,
     Table,
     distinct,
@@ -24,6 +21,9 @@ from recbole_diffusion.convert.unsplit import (
     is_repeated,
     write_lines,
 )
+from recbole_diffusion.convert.lists import read_lists, read_pairs
+from recbole_diffusion.convert.reading import line_error, open_matrix, read_array_pairs, shown
+from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions, TextTable
 from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of
 from recbole_diffusion.convert.writing import (
     SPLITS,

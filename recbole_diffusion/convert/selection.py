@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,9 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError, expect
-
-if TYPE_CHECKING:
-    from recbole_diffusion.convert.unsplit import Interactions, Table
+from recbole_diffusion.convert.interactions import Interactions, Table
 
 SIDES = ("users", "items")
 
@@ -54,7 +51,7 @@ class Selection:
         for name in ("since", "until"):
             _seconds(name, getattr(self, name))
 
-    def rows(self, log: "Interactions") -> "Interactions":
+    def rows(self, log: Interactions) -> Interactions:
         """Those that rating and time leave.
 
         Args:
@@ -69,7 +66,7 @@ class Selection:
             is_kept &= chosen
         return log if is_kept.all() else log.take(is_kept)
 
-    def _conditions(self, log: "Interactions") -> Iterator[tuple[str, np.ndarray]]:
+    def _conditions(self, log: Interactions) -> Iterator[tuple[str, np.ndarray]]:
         if self.min_rating is not None:
             yield "--min-rating", _number(log, "min-rating", "rating") >= self.min_rating
         if self.since is not None:
@@ -77,7 +74,7 @@ class Selection:
         if self.until is not None:
             yield "--until", _number(log, "until", "timestamp") < _seconds("until", self.until)
 
-    def core(self, log: "Interactions") -> "Interactions":
+    def core(self, log: Interactions) -> Interactions:
         """Those of drawn users, within the core.
 
         Args:
@@ -97,7 +94,7 @@ class Selection:
             log.counts["left out by --k-core"] += n - len(log)
         return log
 
-    def anonymous(self, log: "Interactions") -> "Interactions":
+    def anonymous(self, log: Interactions) -> Interactions:
         """Numbers for ids, in the tables too, which then hold those of the interactions alone.
 
         Args:
@@ -118,7 +115,7 @@ class Selection:
         return log
 
 
-def _renamed(table: "Table", old: pa.Array, new: pa.Array) -> "Table":
+def _renamed(table: Table, old: pa.Array, new: pa.Array) -> Table:
     name, *others = table.columns
     column = table.columns[name].cast(pa.string())
     places = pc.index_in(column, old.cast(pa.string()))
@@ -127,7 +124,7 @@ def _renamed(table: "Table", old: pa.Array, new: pa.Array) -> "Table":
     return replace(table, columns={name: new.take(places.drop_null()), **kept})
 
 
-def _number(log: "Interactions", option: str, name: str) -> np.ndarray:
+def _number(log: Interactions, option: str, name: str) -> np.ndarray:
     if name not in log.numbers:
         raise UserError(
             f"option --{option}: found no {name} in {log.path}, expected a column of them (option "
@@ -153,7 +150,7 @@ def _seconds(name: str, text: str | None) -> float:
         ) from None
 
 
-def _in_core(log: "Interactions", least: int) -> np.ndarray:
+def _in_core(log: Interactions, least: int) -> np.ndarray:
     """Rows [m] whose users and items all have at least so many of them."""
     kept, n_before = np.arange(len(log)), -1
     codes = [ids.indices.to_numpy() for ids in (log.users, log.items)]

@@ -12,19 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.convert.interactions import Interactions, Table, distinct_rows
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.convert.records import open_table
 from recbole_diffusion.convert.selection import Selection
 from recbole_diffusion.convert.sources import source_refusals
 from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions
-from recbole_diffusion.convert.unsplit import (
-    EVERYTHING,
-    Interactions,
-    InteractionsReport,
-    Table,
-    convert_interactions,
-    distinct_rows,
-)
+from recbole_diffusion.convert.unsplit import EVERYTHING, InteractionsReport, convert_interactions
 from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of, times_of
 from recbole_diffusion.convert.writing import check_name
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from recbole_diffusion.base.arguments import described_keys
+from recbole_diffusion.base.arguments import checked, described_keys
 from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.serving.recommend import checked, printed
+from recbole_diffusion.serving.recommend import printed
 from recbole_diffusion.serving.recommender import load
+from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 
 KINDS = {
     "contribution": "what each item adds to the score, which is their sum",
@@ -28,7 +29,7 @@ def main(keys: Mapping[str, Any]) -> None:
         UserError: No run, another key, or what ``Recommender.explain`` refuses.
     """
     with run_logger(None, "info") as log:
-        frame = explain(**checked(keys, explain, "explain"))
+        frame = explain(**checked(keys, explain, "explain", KEYS_OF_PLACE))
         log.info(f"{KINDS[frame.attrs['kind']]}:\n{printed(frame)}")
 
 

@@ -17,7 +17,7 @@ import torch
 from safetensors.numpy import save_file
 from torch import Tensor
 
-from recbole_diffusion.base.arguments import described_keys
+from recbole_diffusion.base.arguments import checked, described_keys
 from recbole_diffusion.base.errors import UserError, expect, naming
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.base.version import __version__
@@ -30,7 +30,6 @@ from recbole_diffusion.serving.card import write_card
 from recbole_diffusion.serving.exported import ExportSource
 from recbole_diffusion.serving.graphs import Product, row_module, write_graph
 from recbole_diffusion.serving.of_run import RunSource
-from recbole_diffusion.serving.recommend import checked
 from recbole_diffusion.serving.source import PARTS
 from recbole_diffusion.serving.strangers import (
     history_vectors,
@@ -39,7 +38,7 @@ from recbole_diffusion.serving.strangers import (
     spread,
     vector_tables,
 )
-from recbole_diffusion.settings.run_settings import KEYS_WITHOUT_EFFECT
+from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE, KEYS_WITHOUT_EFFECT
 from recbole_diffusion.settings.values import as_yaml
 from recbole_diffusion.settings.words import format_words
 
@@ -63,7 +62,7 @@ def main(keys: Mapping[str, Any]) -> None:
         UserError: No run, another key, or what ``export`` refuses.
     """
     with run_logger(None, "info") as log:
-        log.info(f"export: {export(**checked(keys, export, 'export'))}")
+        log.info(f"export: {export(**checked(keys, export, 'export', KEYS_OF_PLACE))}")
 
 
 def keys_text() -> str:

@@ -1,10 +1,9 @@
 """The command ``recommend``: lists of many users into one file, a block at a time."""
 
 import hashlib
-import inspect
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from recbole_diffusion.base.arguments import described_keys
+from recbole_diffusion.base.arguments import checked, described_keys
 from recbole_diffusion.base.errors import UserError, expect, refusals_of
 from recbole_diffusion.base.files import read_json, write_json, written_whole
 from recbole_diffusion.base.log import run_logger
@@ -27,8 +26,6 @@ from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 # Blocks of users that one file of the unfinished output holds.
 BLOCKS_A_PART = 16
 REQUEST = "request.json"
-# Arguments that are called otherwise than the keys.
-ARGUMENTS = {"with": "columns", "as": "kind"}
 # Rows that are printed where there is no file to write.
 N_PRINTED = 50
 
@@ -43,7 +40,7 @@ def main(keys: Mapping[str, Any]) -> None:
         UserError: No run, another key, or what ``recommend`` refuses.
     """
     with run_logger(None, "info") as log:
-        found = recommend(**checked(keys, recommend, "recommend"))
+        found = recommend(**checked(keys, recommend, "recommend", KEYS_OF_PLACE))
         if isinstance(found, Path):
             log.info(f"recommendations: {found}")
         else:
@@ -53,28 +50,6 @@ def main(keys: Mapping[str, Any]) -> None:
 def keys_text() -> str:
     """The command's own keys, for ``recommend --help``."""
     return described_keys(recommend, run="RUN", columns="--with")
-
-
-def checked(keys: Mapping[str, Any], function: Callable[..., Any], command: str) -> dict[str, Any]:
-    """Arguments of a command's function from its keys; keys of a place go with them.
-
-    Raises:
-        UserError: One that has no default is missing, or it does not take one.
-    """
-    parameters = inspect.signature(function).parameters.values()
-    names = [p.name for p in parameters if p.kind != p.VAR_KEYWORD]
-    renamed = {key: name for key, name in ARGUMENTS.items() if name in names}
-    given = {renamed.get(key, key): value for key, value in keys.items()}
-    needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
-    unknown = sorted(set(given) - set(names) - set(KEYS_OF_PLACE))
-    missing = [name for name in needed if name not in given]
-    if unknown or missing:
-        found = ", ".join(unknown) or f"no {' and no '.join(missing)}"
-        raise UserError(
-            f"{command}: found {found}, expected {', '.join(needed)} (run is the folder of a run); "
-            f"{command} --help lists the keys"
-        )
-    return given
 
 
 def printed(frame: pd.DataFrame) -> str:

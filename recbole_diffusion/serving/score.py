@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from recbole_diffusion.base.arguments import described_keys
+from recbole_diffusion.base.arguments import checked, described_keys
 from recbole_diffusion.base.errors import expect
 from recbole_diffusion.base.files import written_whole
 from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.serving.recommend import checked, printed
+from recbole_diffusion.serving.recommend import printed
 from recbole_diffusion.serving.recommender import Recommender, load
 from recbole_diffusion.serving.tables import new_file, read_blocks, write_blocks
+from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 
 
 def main(keys: Mapping[str, Any]) -> None:
@@ -28,7 +29,7 @@ def main(keys: Mapping[str, Any]) -> None:
         UserError: No run, another key, or what ``score`` refuses.
     """
     with run_logger(None, "info") as log:
-        found = score(**checked(keys, score, "score"))
+        found = score(**checked(keys, score, "score", KEYS_OF_PLACE))
         log.info(f"scores: {found}" if isinstance(found, Path) else printed(found))
 
 
