@@ -85,7 +85,7 @@ def make_data(folder, n_own):
 
 def recall(made: Path, model: str, features: str, **changes) -> float:
     """Test Recall@10, mean over the seeds."""
-    keys = {**KEYS, **MODEL_KEYS[model], **changes}
+    keys = {k: v for k, v in {**KEYS, **MODEL_KEYS[model], **changes}.items() if v is not None}
     keys["item_features"] = {"text": {"file": str(made / f"{features}.npz")}}
     keys |= {"data_path": str(made.parent), "output_dir": str(made.parent / "runs")}
     runs = [run_recbole_diffusion(model, "made", config_dict={**keys, "seed": s}) for s in SEEDS]
