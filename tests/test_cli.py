@@ -132,9 +132,15 @@ def test_help(called: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str],
 def test_list_models(called: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list_models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "recbole_diffusion"
-    ours, host = lines[1 : lines.index("recbole")], lines[lines.index("recbole") + 1 :]
-    assert {"  DiffMM", "  InfoDCL", "  LD4MRec", "  SimDiff"} <= set(ours)
+    assert lines[0] == "recbole_diffusion, diffusion"
+    ours, host = lines[: lines.index("recbole")], lines[lines.index("recbole") + 1 :]
+    sequences = ours.index("recbole_diffusion, sequences")
+    assert ours[sequences + 2].split("  ")[1] == "SASRec"
+    told = {line.split()[0]: line.split("  ", 2)[2] for line in ours if line.startswith("  ")}
+    assert told["DiffMM"].split("  ")[-1].strip() == "MM 2024"
+    assert "order" in told["TDiffRec"]
+    assert "features" in told["FREEDOM"]
+    assert {"InfoDCL", "LD4MRec", "SimDiff"} <= set(told)
     assert {"  BPR", "  LightGCN"} <= set(host)
     assert "  Caser" not in lines
     assert called == []

@@ -13,7 +13,12 @@ from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.base.launch import refuse_several
 from recbole_diffusion.settings.folders import list_datasets
 from recbole_diffusion.settings.layers import read_layers
-from recbole_diffusion.settings.registry import find_model, import_modules, list_models
+from recbole_diffusion.settings.registry import (
+    described_models,
+    find_model,
+    import_modules,
+    list_models,
+)
 from recbole_diffusion.settings.words import read_word, split_files
 from recbole_diffusion.settings.writing import model_keys
 
@@ -190,8 +195,7 @@ def _listing(words: Sequence[str]) -> str:
     if listing == "--version":
         return f"recbole_diffusion {recbole_diffusion.__version__}\n"
     if listing == "--list_models":
-        blocks = [[source, *names] for source, names in list_models().items()]
-        return "\n".join("\n  ".join(block) for block in blocks) + "\n"
+        return described_models()
     if listing == "--list_datasets":
         keys = parse_arguments([word for word in words if word not in LISTINGS])
         found = list_datasets(keys.get("data_path"))

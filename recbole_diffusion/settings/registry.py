@@ -19,6 +19,7 @@ from typing import Any
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.host.patch import HOST_FOLDER, host_kind
+from recbole_diffusion.settings.about import About
 from recbole_diffusion.settings.kinds import KINDS, Kind
 from recbole_diffusion.settings.run_settings import RunSettings
 from recbole_diffusion.settings.schema import Settings, kinds_of
@@ -48,6 +49,7 @@ class Registration:
             property file alone tells its keys.
         is_host: Whether it is RecBole's, so that RecBole's property file holds its defaults.
         properties: Property file of its defaults; None means ``model/<name>.yaml`` of the package.
+        about: What lists say of it; None for a model of RecBole's or of the user's.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Registration:
     settings: type | str | None = None
     is_host: bool = False
     properties: Path | None = None
+    about: About | None = None
 
     @property
     def model_class(self) -> Any:
@@ -180,7 +183,7 @@ def _shipped() -> dict[str, Registration]:
         package = import_module(f"{MODELS}.{info.name}") if info.ispkg else None
         for name, places in getattr(package, "MODELS", {}).items():
             whole: dict[str, Any] = {
-                key: f"{MODELS}.{info.name}{place}" if place.startswith(".") else place
+                key: f"{MODELS}.{info.name}{place}" if str(place).startswith(".") else place
                 for key, place in places.items()
             }
             shipped[name] = Registration(name, **whole)
@@ -309,6 +312,24 @@ def list_models() -> dict[str, list[str]]:
     ours = {*_REGISTERED, *_brought()}
     host = [HOST_PREFIX + name if name in ours else name for name in host_models()]
     return {"recbole_diffusion": sorted(ours), "recbole": sorted(host)}
+
+
+def described_models() -> str:
+    """The names that ``--model`` takes, ours by kind with what they know and their source."""
+    names = list_models()
+    ours = [registration for registration in _REGISTERED.values() if registration.about]
+    others = sorted(set(names["recbole_diffusion"]) - {model.name for model in ours})
+    width = max(len(name) for name in names["recbole_diffusion"])
+    lines = []
+    for kind in dict.fromkeys(model.about.kind for model in ours if model.about):
+        lines.append(f"recbole_diffusion, {kind}")
+        for model in sorted(ours, key=lambda model: model.name):
+            if model.about and model.about.kind == kind:
+                about = model.about
+                lines.append(f"  {model.name:<{width}}  {about.knows:<29}  {about.source}")
+    if others:
+        lines += ["recbole_diffusion, registered", *(f"  {name}" for name in others)]
+    return "\n  ".join(["\n".join([*lines, "recbole"]), *names["recbole"]]) + "\n"
 
 
 def check_packages(registration: Registration, settings: Mapping[str, Any]) -> None:

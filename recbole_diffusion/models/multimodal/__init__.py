@@ -1,10 +1,23 @@
 """Rivals that know item features: VBPR (AAAI 2016), BM3 (WWW 2023) and FREEDOM (MM 2023)."""
 
+from recbole_diffusion.settings.about import About
+
 _TRAINER = "recbole_diffusion.training.trainer:DiffusionTrainer"
 MODELS = {
-    "VBPR": {"model": ".vbpr:VBPR", "trainer": _TRAINER, "settings": ".settings:VBPRSettings"},
-    "BM3": {"model": ".bm3:BM3", "trainer": _TRAINER, "settings": ".settings:BM3Settings"},
+    "VBPR": {
+        "about": About("features of items", "interactions, features", "AAAI 2016"),
+        "model": ".vbpr:VBPR",
+        "trainer": _TRAINER,
+        "settings": ".settings:VBPRSettings",
+    },
+    "BM3": {
+        "about": About("features of items", "interactions, features", "WWW 2023"),
+        "model": ".bm3:BM3",
+        "trainer": _TRAINER,
+        "settings": ".settings:BM3Settings",
+    },
     "FREEDOM": {
+        "about": About("features of items", "interactions, features", "MM 2023"),
         "model": ".freedom:FREEDOM",
         "trainer": ".freedom:FREEDOMTrainer",
         "settings": ".settings:FREEDOMSettings",
