@@ -60,6 +60,7 @@ setup(
         # Graphs of models; onnx writes them, onnxruntime scores by them.
         "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
         "faiss": ["faiss-cpu>=1.8"],  # indices of items' vectors
+        "ials": ["implicit>=0.7"],  # solves the model IALS
     },
     entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.commands.cli:main"]},
     classifiers=[
