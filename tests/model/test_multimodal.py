@@ -28,6 +28,7 @@ from test_features_planted import MODEL_KEYS, make_data, recall
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.multimodal.bm3 import BM3
 from recbole_diffusion.models.multimodal.freedom import FREEDOM, ItemGraph, nearest_items
+from recbole_diffusion.models.multimodal.mgcn import MGCN
 from recbole_diffusion.models.multimodal.vbpr import VBPR
 
 NAMES = ("image", "text")
@@ -190,6 +191,62 @@ def test_the_items_graph_is_made_in_blocks(monkeypatch: pytest.MonkeyPatch) -> N
     torch.testing.assert_close(graph(x), dense @ x)
 
 
+def test_mgcn_scores_and_loss(modal: Any) -> None:
+    files, features = modal
+    keys = {"n_layers": 2, "n_item_layers": 2, "n_neighbors": 3, "temperature": 0.4}
+    model = made(MGCN, files, contrastive_weight=0.7, reg_weight=0.3, **keys)
+    w = weights(model)
+    behaviour = np.concatenate(dense_propagation(model, EDGES, 2))
+
+    def sigmoid(x: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-x))
+
+    rows = np.zeros((N_USERS, N_ITEMS))
+    rows[tuple(np.array(EDGES).T)] = 1
+    degrees = [np.maximum(rows.sum(axis=axis), 1) for axis in (1, 0)]
+    adjacency = rows / np.sqrt(np.outer(*degrees))
+    views = []
+    for name in NAMES:
+        gate = sigmoid(
+            linear(linear(features[name], w, f"projection.{name}"), w, f"purifier.{name}")
+        )
+        unit = features[name][1:] / np.linalg.norm(features[name][1:], axis=1, keepdims=True)
+        graph = np.zeros((N_ITEMS, N_ITEMS))
+        graph[1:, 1:] = np.maximum(unit @ unit.T, 0)
+        graph *= nearest(features[name], 3)
+        of_rows = np.maximum(graph.sum(axis=1), 1e-12)
+        graph /= np.sqrt(np.outer(of_rows, of_rows))
+        items = graph @ graph @ (w["item_embedding.weight"] * gate)
+        views.append(np.concatenate([adjacency @ items, items]))
+    scores = [np.tanh(linear(v, w, "attention.0")) @ w["attention.2.weight"].T for v in views]
+    shares = np.exp(scores) / np.exp(scores).sum(axis=0)
+    shared = (shares * views).sum(axis=0)
+    own = np.mean(
+        [
+            sigmoid(linear(behaviour, w, f"preference.{name}")) * (view - shared)
+            for name, view in zip(NAMES, views, strict=True)
+        ],
+        axis=0,
+    )
+    fused = shared + own
+    users, items = np.split(behaviour + fused, [N_USERS])
+    assert_near(model.full_sort_predict({"user_id": torch.arange(N_USERS)}), users @ items.T)
+    ranking, contrast, regularization = model.calculate_loss(batch())
+    margins = (users[USERS] * (items[POSITIVE] - items[NEGATIVE])).sum(axis=1)
+    assert_near(ranking, softplus(-margins).mean())
+    expected = 0.0
+    for nodes in (np.unique(USERS), np.unique(POSITIVE) + N_USERS):
+        unit_views = [
+            x[nodes] / np.linalg.norm(x[nodes], axis=1, keepdims=True).clip(1e-12)
+            for x in (fused, behaviour)
+        ]
+        similarities = unit_views[0] @ unit_views[1].T / 0.4
+        expected += (np.logaddexp.reduce(similarities, axis=1) - np.diag(similarities)).mean()
+    assert_near(contrast, 0.7 * expected)
+    used = users[USERS], items[POSITIVE], items[NEGATIVE]
+    assert_near(regularization, 0.3 * sum((x**2).sum() for x in used) / (2 * len(USERS)))
+
+
 @pytest.mark.parametrize("weights_of", [{"image": 1.0}, {"image": 0.0, "text": 0.0}, {"sound": 1}])
 def test_weights_of_other_modalities_are_refused(modal: Any, weights_of: dict[str, float]) -> None:
     with pytest.raises(UserError, match="modality_weights"):
@@ -200,6 +257,7 @@ LONGER = {"epochs": 80, "stopping_step": 80, "learning_rate": 0.005}
 MODEL_KEYS |= {
     "VBPR": {"n_layers": None, "steps": None, "epochs": 20},
     "FREEDOM": {"n_layers": 0, "steps": None, "epochs": 20, "prune_ratio": 0.0},
+    "MGCN": {"n_layers": 0, "steps": None, "epochs": 20},
     "BM3": {"n_layers": 1, "steps": None, "modal_weight": 5.0, "dropout": 0.2, **LONGER},
 }
 
@@ -208,9 +266,10 @@ MODEL_KEYS |= {
 #          real   permuted  zeros
 # VBPR     0.448  0.040
 # FREEDOM  0.453  0.053
+# MGCN     0.451  0.051
 # BM3      0.218  0.175     0.093
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["VBPR", "FREEDOM"])
+@pytest.mark.parametrize("model", ["VBPR", "FREEDOM", "MGCN"])
 def test_features_decide_and_false_ones_do_not(tmp_path: Path, model: str) -> None:
     folder = make_data(tmp_path, n_own=2)
     real, permuted = (recall(folder, model, features) for features in ("real", "permuted"))

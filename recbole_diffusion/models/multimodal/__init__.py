@@ -1,4 +1,7 @@
-"""Rivals that know item features: VBPR (AAAI 2016), BM3 (WWW 2023) and FREEDOM (MM 2023)."""
+"""Rivals that know item features.
+
+VBPR (AAAI 2016), BM3 (WWW 2023), FREEDOM and MGCN (MM 2023).
+"""
 
 from recbole_diffusion.settings.about import About
 
@@ -21,5 +24,11 @@ MODELS = {
         "model": ".freedom:FREEDOM",
         "trainer": ".freedom:FREEDOMTrainer",
         "settings": ".settings:FREEDOMSettings",
+    },
+    "MGCN": {
+        "about": About("features of items", "interactions, features", "MM 2023"),
+        "model": ".mgcn:MGCN",
+        "trainer": _TRAINER,
+        "settings": ".settings:MGCNSettings",
     },
 }

@@ -49,3 +49,14 @@ class FREEDOMSettings(Multimodal):
         0.8, "rho, share of the interactions that an epoch leaves out", within="[0, 1)"
     )
     modal_weight: float = key(0.001, "lambda, of the ranking by features alone", within=">= 0")
+
+
+class MGCNSettings(Multimodal):
+    """Keys of MGCN."""
+
+    n_layers: int = key(2, "convolutions over users and items", within="0..1000")
+    n_item_layers: int = key(1, "convolutions over similar items", within="0..1000")
+    n_neighbors: int = key(10, "k, most similar items that an item is joined to", within="1..2^20")
+    contrastive_weight: float = key(0.01, "lambda_C", within=">= 0")
+    temperature: float = key(0.2, "tau", within=">= 1e-6")
+    reg_weight: float = key(1e-4, "lambda_E", within=">= 0")
