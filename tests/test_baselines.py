@@ -260,7 +260,7 @@ def test_missing_package_stops_the_run_before_it_reads_data(
 ) -> None:
     found = {n.module: None if n.module in modules else "found" for n in OPTIONAL_PACKAGES}
     monkeypatch.setattr(registry, "find_spec", found.__getitem__)
-    monkeypatch.setattr(run_module, "load_split", lambda config: pytest.fail("data was read"))
+    monkeypatch.setattr(run_module, "load_split", lambda *a: pytest.fail("data was read"))
     with pytest.raises(UserError) as error:
         run(settings, model, output_dir=str(tmp_path / "out"), **keys)
     assert str(error.value).endswith(line)
