@@ -120,6 +120,11 @@ def check_columns(config: Any) -> None:
         found = [_check_header(config, suffix, path) for path in paths]
         _check_alike([columns_of(config, suffix, header) for header in found], paths)
         headers[suffix] = found[0]
+    if config["keep_cold_items"] and config["ITEM_ID_FIELD"] not in headers.get("item", ()):
+        raise UserError(
+            f"key `keep_cold_items`: found true, expected the file {_paths(config, 'item')[0]} "
+            f"with a column {config['ITEM_ID_FIELD']}:token"
+        )
     check_unloaded(config, headers)
     read = {suffix: columns_of(config, suffix, headers[suffix]) for suffix in headers}
     check_fields(config, read)
@@ -175,6 +180,8 @@ def _needed(config: Any) -> Iterator[tuple[str, str, str]]:
     for suffix, key in ids.items():
         if suffix in (config["load_col"] or ()):
             yield key, suffix, config[key]
+    if config["keep_cold_items"]:
+        yield "keep_cold_items", "item", config["ITEM_ID_FIELD"]
     if is_ordered_by_time(config):
         yield "eval_args", "inter", config["TIME_FIELD"]
     for suffix, fields in (config["unused_col"] or {}).items():

@@ -18,6 +18,7 @@ from recbole_diffusion.data.columns import columns_of, read_header, text_encodin
 from recbole_diffusion.data.feature_files import check_unique, examples
 from recbole_diffusion.data.numbers import plain_whole_numbers
 from recbole_diffusion.data.parts import last_sizes, parts_of_groups, ratio_sizes, rows_of
+from recbole_diffusion.settings.evaluation_keys import draws_items
 from recbole_diffusion.settings.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval, takes_all
 
 # Whole numbers above it collapse in float64.
@@ -31,7 +32,8 @@ class AtomicDataset(Dataset):
     """Interactions and features, of which the interactions alone decide ids, split and batches.
 
     - ``user_feat`` and ``item_feat`` hold users and items that have interactions, one row an id
-      and row 0 for the padding. Batches hold columns of ``.inter`` only.
+      and row 0 for the padding; with ``keep_cold_items`` all items of the ``.item`` file, those
+      without interactions last. Batches hold columns of ``.inter`` only.
     - The time field stays float64, in which seconds since 1970 are exact.
     - ``rm_dup_inter`` works on given splits too, and keeps the rows in their order.
     """
@@ -243,6 +245,8 @@ class AtomicDataset(Dataset):
                 "its features stands in its interactions, whose ids look like "
                 f"{', '.join(map(repr, self.inter_feat[field].head(3)))}"
             )
+        if self.config["keep_cold_items"] and feat is self.item_feat:
+            kept = feat.dropna(subset=[field])
         return kept.reset_index(drop=True)
 
     def _filter_by_inter_num(self) -> None:
@@ -301,6 +305,28 @@ class AtomicDataset(Dataset):
             times = data[self.time_field].to_numpy(np.float64, copy=True)
             interaction[self.time_field] = torch.from_numpy(times)
         return interaction
+
+    def build(self) -> list[Any]:
+        """The parts of the split that ``eval_args`` asks for."""
+        if not draws_items(self.config):
+            parts: list[Any] = super().build()
+            return parts
+        self._change_feat_format()
+        return self.split_items(self.config["eval_args"]["split"]["CI"])
+
+    def split_items(self, ratios: list[float]) -> list[Any]:
+        """The parts of a split that draws items, whose interactions all go where they go.
+
+        Args:
+            ratios: Of the parts, in items that have interactions.
+        """
+        items, place = self.inter_feat[self.iid_field].unique(return_inverse=True)
+        drawn = torch.randperm(len(items))
+        sizes = ratio_sizes(ratios)(np.array([len(items)]))[:, 0]
+        part = torch.empty_like(drawn)
+        part[drawn] = torch.arange(len(sizes)).repeat_interleave(torch.from_numpy(sizes))
+        part = part[place]
+        return self._parts([np.flatnonzero(part == number) for number in range(len(sizes))])
 
     def split_by_ratio(self, ratios: list[float], group_by: str | None = None) -> list[Any]:
         """The parts of a split by ratio.

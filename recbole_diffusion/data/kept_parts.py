@@ -27,7 +27,7 @@ SETTINGS = (
     *("USER_ID_FIELD", "ITEM_ID_FIELD", "LABEL_FIELD", "TIME_FIELD", "NEG_PREFIX"),
     *("alias_of_user_id", "alias_of_item_id", "load_col", "unload_col", "unused_col"),
     *("filter_inter_by_user_or_item", "rm_dup_inter", "val_interval", "threshold"),
-    *("user_inter_num_interval", "item_inter_num_interval"),
+    *("user_inter_num_interval", "item_inter_num_interval", "keep_cold_items"),
     *("normalize_field", "normalize_all", "numerical_features", "discretization"),
     *("eval_args", "split_seed", "train_noise_ratio"),
 )

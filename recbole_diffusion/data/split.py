@@ -2,12 +2,13 @@
 
 import hashlib
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from logging import getLogger
 from typing import Any
 
 import numpy as np
+import torch
 from recbole.data.dataloader import FullSortEvalDataLoader, TrainDataLoader, UserDataLoader
 from recbole.data.utils import get_dataloader
 from recbole.utils import FeatureType, InputType, ModelType
@@ -28,7 +29,12 @@ from recbole_diffusion.data.negatives import (
 )
 from recbole_diffusion.data.noise import add_random_interactions
 from recbole_diffusion.data.parts import rows_of
-from recbole_diffusion.settings.evaluation_keys import words_for_few_items
+from recbole_diffusion.settings.evaluation_keys import (
+    GROUPS,
+    tells_cold_apart,
+    without_group,
+    words_for_few_items,
+)
 from recbole_diffusion.settings.folders import tell_paths_outside
 from recbole_diffusion.settings.recency import is_ordered_by_time
 
@@ -49,6 +55,10 @@ class Split:
         n_added: How many of train's are random, by ``train_noise_ratio``.
         digest: Hash of the ids and of the three parts; equal for equal splits.
         data_digest: Hash of every column of the three parts, in their order.
+        cold_items: Which items have no train interaction, bool [n_items]; None where they are not
+            told apart.
+        item_groups: Of warm and cold items, those that validation and test both ask for, bool
+            [n_items] by name.
     """
 
     train: Any
@@ -58,6 +68,8 @@ class Split:
     n_added: int
     digest: str
     data_digest: str
+    cold_items: torch.Tensor | None = None
+    item_groups: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def dataset(self) -> Any:
@@ -81,8 +93,10 @@ def load_split(config: Any, may_write: bool = True) -> Split:
     found = kept_parts(config, _read_parts, may_write)
     parts = found.datasets
     _check_topk(config, parts[0])
+    cold = _cold_items(parts[0]) if tells_cold_apart(config) else None
+    groups = {} if cold is None else _item_groups(config, parts, cold)
     with _host_errors(config):
-        samplers = _make_samplers(config, parts)
+        samplers = _make_samplers(config, parts, cold is not None and bool(cold.any()))
         train_loader = _train_loader(config)
         if train_loader is PairLoader and not _draws_negatives(config):
             raise UserError(
@@ -96,7 +110,8 @@ def load_split(config: Any, may_write: bool = True) -> Split:
         test = _evaluation_loader(config, "test", parts, samplers[2])
     sizes = {name: len(part) for name, part in zip(PARTS, parts, strict=True)}
     # After the loaders, which sort what they evaluate by user.
-    return Split(train, valid, test, sizes, found.n_added, found.digest, _data_digest(parts))
+    digests = found.digest, _data_digest(parts)
+    return Split(train, valid, test, sizes, found.n_added, *digests, cold, groups)
 
 
 def _read_parts(config: Any) -> Parts:
@@ -114,6 +129,32 @@ def _read_parts(config: Any) -> Parts:
     # Before the samplers: an added interaction is no negative, and is masked in evaluations.
     parts[0] = add_random_interactions(parts, config["train_noise_ratio"], config["split_seed"])
     return Parts(parts, len(parts[0]) - n_train, _digest(parts))
+
+
+def _cold_items(train: Any) -> torch.Tensor:
+    """Items without an interaction in a part, bool [n_items]; the padding is none."""
+    is_cold = train.inter_feat[train.iid_field].bincount(minlength=train.item_num) == 0
+    is_cold[0] = False
+    return is_cold
+
+
+def _item_groups(config: Any, parts: list[Any], cold: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Warm and cold items, of which validation and test both hold some."""
+    warm = ~cold
+    warm[0] = False
+    groups = {
+        name: items
+        for name, items in zip(GROUPS, (warm, cold), strict=True)
+        if all(items[part.inter_feat[part.iid_field]].any() for part in parts[1:])
+    }
+    group = without_group(config["valid_metric"].lower())[1]
+    if group and group not in groups:
+        raise UserError(
+            f"key `valid_metric`: found {config['valid_metric']}, but validation or test of "
+            f"{config.dataset} holds no {group} item (keys eval_args {config['eval_args']}, "
+            f"benchmark_filename {config['benchmark_filename']})"
+        )
+    return groups
 
 
 def masking_train_only(config: Any, split: Split) -> Any:
@@ -134,10 +175,11 @@ def masking_train_only(config: Any, split: Split) -> Any:
     return FullSortLoader(config, split.test._dataset, [split.train._dataset])
 
 
-def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:
+def _make_samplers(config: Any, parts: list[Any], has_cold_items: bool) -> list[Any]:
     """One for each phase that draws, by the train part's popularity where that is asked.
 
     RecBole's function takes the training's alpha for evaluations too, and counts every part.
+    Cold items are not drawn: a model that learnt that nobody wants them would be wrong.
     """
     wanted = [config[f"{phase}_neg_sample_args"] for phase in PHASES]
     # An evaluation of all items has a distribution, and no number.
@@ -147,15 +189,17 @@ def _make_samplers(config: Any, parts: list[Any]) -> list[Any]:
     samplers: list[Any] = []
     for number, (phase, args) in enumerate(zip(PHASES, wanted, strict=True)):
         alpha = args.get("alpha", 1.0)  # an evaluation has none: counts as they are
+        kind = args["distribution"]
+        if has_cold_items and kind == "uniform":
+            kind, alpha = "popularity", 0.0  # every item that has a count alike
         if not draws[number]:
             samplers.append(None)
         elif base is not None:
             sampler = base.set_phase(phase)  # a copy
             sampler.alpha = alpha
-            sampler.set_distribution(args["distribution"])
+            sampler.set_distribution(kind)
             samplers.append(sampler)
         else:
-            kind = args["distribution"]
             samplers.append(VectorisedSampler(parts[: number + 1], phase, kind, alpha))
     return samplers
 

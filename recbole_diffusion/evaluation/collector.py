@@ -10,11 +10,17 @@ from recbole.evaluator.collector import Collector, DataStruct
 
 from recbole_diffusion.base.ranks import Ranks
 from recbole_diffusion.evaluation.ranking import ranked_items
+from recbole_diffusion.settings.evaluation_keys import of_group
 
 # What metrics of users and lists need; counts of the train part, which they may need too, stay.
 RANKINGS = ("rec.items", "rec.topk")
 # Of what is collected.
 DTYPES = (torch.int64, torch.float32, torch.float64)
+
+
+def topk_of(group: str) -> str:
+    """What is collected as "rec.topk" of a group of items."""
+    return of_group("rec.topk", group)
 
 
 class ScoresAreNaN(ValueError):
@@ -30,6 +36,10 @@ class RankingCollector(Collector):
 
     Args:
         config: Settings of the run.
+
+    Attributes:
+        item_groups: Items that are ranked and found among themselves too, bool [n_items] by name;
+            only users who want one of them count there.
     """
 
     # RecBole's collector sets these.
@@ -39,6 +49,7 @@ class RankingCollector(Collector):
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
+        self.item_groups: dict[str, torch.Tensor] = {}
         self._kept: list[Any] | None = None
         self._batches: defaultdict[str, list[torch.Tensor]] = defaultdict(list)
 
@@ -98,8 +109,11 @@ class RankingCollector(Collector):
         if "rec.items" in needed:
             self._batches["rec.items"].append(items.cpu())
         if "rec.topk" in needed:
-            found = torch.cat([positives.among(items), positives.counts()[:, None]], dim=1)
-            self._batches["rec.topk"].append(found.cpu())
+            self._batches["rec.topk"].append(positives.found(values, items).cpu())
+            for name, is_in in self.item_groups.items():
+                wanted = _within(is_in.to(scores_tensor.device), scores_tensor, positives)
+                found = wanted.found(*ranked_items(wanted.scores, max(self.topk)))
+                self._batches[topk_of(name)].append(found.cpu())
         if self.register.need("rec.meanrank"):
             self._batches["rec.meanrank"].append(_mean_ranks(scores_tensor, positives).cpu())
 
@@ -114,6 +128,7 @@ class RankingCollector(Collector):
             ranks: Each with what it has collected.
         """
         names = [name for name in RANKINGS if self._is_needed(name)]
+        names += map(topk_of, self.item_groups if "rec.topk" in names else ())
         names += ["rec.meanrank"] if self.register.need("rec.meanrank") else []
         for name in names:
             self._batches[name] = _of_all(self._batches[name], ranks)
@@ -154,6 +169,7 @@ class _Positives:
     """
 
     def __init__(self, rows: torch.Tensor, items: torch.Tensor, scores: torch.Tensor) -> None:
+        self.scores = scores
         self.n_rows, self.n_items = scores.shape
         keys = rows.to(scores.device) * self.n_items + items.to(scores.device)
         self._keys = torch.unique_consecutive(keys.sort().values)
@@ -166,9 +182,25 @@ class _Positives:
         places = torch.searchsorted(self._keys, keys).clamp_(max=len(self._keys) - 1)
         return (self._keys[places] == keys).long()
 
+    def found(self, values: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Whether ranked items [n, k] are some, and how many there are, int64 [n, k + 1].
+
+        What is masked, by a score of -inf, is not found.
+        """
+        hits = self.among(items) * (values > -torch.inf)
+        return torch.cat([hits, self.counts()[:, None]], dim=1)
+
     def counts(self) -> torch.Tensor:
         """How many there are, int64 [n]."""
         return torch.bincount(self.rows, minlength=self.n_rows)
+
+
+def _within(is_in: torch.Tensor, scores: torch.Tensor, positives: _Positives) -> _Positives:
+    """What is to be found among some items, by the users who want one of them."""
+    is_wanted = is_in[positives.items]
+    users, rows = positives.rows[is_wanted].unique(return_inverse=True)
+    among = scores[users].masked_fill(~is_in, -torch.inf)
+    return _Positives(rows, positives.items[is_wanted], among)
 
 
 def _mean_ranks(scores: torch.Tensor, positives: _Positives) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """RecBole's metrics, not rounded: rounded ones tie, and ties move the choice of the best epoch."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,11 @@ import numpy as np
 from recbole.evaluator import metrics as host
 from recbole.evaluator import metrics_dict
 from recbole.evaluator.base_metric import TopkMetric
+from recbole.evaluator.collector import DataStruct
 from recbole.evaluator.evaluator import Evaluator
+
+from recbole_diffusion.evaluation.collector import topk_of
+from recbole_diffusion.settings.evaluation_keys import GROUPS, of_group
 
 
 class _OfUsers:
@@ -151,6 +156,21 @@ class ExactEvaluator(Evaluator):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.metric_class = {name: metric_class(name)(config) for name in self.metrics}
+
+    def evaluate(self, dataobject: Any) -> OrderedDict[str, float]:
+        """All metrics of a ranking, and those of users among each group of items.
+
+        Args:
+            dataobject: What the collector handed over.
+        """
+        result: OrderedDict[str, float] = super().evaluate(dataobject)
+        for group in GROUPS:
+            if topk_of(group) in dataobject:
+                ranking = DataStruct()
+                ranking.set("rec.topk", dataobject.get(topk_of(group)))
+                for name, values in user_metrics(self.config, ranking).items():
+                    result[of_group(name, group)] = float(values.mean())
+        return result
 
 
 def metric_names(config: Any) -> list[str]:

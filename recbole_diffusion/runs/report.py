@@ -111,6 +111,12 @@ def _summary(config: Any, split: Any, n_parameters: int | None, is_solved: bool)
     added = f"; {split.n_added} of train added at random" if split.n_added else ""
     rule = "given" if config["benchmark_filename"] else f"{config['eval_args']['split']}"
     yield f"split {split.digest} ({rule}): {sizes}{added}"
+    if split.cold_items is not None:
+        n_cold = int(split.cold_items.sum())
+        fate = "the model scores them" if config.scores_cold_items else (
+            f"never ranked: {config['model']} cannot score them by these settings"
+        )  # fmt: skip
+        yield f"cold items, without train interactions: {n_cold}; {fate}"
     yield f"model: {config['model']}" + (f", {n_parameters:,} parameters" if n_parameters else "")
     measure = f"by {config['valid_metric']} on validation"
     if is_solved:
@@ -154,12 +160,15 @@ def log_table(logger: logging.Logger, config: Any, result: dict[str, Any]) -> No
 def format_result(result: dict[str, Any], places: int) -> str:
     """Metrics of validation and test side by side, then the costs."""
     epoch = "before training" if result["best_epoch"] < 0 else result["best_epoch"]
+    width = max(14, *(len(name) + 2 for name in result["valid"]))
     lines = [
         f"{result['model']} on {result['dataset']}, best epoch {epoch}",
-        f"{'metric':<14}{'validation':>12}{'test':>12}",
+        f"{'metric':<{width}}{'validation':>12}{'test':>12}",
     ]
     for name, value in result["valid"].items():
-        lines.append(f"{name:<14}{value:>12.{places}f}{result['test'][name]:>12.{places}f}")
+        lines.append(f"{name:<{width}}{value:>12.{places}f}{result['test'][name]:>12.{places}f}")
+    if result.get("cold_items") and not result["scores_cold_items"]:
+        lines.append(f"{result['cold_items']} cold items are never ranked")
     for key, text, form in COSTS:
         value = result.get(key)
         has_none = key == "pretrain_seconds" and not value

@@ -104,7 +104,14 @@ class Run:
         self.config["checkpoint_dir"] = str(folder)
         trainer = self.config.registration.trainer_class(self.config, self.network)
         trainer.eval_collector.data_collect(self.split.train)  # counts that some metrics need
+        trainer.eval_collector.item_groups = self.split.item_groups
+        trainer.unranked_items = self.unranked_items
         return trainer
+
+    @property
+    def unranked_items(self) -> torch.Tensor | None:
+        """Cold items, bool [n_items], if the model cannot score them."""
+        return None if self.config.scores_cold_items else self.split.cold_items
 
     def evaluate(self, trainer: Any, with_test: bool = True) -> dict[str, Any]:
         """Scores of the best epoch's checkpoint, without test if so asked."""
@@ -119,6 +126,9 @@ class Run:
             "best_epoch": best["epoch"],
             "run_folder": self.config["checkpoint_dir"],
         }
+        if self.split.cold_items is not None:
+            result["cold_items"] = int(self.split.cold_items.sum())
+            result["scores_cold_items"] = self.config.scores_cold_items
         parts = {"valid": self.split.valid, **({"test": self.split.test} if with_test else {})}
         for name, part in parts.items():
             scores, seconds = _timed(trainer.evaluate, part, load_best_model=False)

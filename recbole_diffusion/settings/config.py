@@ -9,8 +9,9 @@ import torch
 from recbole.config import Config as HostConfig
 from recbole.utils import ModelType
 
-from recbole_diffusion.base.errors import UserError, host_refusals
+from recbole_diffusion.base.errors import UserError, expect, host_refusals
 from recbole_diffusion.base.launch import read_launch
+from recbole_diffusion.settings.evaluation_keys import without_group
 from recbole_diffusion.settings.folders import find_dataset
 from recbole_diffusion.settings.item_features import check_embedding_files
 from recbole_diffusion.settings.keys import REFUSED
@@ -65,6 +66,10 @@ class Config(HostConfig):
             raise UserError(f"key `model`: {self.model} is not a general recommender")
         if hasattr(self.model_class, "check_config"):
             self.model_class.check_config(final)
+        wanted = final["valid_metric"]
+        expected = f"a metric without (cold): {self.model} cannot score cold items by these settings"
+        is_cold = without_group(wanted.lower())[1] == "cold"
+        expect(self.scores_cold_items or not is_cold, "valid_metric", wanted, expected)
         data_path = final["data_path"]
         final["data_path"] = ""
         with host_refusals("settings", ValueError, TypeError, RuntimeError, KeyError):
@@ -112,6 +117,12 @@ class Config(HostConfig):
         if not str(index).isdigit() or int(index) >= count:
             raise UserError(f"key `gpu_id`: found {index!r}, expected 0..{count - 1}")
         return torch.device("cuda", int(index))
+
+    @property
+    def scores_cold_items(self) -> bool:
+        """Whether the model can score items without train interactions, as its class declares."""
+        declared = getattr(self.model_class, "scores_cold_items", None)
+        return declared is not None and bool(declared(self.final_config_dict))
 
     def derive(self, **changes: Any) -> "Config":
         """The same settings with some keys changed, for a stage of a run."""

@@ -20,6 +20,8 @@ RANKING = (
     *("precision", "recall", "shannonentropy", "tailpercentage"),
 )
 WITHOUT_CUTOFF = "gauc"
+# Items with and without train interactions, among which metrics are measured apart.
+GROUPS = ("warm", "cold")
 
 
 def check_evaluation(final: Mapping[str, Any]) -> None:
@@ -37,7 +39,46 @@ def check_evaluation(final: Mapping[str, Any]) -> None:
     expect(not unknown, "eval_args", rules, f"no other keys than {', '.join(EVAL_ARGS)}")
     _check_split(rules)
     _check_mode(rules)
+    if tells_cold_apart(final):
+        _check_cold(final)
     _check_metrics(final)
+
+
+def tells_cold_apart(config: Any) -> bool:
+    """Whether items without train interactions are measured, and if need be masked, apart."""
+    return bool(config["keep_cold_items"]) or draws_items(config)
+
+
+def draws_items(config: Any) -> bool:
+    """Whether the split is one of items, ``CI``."""
+    return "CI" in (config["eval_args"].get("split") or ())
+
+
+def of_group(metric: str, group: str) -> str:
+    """What a metric is called among the items of one of ``GROUPS``."""
+    return f"{metric} ({group})"
+
+
+def without_group(metric: str) -> tuple[str, str]:
+    """A metric's name among all items, and its group, "" for all."""
+    name, _, group = metric.partition(" (")
+    return name, group.removesuffix(")")
+
+
+def _check_cold(final: Mapping[str, Any]) -> None:
+    rules = final["eval_args"]
+    mode = rules.get("mode", "full")
+    is_full = set(mode.values() if isinstance(mode, dict) else [mode]) == {"full"}
+    expect(is_full, "eval_args", rules, "mode full beside cold items")
+    expect(
+        not final["train_noise_ratio"],
+        "train_noise_ratio",
+        final["train_noise_ratio"],
+        "0 beside cold items, which it would give interactions",
+    )
+    if draws_items(final):
+        given = final["benchmark_filename"]
+        expect(given is None, "benchmark_filename", given, "null beside a split CI, which is drawn")
 
 
 def _check_split(rules: Mapping[str, Any]) -> None:
@@ -47,17 +88,18 @@ def _check_split(rules: Mapping[str, Any]) -> None:
     is_group = group in (None, "user", "none", "None")
     expect(is_group, "eval_args", rules, "group_by user or none")
     split = rules.get("split", {"RS": [0.8, 0.1, 0.1]})
-    forms = ("RS", "LS", *BY_TIME)
+    forms = ("RS", "LS", "CI", *BY_TIME)
     # RecBole 1.2.1 splits rows at a time by their places in that order.
     is_ordered = "TS" not in (split or ()) or order == "TO"
     expect(is_ordered, "eval_args", rules, "order TO beside a split TS")
     is_one = isinstance(split, dict) and len(split) == 1 and set(split) <= set(forms)
     expect(is_one, "eval_args", rules, f"one split of {', '.join(forms)}")
-    if "RS" in split:
-        is_share = _are_shares(split["RS"])
-        expect(
-            is_share, "eval_args", rules, "split {RS: [train, validation, test]}, shares above 0"
-        )
+    for form in {"RS", "CI"} & set(split):
+        is_share = _are_shares(split[form])
+        shares = f"split {{{form}: [train, validation, test]}}, shares above 0"
+        expect(is_share, "eval_args", rules, shares)
+    is_drawn = "CI" not in split or order == "RO"
+    expect(is_drawn, "eval_args", rules, "order RO beside a split CI, which draws items")
     if "LS" in split:
         is_whole = split["LS"] == "valid_and_test"
         expect(is_whole, "eval_args", rules, "split {LS: valid_and_test}: both parts are needed")
@@ -92,7 +134,15 @@ def _check_metrics(final: Mapping[str, Any]) -> None:
     is_cut = topk and all(type(k) is int and k > 0 for k in topk)
     expect(is_cut, "topk", topk, "positive whole numbers")
     names = {name for m in metrics for name in _names(m, topk)}
-    valid_metric = final["valid_metric"]
+    valid_metric, group = without_group(final["valid_metric"])
+    if group:
+        groups = GROUPS if tells_cold_apart(final) else ()
+        is_group = group.lower() in groups and valid_metric.lower() != WITHOUT_CUTOFF
+        expected = (
+            f"a metric with a cut-off and {' or '.join(f'({g})' for g in GROUPS)} behind, beside "
+            "keep_cold_items: true or a split CI"
+        )
+        expect(is_group, "valid_metric", final["valid_metric"], expected)
     is_measured = valid_metric.lower() in {name.lower() for name in names}
     advice = _metric_advice(valid_metric, metrics, topk)
     expected = f"`metrics` at `topk`: {sorted(names)}; type {advice}"

@@ -59,6 +59,12 @@ class RunSettings(Settings):
         "false, so that feature files change no split",
         section="Data",
     )
+    keep_cold_items: bool = key(
+        False,
+        "true: items of the .item file that stand in no interaction keep an id, behind the "
+        "others, and items without train interactions are told apart as cold; "
+        "docs/cold_items.md",
+    )
     data_cache_mb: float | None = key(
         8.0,
         "data files of at least so many MiB are kept as read and split, in <output_dir>/cache; "
@@ -114,7 +120,8 @@ class RunSettings(Settings):
     )
     eval_args: dict[str, Any] = key(
         {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "group_by": "user", "mode": "full"},
-        "RecBole's: the split, its order and grouping",
+        "RecBole's: the split, its order and grouping; split {CI: [0.8, 0.1, 0.1]} draws items "
+        "in place of interactions, so that those held out are cold",
         kind=KINDS["eval_args"],
         form="dict",
         section="Evaluation: every item that the user has not interacted with is ranked",
@@ -133,7 +140,8 @@ class RunSettings(Settings):
     )
     valid_metric: str = key(
         "Recall@20",
-        "picks the best epoch, on unrounded values; ties keep the earlier",
+        "picks the best epoch, on unrounded values; ties keep the earlier; where cold items are "
+        "told apart, Recall@20 (cold) is that among them",
     )
     metric_decimal_place: int = key(
         4,

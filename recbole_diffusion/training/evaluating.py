@@ -29,6 +29,8 @@ class EvaluationMixin(HostAttributes):
     ranks: Ranks
     # Whether the model draws when it scores: then no rank knows the draws of the batches before.
     _draws_scores = False
+    # Items that the model cannot score, bool [n_items]: masked as the padding is.
+    unranked_items: torch.Tensor | None = None
     load_checkpoint: Any
 
     @torch.no_grad()
@@ -99,6 +101,8 @@ class EvaluationMixin(HostAttributes):
         users, history, positive_u, positive_i = batched_data
         scores = self._score_all_items(users.to(self.device)).view(-1, self.tot_item_num)
         scores[:, 0] = -torch.inf
+        if self.unranked_items is not None:
+            scores[:, self.unranked_items.to(scores.device)] = -torch.inf
         scores[history] = -torch.inf
         return users, scores, positive_u, positive_i
 

@@ -19,6 +19,7 @@ from recbole_diffusion.base.ranks import current_ranks
 from recbole_diffusion.data.features import load_named_matrix
 from recbole_diffusion.data.negatives import PairLoader
 from recbole_diffusion.nn.lightgcn import LightGCN
+from recbole_diffusion.settings.evaluation_keys import without_group
 from recbole_diffusion.settings.item_features import EMBEDDING_FILES
 from recbole_diffusion.training.checkpoint import read_checkpoint, save_checkpoint
 from recbole_diffusion.training.curves import Curves
@@ -43,6 +44,7 @@ SHARED_KEYS = (
     "shuffle",
     "eval_step",
     "valid_metric",
+    "keep_cold_items",
     "seed",
     "split_hash",
     "data_hash",
@@ -170,6 +172,7 @@ def _train(config: Any, train_data: Any, valid_data: Any) -> Stage:
         enable_scaler=False,
         learner="adam",
         MODEL_INPUT_TYPE=InputType.PAIRWISE,
+        valid_metric=without_group(config["valid_metric"])[0],  # it scores no cold items
         **{name: config[key] for name, key in STAGE_KEYS.items()},
     )
     model = LightGCN(stage, train_data._dataset).to(config["device"])

@@ -115,6 +115,11 @@ class LinDiffRec(MatrixRecommender):
         )
         feature_weights(config)
 
+    @staticmethod
+    def scores_cold_items(config: Mapping[str, Any]) -> bool:
+        """Whether features tell which items go together (step 4), those without rows too."""
+        return bool(feature_weights(config))
+
     # Training
 
     def solve(self) -> None:

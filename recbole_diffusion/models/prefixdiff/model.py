@@ -117,6 +117,11 @@ class PrefixDiff(HistoryRecommender):
             expect(config["age"] == "rank", "age", "time", "rank with denoiser: attention")
         LinDiffRec.check_config(config)
 
+    @staticmethod
+    def scores_cold_items(config: Mapping[str, Any]) -> bool:
+        """Whether the skip does; the output layer learns of no cold item which it is."""
+        return bool(config["skip"]) and LinDiffRec.scores_cold_items(config)
+
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
         """Histories in their order, values the time since the first in units of the usual gap."""
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
