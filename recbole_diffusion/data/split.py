@@ -2,7 +2,7 @@
 
 import hashlib
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 from logging import getLogger
 from typing import Any
@@ -68,8 +68,8 @@ class Split:
     n_added: int
     digest: str
     data_digest: str
-    cold_items: torch.Tensor | None = None
-    item_groups: dict[str, torch.Tensor] = field(default_factory=dict)
+    cold_items: torch.Tensor | None
+    item_groups: dict[str, torch.Tensor]
 
     @property
     def dataset(self) -> Any:

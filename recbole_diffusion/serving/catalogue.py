@@ -22,10 +22,13 @@ class Ids:
     Args:
         tokens: Id of each internal number [n], that of the padding first.
         refusal: Why none may be asked for; None: they may.
+        unscored: Those that the model cannot score, bool [n]; None: it can score all.
     """
 
-    def __init__(self, tokens: np.ndarray, refusal: str | None = None) -> None:
-        self._tokens, self._refusal = tokens, refusal
+    def __init__(
+        self, tokens: np.ndarray, refusal: str | None = None, unscored: Tensor | None = None
+    ) -> None:
+        self._tokens, self._refusal, self.unscored = tokens, refusal, unscored
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -49,7 +52,7 @@ class Ids:
         return np.array([known.get(str(token), 0) for token in tokens], dtype=np.int64)
 
     def known(self, what: str, tokens: Sequence[Any], unknown: str) -> list[int]:
-        """Internal numbers of the ids that the data have.
+        """Internal numbers of the ids that the data have and the model can score.
 
         Args:
             what: The ids are, for messages.
@@ -61,11 +64,16 @@ class Ids:
         """
         if self._refusal is not None:
             raise UserError(self._refusal)
-        found = self.numbers(tokens).tolist()
+        numbers = self.numbers(tokens)
+        reason = "not in the data"
+        if self.unscored is not None:
+            numbers[self.unscored.numpy()[numbers]] = 0
+            reason += ", or cold and nothing that the model can score"
+        found = numbers.tolist()
         missing = [token for token, number in zip(tokens, found, strict=True) if not number]
         if missing:
             shown = ", ".join(repr(str(token)) for token in missing[:N_SHOWN])
-            text = f"{what}: {len(missing)} of {len(tokens)} are not in the data, such as {shown}"
+            text = f"{what}: {len(missing)} of {len(tokens)} are {reason}, such as {shown}"
             if unknown == "error":
                 raise UserError(text)
             getLogger().warning(f"{text}; they are left out")
@@ -106,8 +114,9 @@ class Catalogue:
         Raises:
             UserError: Nothing is left, or there is no such column.
         """
+        unscored = self.items.unscored
         if items is None and not where:
-            return None
+            return None if unscored is None else ~unscored
         n_items = len(self.items)
         is_kept = np.full(n_items, items is None)
         if items is not None:
@@ -118,6 +127,8 @@ class Catalogue:
             parts = (({text} | set(text.split(self.separator))) & values for text in texts)
             is_kept &= np.fromiter((bool(part) for part in parts), bool, n_items)
         is_kept[0] = False
+        if unscored is not None:
+            is_kept &= ~unscored.numpy()
         if not is_kept.any():
             raise UserError(f"where, items: found {where}, expected at least one item that is left")
         return torch.from_numpy(is_kept)

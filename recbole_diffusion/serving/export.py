@@ -116,6 +116,12 @@ def export(
         raise UserError(f"key `out`: no folder {target.parent}")
     _tell_unfinished(target)
     source = RunSource.open(run, {**places, "use_gpu": False} if kind == "onnx" else places)
+    unscored = source.catalogue.items.unscored
+    if unscored is not None and unscored.any():
+        raise UserError(
+            f"{run}: found {int(unscored.sum())} cold items that {source.model} cannot score, "
+            "expected a run without such: keep_cold_items: false, and another split than CI"
+        )
     with naming(target):
         prefix = f"{UNFINISHED}{target.name}-"
         folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))

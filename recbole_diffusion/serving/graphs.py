@@ -197,6 +197,8 @@ def row_module(model: Any, linear: MatrixScores | None) -> GraphModule | None:
             raise UserError(f"key `reverse_steps`: found {found}, expected 1 for --as=onnx")
         if model.clock_unit is not None:
             raise UserError("key `age`: found time, expected rank for --as=onnx")
+        if model.has_cold_items:
+            raise UserError("--as=onnx: found cold items, expected a run of PrefixDiff without")
         return PrefixScores(model)
     return None
 

@@ -43,7 +43,9 @@ class RunSource:
         self.parts = dict(zip(PARTS, (loader._dataset for loader in loaders), strict=True))
         self._data = data = self.parts["train"]
         trainer.tot_item_num = data.item_num
-        users, items = (Ids(data.field2id_token[f]) for f in (data.uid_field, data.iid_field))
+        tokens = data.field2id_token
+        users = Ids(tokens[data.uid_field])
+        items = Ids(tokens[data.iid_field], unscored=run.unranked_items)
         self.catalogue = Catalogue(
             users, items, lambda name: self.item_texts([name])[name], self.config["seq_separator"]
         )

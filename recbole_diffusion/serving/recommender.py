@@ -255,7 +255,8 @@ class Recommender:
             float32 [n].
 
         Raises:
-            UserError: Not as many items as users, or an id that is not in the data.
+            UserError: Not as many items as users, or an id that is not in the data or, of a cold
+                item, nothing that the model can score.
         """
         expect(len(users) == len(items), "items", f"{len(items)} ids", f"{len(users)}, as users")
         user_ids = torch.tensor(self._users.known("users", users, "error"))
@@ -292,7 +293,8 @@ class Recommender:
         ids = self._items.known("items", items, "error")
         beside = {column: self._catalogue.column(column) for column in columns}
         names = self._items.of(ids)
-        frames = list(self._frames(names, self._nearness(ids), None, k, beside))
+        is_candidate = self._catalogue.candidates(None, None, "error")
+        frames = list(self._frames(names, self._nearness(ids), is_candidate, k, beside))
         frame = pd.concat(frames) if frames else self._frame(names[:0], [], beside)
         renamed = frame.rename(columns={"item": "similar", "user": "item"})
         return renamed.reset_index(drop=True)

@@ -67,7 +67,9 @@ class Config(HostConfig):
         if hasattr(self.model_class, "check_config"):
             self.model_class.check_config(final)
         wanted = final["valid_metric"]
-        expected = f"a metric without (cold): {self.model} cannot score cold items by these settings"
+        expected = (
+            f"a metric without (cold): {self.model} cannot score cold items by these settings"
+        )
         is_cold = without_group(wanted.lower())[1] == "cold"
         expect(self.scores_cold_items or not is_cold, "valid_metric", wanted, expected)
         data_path = final["data_path"]

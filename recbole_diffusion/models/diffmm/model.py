@@ -56,6 +56,11 @@ class DiffMM(EmbeddingRecommender):
         """Called before data are read."""
         check_modalities(config, at_least_one=True)
 
+    @staticmethod
+    def scores_cold_items(config: Any) -> bool:
+        """Whether features reach an item's own embedding, and not its neighbours' alone."""
+        return bool(config["self_loops"])
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.n_layers = config["n_layers"]

@@ -33,6 +33,7 @@ from recbole_diffusion.models.prefixdiff.settings import PrefixDiffSettings
 from recbole_diffusion.nn.encoders import AttentionEncoder
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows
 from recbole_diffusion.nn.softmax import Targets, masked, softmax_loss
+from recbole_diffusion.settings.evaluation_keys import tells_cold_apart
 from recbole_diffusion.settings.recency import is_held_out_later
 
 # Prefixes that the gain of the skip is fitted on, and steps of Newton's method.
@@ -63,6 +64,7 @@ class PrefixDiff(HistoryRecommender):
         ("skip", False, ("skip_gain", "reg_weight", "history_power", "step_ratio")),
     )
     item_shares: Tensor
+    cold_items: Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -87,6 +89,9 @@ class PrefixDiff(HistoryRecommender):
             kind = keys.recency
             is_even = kind in ("auto", "none")
             expect(is_even, "recency", kind, f"auto or none {WITHOUT_ORDER}")
+        cold = (counts == 0) & tells_cold_apart(config)
+        self.register_buffer("cold_items", cold, persistent=False)
+        self.has_cold_items = bool(cold[1:].any())
         self.skip_gain = keys.skip_gain
         self.likeliest_gain = 0.0
         is_attention = keys.denoiser == "attention"
@@ -119,7 +124,7 @@ class PrefixDiff(HistoryRecommender):
 
     @staticmethod
     def scores_cold_items(config: Mapping[str, Any]) -> bool:
-        """Whether the skip does; the output layer learns of no cold item which it is."""
+        """Whether the skip does; the network, which learns of no cold item, says nothing of any."""
         return bool(config["skip"]) and LinDiffRec.scores_cold_items(config)
 
     def _make_rows(self, config: Any, dataset: Any) -> InteractionRows:
@@ -306,8 +311,12 @@ class PrefixDiff(HistoryRecommender):
         network = self.network if self.training else self.averaged
         if skip is not None and self.n_updates == 0:
             return skip * network.gain
-        logits: Tensor = network(prefixes, skip)
-        return logits
+        if skip is None or not self.has_cold_items:
+            logits: Tensor = network(prefixes, skip)
+            return logits
+        own: Tensor = network(prefixes, None)
+        own[:, self.cold_items] = own[:, ~self.cold_items].mean(dim=1, keepdim=True)
+        return own + skip * network.gain
 
     def _likelihood(self, rows: RowBatch, clock: Tensor) -> Tensor:
         """Logarithms [B, n_items] of what follows; -inf for the items of a history."""

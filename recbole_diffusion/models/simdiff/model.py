@@ -55,6 +55,19 @@ class SimDiff(ChannelRecommender):
         if config["use_diffusion"] and config["latent"] != "noise":
             check_channels(config, _channel_names(config))
 
+    @staticmethod
+    def scores_cold_items(config: Any) -> bool:
+        """Whether embeddings are generated from features; X_T of the guide alone tells too little.
+
+        The embedding of a cold item, as it was drawn, has a small part in X_T.
+        """
+        channels = config["channels"]
+        names = feature_names(config) if channels is None else channels
+        has_features = any(name not in GRAPH_CHANNELS for name in names)
+        return bool(config["use_diffusion"] and config["latent"] in ("mixed", "item")) and (
+            has_features
+        )
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.use_diffusion = config["use_diffusion"]
