@@ -28,8 +28,10 @@ from recbole_diffusion.settings.run_settings import KEYS_WITHOUT_EFFECT
 from recbole_diffusion.studies.compare.request import Request, naming_label
 
 # Settings of the data beside RecBole's own list.
-DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio")
-SAME_FOR_ALL = ("eval_args", "metrics", "topk", "valid_metric", "train_noise_ratio")
+DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio", "keep_cold_items")
+SAME_FOR_ALL = (
+    *("eval_args", "metrics", "topk", "valid_metric", "train_noise_ratio", "keep_cold_items"),
+)
 RESULT, FAILURE = "result.json", "failure.json"
 REASON_LOST = f"its reason is lost: {FAILURE} is damaged"
 # Names of cells and searches: a label, perhaps a seed, and a key.

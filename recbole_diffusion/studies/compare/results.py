@@ -14,6 +14,7 @@ from recbole_diffusion.evaluation.per_user import PER_USER, write_frame
 from recbole_diffusion.evaluation.protocol import Protocol
 from recbole_diffusion.evaluation.significance import compare_to_best_baseline
 from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.evaluation_keys import GROUPS, of_group, without_group
 from recbole_diffusion.settings.words import format_word, format_words
 from recbole_diffusion.studies.compare.parts import COSTS, Part, Parts
 from recbole_diffusion.studies.compare.plan import Cell, Data, code_version
@@ -62,7 +63,7 @@ def collect(
     per_user = _together(frames)
     if len(per_user):
         write_frame(folder / PER_USER, per_user)
-    measured = metric_names(config)
+    measured = [*metric_names(config), *_metrics_of_groups(config, frames, parts)]
     tested = tested_metrics(request, config)
     models = [
         _model(request, label, cells, set(frames), tuning, measured, parts)
@@ -109,6 +110,15 @@ def collect(
     }
 
 
+def _metrics_of_groups(
+    config: Config, frames: Mapping[Cell, pd.DataFrame], parts: Parts
+) -> list[str]:
+    """Metrics among warm and cold items that cells have; as they share the data, all or none."""
+    found = next((part for cell in frames if (part := parts.of(cell))), None)
+    names = [of_group(metric, group) for group in GROUPS for metric in metric_names(config)]
+    return [] if found is None else [name for name in names if name in found.result["test"]]
+
+
 def read_results(path: Path, *keys: str) -> dict[str, Any]:
     """Read the ``results.json`` of a comparison.
 
@@ -144,14 +154,14 @@ def tested_metrics(request: Request, config: Config) -> list[str]:
         UserError: One that is not measured for each user, or picks the epoch and is not.
     """
     names, measured = request.settings.tested_metrics, metric_names(config)
-    metric = config["valid_metric"]
+    metric = without_group(config["valid_metric"])[0]  # groups of items are not tested
     expected = (
         f"one of those that each user has: {', '.join(measured) or 'none is asked for'}; type "
         f"{_metric_words(config, measured)}"
     )
     expect(metric.lower() in measured, "valid_metric", metric, expected)
     if names is None:
-        cutoff = config["valid_metric"].rpartition("@")[2]
+        cutoff = metric.rpartition("@")[2]
         return [name for name in measured if name.rpartition("@")[2] == cutoff]
     for name in names:
         expect(name.lower() in measured, "tested_metrics", name, f"some of {', '.join(measured)}")

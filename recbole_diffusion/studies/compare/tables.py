@@ -14,6 +14,7 @@ from recbole_diffusion.pages.tables import (
     csv_cell,
     metric_name,
 )
+from recbole_diffusion.settings.evaluation_keys import without_group
 
 COST_COLUMNS = (
     ("train_seconds_per_epoch", "s an epoch", ".2f"),
@@ -191,7 +192,7 @@ def _costs(results: Mapping[str, Any]) -> Table:
 
 
 def _diversity(results: Mapping[str, Any]) -> Table:
-    cutoff = results["evaluation"]["valid_metric"].rpartition("@")[2]
+    cutoff = without_group(results["evaluation"]["valid_metric"])[0].rpartition("@")[2]
     names = [f"{kind}@{cutoff}" for kind in ("itemcoverage", "averagepopularity", "giniindex")]
     rows = [
         [Entry(_name(model)), *(Entry(spread_text(model["diversity"].get(n))) for n in names)]
@@ -213,7 +214,7 @@ GROUP_TITLES = {
 
 
 def _groups(results: Mapping[str, Any], kind: str) -> Table:
-    metric = results["evaluation"]["valid_metric"]
+    metric = without_group(results["evaluation"]["valid_metric"])[0]
     known = [model for model in results["models"] if model["groups"]]
     by_model = [model["groups"][kind] for model in known]
     # Those that some user is in, of whichever model.

@@ -30,6 +30,7 @@ KEPT = (
     "eval_args",
     "eval_step",
     "gpu_id",
+    "keep_cold_items",
     "metrics",
     "output_dir",
     "seed",
