@@ -57,16 +57,17 @@ class SimDiff(ChannelRecommender):
 
     @staticmethod
     def scores_cold_items(config: Any) -> bool:
-        """Whether embeddings are generated from features; X_T of the guide alone tells too little.
+        """Whether embeddings are generated from features that guide the denoiser.
 
-        The embedding of a cold item, as it was drawn, has a small part in X_T.
+        With ``latent: guide`` they tell too little, and ``target: pretrained`` mixes in a fixed
+        embedding that nobody has trained. Elsewhere what a cold item's embedding began with is small
+        beside its guide.
         """
         channels = config["channels"]
         names = feature_names(config) if channels is None else channels
+        is_guided = config["use_diffusion"] and config["latent"] in ("mixed", "item")
         has_features = any(name not in GRAPH_CHANNELS for name in names)
-        return bool(config["use_diffusion"] and config["latent"] in ("mixed", "item")) and (
-            has_features
-        )
+        return bool(is_guided and config["target"] != "pretrained" and has_features)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
