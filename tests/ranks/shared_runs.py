@@ -30,6 +30,12 @@ COMMON = {
     "state": "INFO",
 }
 TIMES = {"load_col": {"inter": ["user_id", "item_id", "timestamp"]}}
+COLD = {
+    "eval_args": {"split": {"CI": [0.6, 0.2, 0.2]}},
+    "item_features": {"text": {"fields": ["genre"]}},
+    "valid_metric": "Recall@10 (cold)",
+    "eval_batch_users": 17,
+}
 # Without draws, so that a run of one process learns the same.
 SASREC_SETTINGS = {**COMMON, **TIMES, "train_batch_size": 64, "epochs": 3, "dropout": 0.0}
 # A row of LightGCN's penalty has a weight that shows.
@@ -66,6 +72,13 @@ def gradients(folder: Path) -> dict[str, Any]:
             few = batch[(np.arange(ranks.size - 1) + 1 + n * np.arange(times)[:, None]).ravel()]
             found[name] = compared(run.network, run.config, (batch, few), times)
     return found
+
+
+def cold(folder: Path) -> dict[str, float]:
+    """Test metrics of a run whose held-out items are cold."""
+    settings = {**COMMON, **COLD, "output_dir": str(folder / "runs")}
+    result = recbole_diffusion.run_recbole_diffusion("LinDiffRec", "planted", config_dict=settings)
+    return dict(result["test"])
 
 
 def ncl(folder: Path) -> list[Any]:

@@ -60,8 +60,8 @@ class SimDiff(ChannelRecommender):
         """Whether embeddings are generated from features that guide the denoiser.
 
         With ``latent: guide`` they tell too little, and ``target: pretrained`` mixes in a fixed
-        embedding that nobody has trained. Elsewhere what a cold item's embedding began with is small
-        beside its guide.
+        embedding that nobody has trained. Elsewhere what a cold item's embedding began with is
+        small beside its guide.
         """
         channels = config["channels"]
         names = feature_names(config) if channels is None else channels
