@@ -70,6 +70,9 @@ def _check_cold(final: Mapping[str, Any]) -> None:
     mode = rules.get("mode", "full")
     is_full = set(mode.values() if isinstance(mode, dict) else [mode]) == {"full"}
     expect(is_full, "eval_args", rules, "mode full beside cold items")
+    metrics = [str(metric).lower() for metric in final["metrics"]]
+    is_ranked = WITHOUT_CUTOFF not in metrics
+    expect(is_ranked, "metrics", final["metrics"], "no GAUC beside cold items, which may be masked")
     expect(
         not final["train_noise_ratio"],
         "train_noise_ratio",

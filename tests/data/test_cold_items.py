@@ -124,6 +124,7 @@ def test_cold_items_stand_in_the_file_of_items(write_dataset: Callable[..., Path
             ["`benchmark_filename`", "null"],
         ),
         ({"eval_args": {"split": {"CI": [1, 1, 1]}}, "train_noise_ratio": 0.1}, ["0 beside cold"]),
+        ({"metrics": ["Recall", "GAUC"], "keep_cold_items": True}, ["no GAUC beside cold items"]),
         ({"valid_metric": "Recall@2 (cold)"}, ["`valid_metric`", "keep_cold_items: true"]),
         ({"valid_metric": "Recall@2 (cold)", "keep_cold_items": True}, ["BPR cannot score cold"]),
         ({"valid_metric": "Recall@2 (old)", "keep_cold_items": True}, ["(warm) or (cold)"]),

@@ -96,5 +96,6 @@ def test_a_phase_keeps_its_distribution(
     parts = [loader._dataset for loader in (split.train, split.valid, split.test)]
     for own in ("vectorised", "recbole"):
         keys = {"train_neg_sample_args": negatives, "negative_sampler": own}
-        samplers = _make_samplers(settings(write_dataset, mode=mode, **keys), parts)
+        config = settings(write_dataset, mode=mode, **keys)
+        samplers = _make_samplers(config, parts, has_cold_items=False)
         assert [sampler and sampler.distribution for sampler in samplers] == kinds

@@ -25,6 +25,7 @@ DIFFMM = {**TRAINED, "graph_items": 5}
 COLD = {"valid_metric": "Recall@10 (cold)"}
 # Of ten items drawn from the cold ones.
 CHANCE = 10 / 64
+RIVAL = {key: value for key, value in TRAINED.items() if key != "steps"}
 
 # Measured on the CPU, Recall@10 among cold items: 0.88 to 0.90; of those below 0.10 to 0.20.
 SCORING = [
@@ -38,6 +39,9 @@ SCORING = [
     ("SimDiff", {**SIMDIFF, "injection_ratio": 0.95, "reverse_step": "posterior"}),
     ("DiffMM", {**DIFFMM, "self_loops": True}),
     ("DiffMM", {**DIFFMM, "self_loops": True, "second_hop": "modal", "generator": "vgae"}),
+    ("VBPR", RIVAL),
+    ("FREEDOM", RIVAL),
+    ("FREEDOM", {**RIVAL, "n_item_layers": 2, "n_neighbors": 2}),
 ]
 NOT_SCORING = [
     ("LinDiffRec", {"feature_weights": 0}),
@@ -48,6 +52,9 @@ NOT_SCORING = [
     ("DiffMM", DIFFMM),
     ("InfoDCL", {**TRAINED, "channels": ["text"]}),
     ("LD4MRec", {"epochs": 5}),
+    ("BM3", RIVAL),
+    ("FREEDOM", {**RIVAL, "n_item_layers": 0}),
+    ("FREEDOM", {**RIVAL, "n_neighbors": 1}),
 ]
 
 

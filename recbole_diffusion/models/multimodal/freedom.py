@@ -52,6 +52,11 @@ class FREEDOM(MultimodalRecommender):
         """
         modality_shares(config, check_modalities(config, at_least_one=True))
 
+    @staticmethod
+    def scores_cold_items(config: Mapping[str, Any]) -> bool:
+        """Whether items have the embeddings of those like them."""
+        return bool(config["n_item_layers"] > 0 and config["n_neighbors"] > 1)
+
     def prune(self) -> None:
         """Draw the interactions that an epoch convolves over (section 3.2).
 

@@ -3,6 +3,7 @@
 Source: He and McAuley 2016, VBPR: Visual Bayesian Personalized Ranking from Implicit Feedback.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -33,6 +34,11 @@ class VBPR(MultimodalRecommender):
         )
         # beta' of each modality.
         self.feature_bias = nn.ParameterList(torch.zeros(width) for width in widths)
+
+    @staticmethod
+    def scores_cold_items(config: Mapping[str, Any]) -> bool:
+        """Always, by the second part; gamma_i and beta_i of a cold item stay small."""
+        return True
 
     def scoring_embeddings(self) -> tuple[Tensor, Tensor]:
         """Of users [n_users, D] and items [n_items, D], the items' bias last (Eq. 4)."""
