@@ -42,6 +42,7 @@ SCORING = [
     ("VBPR", RIVAL),
     ("FREEDOM", RIVAL),
     ("FREEDOM", {**RIVAL, "n_item_layers": 2, "n_neighbors": 2}),
+    ("MGCN", RIVAL),
 ]
 NOT_SCORING = [
     ("LinDiffRec", {"feature_weights": 0}),

@@ -76,3 +76,12 @@ class MultimodalRecommender(EmbeddingRecommender):
         """
         check_digests(self, state_dict)
         return super().load_state_dict(state_dict, *args, **kwargs)
+
+
+def has_similar_items(config: Mapping[str, Any]) -> bool:
+    """Whether items take the embeddings of those like them, so that cold ones have some.
+
+    Args:
+        config: Settings; ``n_item_layers`` and ``n_neighbors`` are read here.
+    """
+    return bool(config["n_item_layers"] > 0 and config["n_neighbors"] > 1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from recbole_diffusion.base.errors import expect
 from recbole_diffusion.models.channels import check_modalities
-from recbole_diffusion.models.multimodal.base import MultimodalRecommender
+from recbole_diffusion.models.multimodal.base import MultimodalRecommender, has_similar_items
 from recbole_diffusion.models.multimodal.settings import FREEDOMSettings
 from recbole_diffusion.nn.graph import BipartiteGraph, interaction_graph, normalized_graph
 from recbole_diffusion.nn.layers import unit_rows
@@ -28,6 +28,7 @@ class FREEDOM(MultimodalRecommender):
     """Item embeddings are convolved over both graphs, those of users over interactions alone."""
 
     loss_names = ("ranking", "features")
+    scores_cold_items = staticmethod(has_similar_items)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -51,11 +52,6 @@ class FREEDOM(MultimodalRecommender):
             UserError: One of them.
         """
         modality_shares(config, check_modalities(config, at_least_one=True))
-
-    @staticmethod
-    def scores_cold_items(config: Mapping[str, Any]) -> bool:
-        """Whether items have the embeddings of those like them."""
-        return bool(config["n_item_layers"] > 0 and config["n_neighbors"] > 1)
 
     def prune(self) -> None:
         """Draw the interactions that an epoch convolves over (section 3.2).

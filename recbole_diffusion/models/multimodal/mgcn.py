@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recbole_diffusion.models.multimodal.base import MultimodalRecommender
+from recbole_diffusion.models.multimodal.base import MultimodalRecommender, has_similar_items
 from recbole_diffusion.models.multimodal.freedom import nearest_items
 from recbole_diffusion.models.multimodal.settings import MGCNSettings
 from recbole_diffusion.nn.graph import interaction_graph
@@ -22,6 +22,7 @@ class MGCN(MultimodalRecommender):
     """Scores are products of behaviour's embeddings plus what is fused of the modalities."""
 
     loss_names = ("ranking", "contrast", "regularization")
+    scores_cold_items = staticmethod(has_similar_items)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
