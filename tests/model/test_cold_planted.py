@@ -11,8 +11,10 @@ import torch
 from cold_tools import make_cold_data
 
 from recbole_diffusion import run_recbole_diffusion
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.prefixdiff.model import PrefixDiff
 from recbole_diffusion.runs.quick_start import saved_run
+from recbole_diffusion.serving.graphs import row_module
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.registry import find_model
 
@@ -105,3 +107,5 @@ def test_the_network_of_prefixdiff_says_nothing_of_cold_items(tmp_path: Path) ->
     warm[0] = False
     rest = scores[:, warm] - model.averaged.gain * skip[:, warm]
     assert rest[rest.isfinite()].std() > 0.01
+    with pytest.raises(UserError, match="found cold items"):
+        row_module(model, None)
