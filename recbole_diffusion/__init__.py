@@ -23,6 +23,7 @@ _PLACES = {
     "evaluate_run": "runs.quick_start",
     "load": "serving.recommender",
     "load_run": "runs.quick_start",
+    "refresh_run": "runs.refresh",
     "register": "settings.registry",
     "resume_run": "runs.quick_start",
     "run_recbole_diffusion": "runs.quick_start",
@@ -35,6 +36,7 @@ __all__ = [
     "evaluate_run",
     "load",
     "load_run",
+    "refresh_run",
     "register",
     "resume_run",
     "run_recbole_diffusion",
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
         resume_run,
         run_recbole_diffusion,
     )
+    from recbole_diffusion.runs.refresh import refresh_run
     from recbole_diffusion.serving.recommender import load
     from recbole_diffusion.settings.registry import register
     from recbole_diffusion.studies.analyze.run import analyze

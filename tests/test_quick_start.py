@@ -108,7 +108,7 @@ def test_files_of_a_run(runs: dict[str, Any], model: str) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "result.json", "run.log", "config.yaml", "best.pth", "last.pth", "history.jsonl",
-        "tensorboard",
+        "ids.npz", "tensorboard",
     }  # fmt: skip
     assert read_json(folder / "result.json") == result
     settings = yaml.safe_load((folder / "config.yaml").read_text())

@@ -30,6 +30,7 @@ recbole-diffusion compare --models=InfoDCL,LightGCN,EASE [--dataset=ml-100k]
     "tune": """\
 recbole-diffusion tune --model=InfoDCL [--dataset=ml-100k] [--trials=20]
                          [--minutes=60] [--grid key=v1,v2 ...] [--key=value ...]""",
+    "refresh": "recbole-diffusion refresh RUN [--dataset=newer] [--key=value ...]",
     "analyze": "recbole-diffusion analyze RUN [--projection=tsne]",
     "recommend": """\
 recbole-diffusion recommend RUN [--users=all|FILE|ID,...] [--history=FILE]
@@ -52,6 +53,7 @@ USAGE = f"""\
 usage: recbole-diffusion [--model=InfoDCL] [--dataset=ml-100k]
                          [--config_files="a.yaml b.yaml"] [--key=value ...]
        recbole-diffusion --resume=RUN | --evaluate=RUN
+       {USAGES["refresh"]}
        {USAGES["compare"]}
        {USAGES["tune"]}
        {USAGES["analyze"]}
@@ -86,6 +88,7 @@ Results, log, settings and checkpoints go to a new folder under ./runs.
   --version       print the version and stop
   --help          print this and stop; behind a command, or before a model, print its keys
 
+refresh trains on newer data from what a run's best epoch learned; docs/training.md.
 compare runs several models with several seeds on one split, tests the differences and writes
 tables; the same command goes on where it stopped. compare --help lists its keys; docs/compare.md.
 tune searches a model's settings on validation, or tries all combinations of a grid; the same
@@ -115,6 +118,7 @@ COMMANDS = {
     "explain": "recbole_diffusion.serving.explain",
     "export": "recbole_diffusion.serving.export",
     "recommend": "recbole_diffusion.serving.recommend",
+    "refresh": "recbole_diffusion.runs.refresh",
     "runs": "recbole_diffusion.runs.listing",
     "show": "recbole_diffusion.runs.show",
     "diff": "recbole_diffusion.runs.difference",
@@ -127,7 +131,7 @@ COMMANDS = {
 }
 # Key that the word after a command stands for; one that may be repeated takes all such words.
 ARGUMENTS = dict.fromkeys(
-    ("analyze", "explain", "export", "recommend", "score", "show", "similar"), "run"
+    ("analyze", "explain", "export", "recommend", "refresh", "score", "show", "similar"), "run"
 ) | {"runs": "folder", "serve": "runs", "diff": "runs", "inspect": "dataset"}
 # What prints something and stops, whatever else stands there.
 LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")

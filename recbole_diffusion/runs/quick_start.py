@@ -11,6 +11,7 @@ from recbole_diffusion.base.randomness import repeatable_operations
 from recbole_diffusion.base.ranks import sharing
 from recbole_diffusion.data.split import masking_train_only
 from recbole_diffusion.runs import report
+from recbole_diffusion.runs.refresh import warm_start_of
 from recbole_diffusion.runs.run import Hooks, Recorder, Run, train
 from recbole_diffusion.runs.saved import more_of, saved_config, saved_result
 from recbole_diffusion.settings.config import Config
@@ -110,7 +111,8 @@ def _resumed(folder: str | Path, config_dict: Mapping[str, Any] | None) -> dict[
             logger.info(f"this run is complete, nothing was done{more_of(config, result, path)}")
         return result
     with repeatable_operations(config["device"]):
-        return train(Run(config), path, is_resumed=True)
+        run = Run(config)
+        return train(run, path, is_resumed=True, warm_start=warm_start_of(run, path))
 
 
 def run_in_folder(

@@ -13,6 +13,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import write_json, written_whole
 from recbole_diffusion.base.log import AS_DETAIL
 from recbole_diffusion.base.ranks import current_ranks
+from recbole_diffusion.runs.ids import refresh_facts, write_ids
 from recbole_diffusion.settings.values import as_yaml
 from recbole_diffusion.settings.words import format_words
 
@@ -29,8 +30,8 @@ COSTS = (
 )
 # What a run writes into its folder, beside what starts with a dot.
 RUN_FILES = (
-    *("best.pth", "config.yaml", "history.jsonl", "last.pth", "pretrain", "result.json"),
-    *("run.log", "tensorboard"),
+    *("best.pth", "config.yaml", "history.jsonl", "ids.npz", "last.pth", "pretrain"),
+    *("refresh.json", "result.json", "run.log", "tensorboard"),
 )
 _UNUSABLE = "key `output_dir`: no folder can be made in {!r}"
 
@@ -79,7 +80,7 @@ def _made_folder(config: Any, given: str | Path | None) -> Path:
 
 
 def log_start(logger: logging.Logger, run: Any, trainer: Any) -> None:
-    """Settings, data and model; rank 0 writes the settings to ``config.yaml`` in the run's folder.
+    """Settings, data and model; rank 0 writes settings and ids into the run's folder.
 
     Args:
         logger: Of the run.
@@ -90,6 +91,7 @@ def log_start(logger: logging.Logger, run: Any, trainer: Any) -> None:
     settings = config.settable()
     if current_ranks().is_first:
         _write_settings(config, settings)
+        write_ids(config["checkpoint_dir"], split.dataset)
     told = "\n".join(f"  {k}: {v}" for k, v in settings.items() if v is not None)
     logger.info(f"settings:\n{told}", extra=AS_DETAIL)
     logger.info(f"model: {run.network}", extra=AS_DETAIL)
@@ -140,6 +142,8 @@ def _write_settings(config: Any, settings: dict[str, Any]) -> None:
         return
     words = format_words({"model": config.registration.key, "dataset": config["dataset"]})
     head = f"# {' '.join(words)} --config_files=<this file>\n"
+    older = refresh_facts(path.parent).get("refreshed_from")
+    head += f"# refreshed from {older}\n" if older else ""
     text = head + as_yaml(settings, sort_keys=True)
     with written_whole(path) as stream:
         stream.write(text.encode())

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from recbole_diffusion.base.ranks import current_ranks
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.models.history_weights import weigh_histories
 from recbole_diffusion.runs import report
+from recbole_diffusion.runs.ids import refresh_facts
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.recency import HOST_MODELS
 from recbole_diffusion.settings.words import format_word
@@ -142,6 +144,7 @@ def train(
     is_resumed: bool = False,
     hooks: Hooks = NO_HOOKS,
     wait_seconds: float = 0.0,
+    warm_start: Callable[[Any], None] | None = None,
 ) -> dict[str, Any]:
     """Train in a folder, or go on there, and score the best epoch.
 
@@ -151,6 +154,7 @@ def train(
         is_resumed: Whether to go on from ``last.pth``.
         hooks: What a caller adds.
         wait_seconds: For another process that is ending there.
+        warm_start: Gives the model, once prepared, what an older run learned.
 
     Returns:
         What ``result.json`` holds.
@@ -167,6 +171,8 @@ def train(
         try:
             with host_refusals(f"model {run.config.model}", ImportError):
                 trainer = run.make_trainer(folder)
+                if warm_start is not None:
+                    trainer.warm_start = partial(warm_start, run.network)
                 if is_resumed:
                     trainer.resume(run.split.train)
                     ranks.wait()  # all have read what the first writes next
@@ -212,6 +218,7 @@ def _fit_and_evaluate(run: Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:
     return {
         **scores,
         "stopped": stopped,
+        **refresh_facts(Path(config["checkpoint_dir"])),
         "epochs_trained": trainer.epochs_trained,
         "parameters": run.n_parameters,
         "setup_seconds": run.setup_seconds,

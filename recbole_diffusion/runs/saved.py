@@ -15,6 +15,7 @@ from recbole_diffusion.base.errors import (
 )
 from recbole_diffusion.base.files import read_json
 from recbole_diffusion.settings.config import Config, settable
+from recbole_diffusion.settings.item_features import check_embedding_files
 from recbole_diffusion.settings.keys import HOST_CODE_KEYS, declared_keys
 from recbole_diffusion.settings.property_files import default_layers, run_command
 from recbole_diffusion.settings.registry import Registration, find_model
@@ -32,6 +33,24 @@ def saved_config(
             f"{caller} takes its settings from the run: found {', '.join(other)} beside it, "
             f"expected at most {', '.join(KEYS_OF_PLACE)}{_advice_on(Path(folder), changes or {})}"
         )
+    model, dataset, path, kept = _saved_settings(caller, folder, file)
+    return Config(model, dataset, (), changes, (f"checkpoint {path}", kept))
+
+
+def refreshed_config(
+    folder: str | Path, dataset: str | None, changes: Mapping[str, Any] | None
+) -> Config:
+    """The settings of a run's best epoch for newer data, with changes above them."""
+    model, found, path, kept = _saved_settings("refresh", folder, "best.pth")
+    config = Config(model, dataset or found, (), changes, (f"checkpoint {path}", kept))
+    check_embedding_files(config.final_config_dict)
+    return config
+
+
+def _saved_settings(
+    caller: str, folder: str | Path, file: str
+) -> tuple[str, str, Path, dict[str, Any]]:
+    """Model, data set, checkpoint and settings of a run."""
     if not Path(folder).is_dir():
         raise UserError(f"{caller}: found {str(folder)!r}, expected the folder of a run")
     if not (Path(folder) / file).is_file():
@@ -41,8 +60,7 @@ def saved_config(
     with refusals_of(f"checkpoint {path}: not of a run", LookupError, TypeError, AttributeError):
         model, dataset, settings = saved["registered_as"], saved["dataset"], saved["settings"]
         kept = {"negative_sampler": "recbole", **settable(settings)}  # before there was the key
-    kept = _without_retired(path, kept, find_model(model))
-    return Config(model, dataset, (), changes, (f"checkpoint {path}", kept))
+    return model, dataset, path, _without_retired(path, kept, find_model(model))
 
 
 def _advice_on(folder: Path, changes: Mapping[str, Any]) -> str:

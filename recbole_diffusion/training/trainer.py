@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from recbole.data.interaction import Interaction
 from recbole.trainer import Trainer
-from recbole.utils import ModelType
+from recbole.utils import ModelType, calculate_valid_score
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.log import AS_DETAIL, AS_SUMMARY
@@ -62,6 +62,8 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
     _has_diverged = False
     # Sampled scores of the validation before, with key `log_diagnostics`.
     _scores_before: torch.Tensor | None = None
+    # Gives the prepared model what an older run learned; validation then comes before training.
+    warm_start: Callable[[], None] | None = None
 
     def __init__(self, config: Any, model: Any) -> None:
         with curves_beside_the_log():
@@ -130,6 +132,9 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
             start = time.perf_counter()
             self.on_fit_start(train_data, valid_data)
             self.pretrain_seconds += time.perf_counter() - start
+            if self.warm_start is not None:
+                self.warm_start()
+                self._validate_start(valid_data)
             self._is_prepared = True
             self._write_last(-1)
         if saved and self.start_epoch >= self.epochs:
@@ -152,6 +157,18 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
         finally:
             self.tensorboard.close()
         return self.best_valid_score, self.best_valid_result
+
+    def _validate_start(self, valid_data: Any) -> None:
+        """Keep what an older run learned, as the epoch -1, unless a later one is better."""
+        if not self._chooses_by_validation() or self.start_epoch >= self.epochs:
+            return
+        result = self.evaluate(valid_data, load_best_model=False)
+        score = calculate_valid_score(result, self.valid_metric)
+        self.best_valid_score, self.best_valid_result = score, result
+        if self._saved:
+            self._save_checkpoint(-1)
+        line = f"before training: {self.config['valid_metric']} {score:.4f}"
+        self._log_epoch(line, line)
 
     def _validate(self, valid_data: Any, epoch: int, show_progress: bool) -> float:
         """Score an epoch, and keep it if it is better than all before; a tie keeps the earlier."""

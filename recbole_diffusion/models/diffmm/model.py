@@ -33,6 +33,7 @@ from recbole_diffusion.nn.graph import BipartiteGraph, interaction_graph, normal
 from recbole_diffusion.nn.layers import unit_rows
 from recbole_diffusion.nn.loss import bpr_of_products, unit_info_nce
 from recbole_diffusion.nn.rows import InteractionRows, interaction_matrix
+from recbole_diffusion.training.carry import ITEMS, USERS, WHOLE, Matches
 
 # Scores held at a time while graphs are generated, and the least users that they are of.
 GENERATED_ENTRIES = 2**23
@@ -50,6 +51,12 @@ class DiffMM(EmbeddingRecommender):
     train_loader = "interactions"
     # Terms of the loss in their order, as logs and figures call them.
     loss_names = ("BPR", "L2", "contrast")
+    id_axes = {
+        "user_embedding.weight": (USERS,),
+        "item_embedding.weight": (ITEMS,),
+        "generators.*.denoiser.first_layer.weight": (WHOLE, ITEMS),
+        "generators.*.denoiser.last_layer.*": (ITEMS,),
+    }
 
     @staticmethod
     def check_config(config: Any) -> None:
@@ -171,6 +178,17 @@ class DiffMM(EmbeddingRecommender):
             block = scores(users, self.rows.batch(users))
             tops.append(ranked_items(block, self.graph_items)[1])
         return torch.cat(tops)
+
+    @torch.no_grad()
+    def adopt(self, saved: Mapping[str, Any], matches: Matches) -> None:
+        """Keep the edges that older users had; new ones get theirs (``training.carry``)."""
+        is_known, newer = matches.users >= 0, matches.newer_items()
+        for name in self.modalities:
+            edges, older = self.generate(name), saved["state_dict"].get(f"generated_{name}")
+            if older is not None and older.shape[1] == edges.shape[1]:
+                edges[is_known] = newer[older[matches.users[is_known]]].to(edges.device)
+            self.get_buffer(f"generated_{name}").copy_(edges)
+        self._graphs = {}
 
     def generated_graph(self, name: str) -> BipartiteGraph:
         """A modality's graph as generated, all edges in it; empty before the first epoch."""

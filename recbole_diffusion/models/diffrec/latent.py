@@ -21,6 +21,7 @@ from recbole_diffusion.models.diffrec.model import DiffRec, TDiffRec, check_size
 from recbole_diffusion.models.diffrec.settings import LDiffRecSettings
 from recbole_diffusion.nn.autoencoder import ClusteredAutoencoder, gaussian_kl
 from recbole_diffusion.nn.rows import DenseRows, RowBatch
+from recbole_diffusion.training.carry import ITEMS
 
 # Starts of k-means, of which the best counts.
 KMEANS_STARTS = 10
@@ -36,6 +37,7 @@ class LDiffRec(DiffRec):
     """
 
     loss_names = ("reconstruction", "KL", "diffusion")
+    why_no_refresh: str | None = None
     clusters: Tensor
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -58,7 +60,17 @@ class LDiffRec(DiffRec):
         self.epoch = self.n_updates = 0
         self.autoencoder: ClusteredAutoencoder | None = None
         self.register_buffer("clusters", torch.full((self.n_items,), -1))
-        if self.n_clusters == 1:
+        n_hidden = len(self.decoder_sizes or ())
+        self.id_axes = {
+            "autoencoder.encoders.0.weight": (ITEMS,),
+            f"autoencoder.decoders.0.{2 * n_hidden}.*": (ITEMS,),
+        }
+        if self.n_clusters > 1:
+            self.why_no_refresh = (
+                "the parts of its autoencoder follow from clusters that newer data change; "
+                "expected n_clusters: 1"
+            )
+        else:
             self._set_clusters(torch.arange(self.n_items).clamp_max(1) - 1)
 
     def _diffused_size(self, config: Any) -> int:

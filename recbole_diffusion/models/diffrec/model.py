@@ -4,6 +4,7 @@ Wang et al. 2023, "Diffusion Recommender Model", https://doi.org/10.1145/3539618
 from the paper, and from RecBole's model of this name, stand in ``docs/models/diffrec.md``.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,6 +25,7 @@ from recbole_diffusion.models.base import HistoryRecommender
 from recbole_diffusion.models.diffrec.settings import DiffRecSettings, TDiffRecSettings
 from recbole_diffusion.nn.layers import MirroredMLP
 from recbole_diffusion.nn.rows import DenseRows, InteractionRows, RowBatch
+from recbole_diffusion.training.carry import ITEMS, WHOLE, Axes
 
 
 class DiffRec(HistoryRecommender):
@@ -31,6 +33,11 @@ class DiffRec(HistoryRecommender):
 
     Source: Wang et al. 2023, sections 3.1-3.3.
     """
+
+    id_axes: Mapping[str, Axes] = {
+        "denoiser.first_layer.weight": (WHOLE, ITEMS),
+        "denoiser.last_layer.*": (ITEMS,),
+    }
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -40,6 +40,7 @@ from recbole_diffusion.nn.rows import (
     history_rows,
     interaction_matrix,
 )
+from recbole_diffusion.training.carry import ITEMS, USERS, WHOLE, Matches
 
 
 class LD4MRec(RowRecommender):
@@ -50,6 +51,13 @@ class LD4MRec(RowRecommender):
             or a key out of its range.
     """
 
+    id_axes = {
+        "initial_step_embedding.weight": (USERS,),
+        "denoiser.input_weight": (ITEMS,),
+        "denoiser.output_layer.*": (ITEMS,),
+        "item_vectors": (ITEMS,),
+        "singular_values": (WHOLE,),
+    }
     item_degrees: Tensor
     item_vectors: Tensor
     singular_values: Tensor
@@ -244,6 +252,24 @@ class LD4MRec(RowRecommender):
         else:
             projected = self.diffusion.q_sample(rows.dense(self.n_items), last) @ weight
         return self.denoiser.from_projected(projected, conditions)
+
+    def adopt(self, saved: Mapping[str, Any], matches: Matches) -> None:
+        """Make the signals of newer data from the older run's singular vectors.
+
+        Those of the newer matrix are others, and mean nothing to the network. A new item gets the
+        vector that its users give it: v = R^T U diag(s)^-1 (``training.carry``).
+        """
+        if not self.use_collaboration:
+            return
+        device = self.rows.items.device
+        everyone = self.rows.batch(torch.arange(self.n_users, device=device))
+        is_new = (matches.items < 0).to(device)
+        self.item_vectors[is_new] = 0.0
+        users = everyone.product(self.item_vectors / self.singular_values)
+        summed = torch.zeros_like(self.item_vectors)
+        summed.index_add_(0, everyone.items, users[everyone.rows])
+        self.item_vectors[is_new] = (summed / self.singular_values)[is_new]
+        self.get_buffer("collaborative").copy_(self._collaborative(everyone))
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """As PyTorch's.

@@ -35,6 +35,7 @@ from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows
 from recbole_diffusion.nn.softmax import Targets, masked, softmax_loss
 from recbole_diffusion.settings.evaluation_keys import tells_cold_apart
 from recbole_diffusion.settings.recency import is_held_out_later
+from recbole_diffusion.training.carry import ITEMS, Matches
 
 # Prefixes that the gain of the skip is fitted on, and steps of Newton's method.
 GAIN_PREFIXES, GAIN_STEPS = 2000, 20
@@ -63,6 +64,14 @@ class PrefixDiff(HistoryRecommender):
         ("horizon", 1, ("horizon_decay",)),
         ("skip", False, ("skip_gain", "reg_weight", "history_power", "step_ratio")),
     )
+    # Of the network and of its average; the closed form is solved anew.
+    id_axes = {
+        **{f"{part}.bias": (ITEMS,) for part in ("network", "averaged")},
+        "*.gain": (),
+        "*.denoiser.encoder.items.weight": (ITEMS,),
+        "*.denoiser.tables.*": (ITEMS,),
+        "*.denoiser.outputs": (ITEMS,),
+    }
     item_shares: Tensor
     cold_items: Tensor
 
@@ -284,6 +293,10 @@ class PrefixDiff(HistoryRecommender):
         with torch.no_grad():
             for average, weight in pairs:
                 average.lerp_(weight, 1 - share)
+
+    def adopt(self, saved: Mapping[str, Any], matches: Matches) -> None:
+        """Go on with the average where an older run's best epoch stood (``training.carry``)."""
+        self.n_updates = saved["attributes"].get(".n_updates", 0)
 
     def forget_training(self) -> None:
         """Score by the closed form alone, as before the first step."""

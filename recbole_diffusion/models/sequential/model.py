@@ -19,6 +19,7 @@ from recbole_diffusion.nn.encoders import AttentionEncoder, CausalEncoder, Recur
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch
 from recbole_diffusion.nn.softmax import Targets, softmax_loss
 from recbole_diffusion.settings.recency import has_times, is_held_out_later
+from recbole_diffusion.training.carry import ITEMS
 
 
 class NextItemRecommender(HistoryRecommender):
@@ -28,6 +29,7 @@ class NextItemRecommender(HistoryRecommender):
     """
 
     is_baseline = True
+    id_axes = {"encoder.items.weight": (ITEMS,)}
 
     @staticmethod
     def check_config(config: Mapping[str, Any]) -> None:
