@@ -28,6 +28,9 @@ EXTRAS = {
     "onnx": ["onnx>=1.16", "onnxruntime>=1.17"],
     "faiss": ["faiss-cpu>=1.8"],  # indices of items' vectors
     "ials": ["implicit>=0.7"],  # solves the model IALS
+    # Trackers of experiments; the last two are for MLflow's local database.
+    "track": ["wandb>=0.16", "mlflow-skinny>=2.10", "sqlalchemy>=2.0", "alembic>=1.9"],
+    "energy": ["codecarbon>=2.3"],  # estimates the energy of training
 }
 EXTRAS["all"] = sorted({need for name in EXTRAS if name != "dev" for need in EXTRAS[name]})
 

@@ -18,6 +18,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
 
 # Public names, each with its module, which is imported when the name is used.
 _PLACES = {
+    "Callback": "training.callbacks",
+    "StopRun": "training.callbacks",
     "analyze": "studies.analyze.run",
     "compare": "studies.compare.run",
     "evaluate_run": "runs.quick_start",
@@ -30,6 +32,8 @@ _PLACES = {
     "tune": "studies.tune.run",
 }
 __all__ = [
+    "Callback",
+    "StopRun",
     "__version__",
     "analyze",
     "compare",
@@ -63,6 +67,7 @@ if TYPE_CHECKING:
     from recbole_diffusion.studies.analyze.run import analyze
     from recbole_diffusion.studies.compare.run import compare
     from recbole_diffusion.studies.tune.run import tune
+    from recbole_diffusion.training.callbacks import Callback, StopRun
 
 
 def __getattr__(name: str) -> Any:

@@ -16,6 +16,7 @@ from recbole_diffusion.runs.run import Hooks, Recorder, Run, train
 from recbole_diffusion.runs.saved import more_of, saved_config, saved_result
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
+from recbole_diffusion.training.callbacks import Callback
 
 # Arguments of RecBole's ``run_recbole``, and what serves for them.
 HOST_ARGUMENTS = {
@@ -32,6 +33,7 @@ def run_recbole_diffusion(
     config_dict: Mapping[str, Any] | None = None,
     *,
     on_validation: Callable[[int, float], None] | None = None,
+    callbacks: Sequence[Callback] = (),
     with_test: bool = True,
     run_folder: str | Path | None = None,
     **others: Any,
@@ -47,6 +49,7 @@ def run_recbole_diffusion(
         config_dict: Keys and values above the files, as on the command line.
         on_validation: Called after each validation with the epoch, from 0, and the score of
             ``valid_metric``; it may raise ``StopRun``.
+        callbacks: Told of the run as it goes; see ``Callback``.
         with_test: False never scores the test part, and prints no table.
         run_folder: Where the run is kept, made if missing, without files of a run's names; None
             makes one under ``output_dir``.
@@ -55,7 +58,7 @@ def run_recbole_diffusion(
     Returns:
         What ``result.json`` in the run's folder holds: ``valid`` and ``test`` metrics, best epoch,
         split hash, times in seconds, peak memory in MiB, number of parameters, the folder, and
-        ``stopped``, why ``on_validation`` ended training, else None.
+        ``stopped``, why a callback ended training, else None.
 
     Raises:
         UserError: Bad settings or data; raised before training, nothing written but, where a file
@@ -72,10 +75,15 @@ def run_recbole_diffusion(
         with repeatable_operations(config["device"]):
             run = Run(config)
             folder = report.new_run_folder(config, run_folder)
-            return train(run, folder, hooks=Hooks(on_validation, with_test))
+            return train(run, folder, hooks=Hooks(on_validation, callbacks, with_test))
 
 
-def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def resume_run(
+    folder: str | Path,
+    config_dict: Mapping[str, Any] | None = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+) -> dict[str, Any]:
     """Go on with an interrupted run, to the bits that it would have ended with.
 
     That holds on the CPU with the same packages and number of threads, for models that keep what
@@ -86,6 +94,7 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
     Args:
         folder: The run's folder.
         config_dict: New values for ``KEYS_OF_PLACE``.
+        callbacks: Told of the rest of the run; see ``Callback``.
 
     Returns:
         As ``run_recbole_diffusion``.
@@ -95,10 +104,12 @@ def resume_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None)
         KeyboardInterrupt: After saying how to go on.
     """
     with sharing():
-        return _resumed(folder, config_dict)
+        return _resumed(folder, config_dict, Hooks(callbacks=callbacks))
 
 
-def _resumed(folder: str | Path, config_dict: Mapping[str, Any] | None) -> dict[str, Any]:
+def _resumed(
+    folder: str | Path, config_dict: Mapping[str, Any] | None, hooks: Hooks
+) -> dict[str, Any]:
     has_ended = (Path(folder) / "result.json").is_file()
     has_last = (Path(folder) / "last.pth").is_file()
     checkpoint = "best.pth" if has_ended and not has_last else "last.pth"
@@ -112,7 +123,7 @@ def _resumed(folder: str | Path, config_dict: Mapping[str, Any] | None) -> dict[
         return result
     with repeatable_operations(config["device"]):
         run = Run(config)
-        return train(run, path, is_resumed=True, warm_start=warm_start_of(run, path))
+        return train(run, path, True, hooks, warm_start=warm_start_of(run, path))
 
 
 def run_in_folder(

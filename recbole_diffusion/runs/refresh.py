@@ -1,7 +1,7 @@
 """A new run on newer data, which starts from what a finished run learned."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from recbole_diffusion.base.ranks import current_ranks, sharing
 from recbole_diffusion.host.patch import host_arguments
 from recbole_diffusion.runs import report
 from recbole_diffusion.runs.ids import FACTS, match_ids, refresh_facts
-from recbole_diffusion.runs.run import Run, train
+from recbole_diffusion.runs.run import Hooks, Run, train
 from recbole_diffusion.runs.saved import refreshed_config
 from recbole_diffusion.settings.run_settings import RunSettings
+from recbole_diffusion.training.callbacks import Callback
 from recbole_diffusion.training.carry import Carried, Matches, carry_over
 from recbole_diffusion.training.checkpoint import read_checkpoint
 
@@ -54,6 +55,7 @@ def refresh_run(
     dataset: str | None = None,
     config_dict: Mapping[str, Any] | None = None,
     *,
+    callbacks: Sequence[Callback] = (),
     run_folder: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train on newer data from what a run's best epoch learned, in a new folder.
@@ -67,6 +69,7 @@ def refresh_run(
         folder: Of a run with a best epoch.
         dataset: Name of the newer data; None for the run's, whose files have changed.
         config_dict: Keys and values above the run's settings.
+        callbacks: Told of the run as it goes; see ``Callback``.
         run_folder: As ``run_recbole_diffusion`` takes it.
 
     Returns:
@@ -88,7 +91,7 @@ def refresh_run(
             new_folder = report.new_run_folder(config, run_folder)
             if current_ranks().is_first:
                 _write_facts(new_folder, older, {})
-            return train(run, new_folder, warm_start=warm_start)
+            return train(run, new_folder, hooks=Hooks(callbacks=callbacks), warm_start=warm_start)
 
 
 def warm_start_of(run: Run, folder: Path) -> Callable[[Any], None] | None:

@@ -26,12 +26,13 @@ COSTS = (
     ("train_seconds_per_epoch", "training, s an epoch", ".3f"),
     ("valid_seconds", "evaluation of validation, s", ".3f"),
     ("test_seconds", "evaluation of test, s", ".3f"),
+    ("energy_kwh", "energy of training, kWh", ".6f"),
     ("peak_memory_mb", "peak memory, MiB", ".0f"),
 )
 # What a run writes into its folder, beside what starts with a dot.
 RUN_FILES = (
     *("best.pth", "config.yaml", "history.jsonl", "ids.npz", "last.pth", "pretrain"),
-    *("refresh.json", "result.json", "run.log", "tensorboard"),
+    *("refresh.json", "result.json", "run.log", "tensorboard", "tracker.json", "wandb"),
 )
 _UNUSABLE = "key `output_dir`: no folder can be made in {!r}"
 

@@ -2,8 +2,8 @@
 
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,13 @@ from recbole_diffusion.data.split import load_split
 from recbole_diffusion.models.history_weights import weigh_histories
 from recbole_diffusion.runs import report
 from recbole_diffusion.runs.ids import refresh_facts
+from recbole_diffusion.runs.trackers import tracker_of
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.recency import HOST_MODELS
 from recbole_diffusion.settings.words import format_word
+from recbole_diffusion.training.callbacks import Callback, OnValidation, teller
+from recbole_diffusion.training.callbacks import StopRun as StopRun
+from recbole_diffusion.training.energy import energy_facts
 from recbole_diffusion.training.loss_forms import refuse_unshared
 
 # How RecBole's models refuse their settings: by bare asserts, or where something first fails.
@@ -44,21 +48,19 @@ HOST_REFUSALS = (
 Recorder = Callable[[Any, Any], AbstractContextManager[None]]
 
 
-class StopRun(Exception):
-    """Raised by ``on_validation`` to end training there; its text says why, in the result."""
-
-
 @dataclass(frozen=True)
 class Hooks:
     """What a caller adds to a run.
 
     Attributes:
         on_validation: Called with epoch and score after each validation; may raise ``StopRun``.
+        callbacks: Told of the run as it goes.
         with_test: Whether the test part is scored, and a table printed.
         recorder: Entered for the evaluation of the best epoch.
     """
 
     on_validation: Callable[[int, float], None] | None = None
+    callbacks: Sequence[Callback] = ()
     with_test: bool = True
     recorder: Recorder = lambda run, trainer: nullcontext()
 
@@ -177,7 +179,10 @@ def train(
                     trainer.resume(run.split.train)
                     ranks.wait()  # all have read what the first writes next
                 report.log_start(logger, run, trainer)
-                result = _fit_and_evaluate(run, trainer, hooks)
+                with _told(run.config, hooks, is_resumed) as (trainer.tell, ended):
+                    result = _fit_and_evaluate(run, trainer, hooks)
+                    report.write_result(result)
+                    ended.append(result)
         except KeyboardInterrupt:
             # Critical, so that it is told at any log level.
             if hooks.with_test:  # else it is a part of something larger, which tells
@@ -187,10 +192,33 @@ def train(
             if hooks.with_test and system_limit(error) is not None:
                 error.add_note(_how_to_go_on(folder))
             raise
-        report.write_result(result)
         if hooks.with_test:
             report.log_table(logger, run.config, result)
     return result
+
+
+@contextmanager
+def _told(
+    config: Config, hooks: Hooks, is_resumed: bool
+) -> Iterator[tuple[Callable[[Mapping[str, Any]], None], list[dict[str, Any]]]]:
+    """Tell callbacks of start and end; gives what tells them of epochs, and a list for the result.
+
+    Trackers come first, and are so told of an epoch that a caller's own callback stops at.
+    """
+    callbacks = [*tracker_of(config), *hooks.callbacks]
+    if hooks.on_validation is not None:
+        callbacks.append(OnValidation(hooks.on_validation, config["valid_metric"].lower()))
+    is_first, folder = current_ranks().is_first, config["checkpoint_dir"]
+    ended: list[dict[str, Any]] = []
+    started: list[Callback] = []
+    try:
+        for callback in callbacks if is_first else ():
+            callback.on_start(folder, config.settable(), is_resumed)
+            started.append(callback)
+        yield teller(callbacks, folder), ended
+    finally:
+        for callback in started:
+            callback.on_end(ended[0] if ended else None)
 
 
 def _how_to_go_on(folder: Path) -> str:
@@ -209,7 +237,6 @@ def _fit_and_evaluate(run: Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:
             split.train,
             split.valid,
             show_progress=config["show_progress"],
-            callback_fn=_agreed(hooks.on_validation),
         )
     except StopRun as reason:
         stopped = str(reason)
@@ -224,30 +251,10 @@ def _fit_and_evaluate(run: Run, trainer: Any, hooks: Hooks) -> dict[str, Any]:
         "setup_seconds": run.setup_seconds,
         "pretrain_seconds": trainer.pretrain_seconds,
         "train_seconds_per_epoch": trainer.train_seconds / max(trainer.epochs_trained, 1),
+        **energy_facts(config),
         "peak_memory_mb": peak_memory_mb(config["device"]),
         "environment": environment(config["device"]),
     }
-
-
-def _agreed(callback: Callable[[int, float], None] | None) -> Callable[[int, float], None] | None:
-    """A callback that rank 0 calls, and that stops all ranks if it stops that one."""
-    ranks = current_ranks()
-    if callback is None or not ranks.is_shared:
-        return callback
-
-    def told(epoch: int, score: float) -> str:
-        try:
-            callback(epoch, score)
-        except StopRun as reason:
-            return f"stopped {reason}"
-        return ""
-
-    def call(epoch: int, score: float) -> None:
-        reason = ranks.of_first(lambda: told(epoch, score))
-        if reason:
-            raise StopRun(reason.removeprefix("stopped "))
-
-    return call
 
 
 def _timed(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, float]:

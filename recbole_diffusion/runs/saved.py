@@ -81,6 +81,8 @@ def _without_retired(
     """Settings of a saved run without those that nothing reads any more; tells of these."""
     defaults = {key for _, layer in default_layers(registration, "") for key in layer}
     unread = set(settings) - defaults - declared_keys() - HOST_CODE_KEYS
+    if settings.get("log_wandb"):
+        unread |= {"log_wandb", "wandb_project"}
     if unread:
         getLogger().warning(
             f"checkpoint {path}: dropped key {', '.join(sorted(unread))}, which nothing reads "

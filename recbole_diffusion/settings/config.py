@@ -103,7 +103,7 @@ class Config(HostConfig):
         # RecBole's marks of a run in one process.
         final["single_spec"], final["local_rank"] = True, 0
         if read_launch().rank > 0:  # the first shows and writes
-            final["show_progress"] = final["log_wandb"] = False
+            final["show_progress"] = False
 
     def _cuda_device(self) -> torch.device:
         """Key ``gpu_id``; of several processes on a machine each takes its own."""

@@ -26,6 +26,9 @@ from recbole_diffusion.settings.recency import check_history_weights, check_rece
 from recbole_diffusion.settings.registry import Registration, check_packages
 from recbole_diffusion.settings.values import check_text
 
+# What RecBole's overall.yaml has for `wandb_project`.
+HOST_PROJECT = "recbole"
+
 
 @dataclass(frozen=True)
 class Layers:
@@ -83,7 +86,7 @@ def read_layers(
     _check_recency(final, registration)
     feature_names(final)
     check_packages(registration, final)
-    _check_wandb(final)
+    _check_optional(final)
     return Layers(defaults, chosen, final, data_file)
 
 
@@ -95,12 +98,23 @@ def _check_recency(final: Mapping[str, Any], registration: Registration) -> None
         raise UnreadKey(str(error), "recency") from error
 
 
-def _check_wandb(final: Mapping[str, Any]) -> None:
-    """RecBole would ask for the package when the run's folder is made."""
-    if final["log_wandb"] and find_spec("wandb") is None:
+def _check_optional(final: Mapping[str, Any]) -> None:
+    """Keys that need a package which is no requirement, and RecBole's that one of them replaces."""
+    if final["log_wandb"]:
+        raise UserError("key `log_wandb`: found True, expected false; write tracker: wandb instead")
+    if final["wandb_project"] != HOST_PROJECT:
         raise UserError(
-            "key `log_wandb`: found True, but wandb is not installed: pip install wandb"
+            f"key `wandb_project`: found {final['wandb_project']!r}, expected none; write "
+            "tracker_project instead"
         )
+    needed = {"tracker": final["tracker"], "energy": "codecarbon" if final["energy"] else "none"}
+    for key, package in needed.items():
+        if package != "none" and find_spec(package) is None:
+            extra = "track" if key == "tracker" else key
+            raise UserError(
+                f"key `{key}`: found {final[key]!r}, but {package} is not installed: "
+                f"pip install 'recbole_diffusion[{extra}]'"
+            )
 
 
 def _check_data_file(path: Path, shipped: dict[str, Any], registration: Registration) -> None:

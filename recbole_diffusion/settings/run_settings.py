@@ -15,7 +15,10 @@ KEYS_WITHOUT_EFFECT = (
     "metric_decimal_place",
     "eval_memory_mb",
     "eval_batch_users",
+    "energy",
     "log_wandb",
+    "tracker",
+    "tracker_project",
     "wandb_project",
 )
 
@@ -117,6 +120,19 @@ class RunSettings(Settings):
         False,
         "how much scores change from one validation to the next, into history.jsonl; "
         "costs the scores of 64 users a validation",
+    )
+    tracker: Literal["none", "wandb", "mlflow"] = key(
+        "none",
+        "where settings, losses and metrics of the run are tracked too; needs extra `track`; the "
+        "tracker's own variables say where that is, such as WANDB_MODE=offline or "
+        "MLFLOW_TRACKING_URI=sqlite:///mlflow.db",
+    )
+    tracker_project: str = key(
+        "recbole_diffusion", "wandb's project or mlflow's experiment of the run"
+    )
+    energy: bool = key(
+        False,
+        "estimate the energy of training by codecarbon, without a network; needs extra `energy`",
     )
     eval_args: dict[str, Any] = key(
         {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "group_by": "user", "mode": "full"},

@@ -59,9 +59,7 @@ class EvaluationMixin(HostAttributes):
         if not self.ranks.is_shared or self._draws_scores:
             self.eval_collector.forget()
             self._rank_users(eval_data, batches, scored, ALONE)
-        result = self._measured(self.eval_collector.get_data_struct())
-        self.wandblogger.log_eval_metrics(result, head="eval")
-        return result
+        return self._measured(self.eval_collector.get_data_struct())
 
     def _rank_users(self, eval_data: Any, batches: Any, scored: Any, ranks: Ranks) -> bool:
         """Rank the users of this rank's batches: whole ones, which compute as they do alone.

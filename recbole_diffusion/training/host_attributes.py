@@ -14,7 +14,6 @@ class HostAttributes:
     logger: Any
     optimizer: Any
     tensorboard: Any
-    wandblogger: Any
     _add_hparam_to_tensorboard: Callable[..., None]
     _add_train_loss_to_tensorboard: Callable[..., None]
     _neg_sample_batch_eval: Callable[..., Any]

@@ -1,7 +1,7 @@
 """What every run adds to RecBole's trainers: checkpoints, exact resume, one line an epoch."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from recbole_diffusion.base.ranks import current_ranks
 from recbole_diffusion.evaluation.collector import RankingCollector
 from recbole_diffusion.evaluation.metrics import ExactEvaluator
 from recbole_diffusion.nn.diagnostics import relative_change
+from recbole_diffusion.training.callbacks import StopRun
 from recbole_diffusion.training.curves import curves_beside_the_log
+from recbole_diffusion.training.energy import energy_of
 from recbole_diffusion.training.evaluating import EvaluationMixin
 from recbole_diffusion.training.history import append_epoch, keep_epochs
 from recbole_diffusion.training.progress import (
@@ -64,6 +66,8 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
     _scores_before: torch.Tensor | None = None
     # Gives the prepared model what an older run learned; validation then comes before training.
     warm_start: Callable[[], None] | None = None
+    # Is told each epoch's line of the history; may raise ``StopRun``.
+    tell: Callable[[Mapping[str, Any]], None] = staticmethod(lambda record: None)
 
     def __init__(self, config: Any, model: Any) -> None:
         with curves_beside_the_log():
@@ -147,16 +151,25 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
                 if self.cur_step > self.stopping_step:
                     break
                 losses = self._train_epoch(train_data, epoch, show_progress=show_progress)
-                self._draw_losses(epoch, losses)
+                self._add_train_loss_to_tensorboard(epoch, losses)
                 if self._is_validated(epoch):
                     score = self._validate(valid_data, epoch, show_progress)
                     if callback_fn is not None:
                         callback_fn(epoch, score)
+                self._tell_epoch(epoch)
             self._save_end()
             self._add_hparam_to_tensorboard(self.best_valid_score)
         finally:
             self.tensorboard.close()
         return self.best_valid_score, self.best_valid_result
+
+    def _tell_epoch(self, epoch: int) -> None:
+        try:
+            self.tell(self._record)
+        except StopRun:
+            if self._saved and not Path(self.saved_model_file).is_file():
+                self._save_checkpoint(epoch)  # none was validated, and one is to be evaluated
+            raise
 
     def _validate_start(self, valid_data: Any) -> None:
         """Keep what an older run learned, as the epoch -1, unless a later one is better."""
@@ -181,16 +194,9 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
         else:
             self.cur_step += 1
         self.tensorboard.add_scalar("Vaild_score", score, epoch)  # RecBole's name
-        step = (epoch + 1) // self.eval_step - 1
-        self.wandblogger.log_metrics({**result, "valid_step": step}, head="valid")
         self._write_record()
         self._save_last(epoch)
         return score
-
-    def _draw_losses(self, epoch: int, losses: Any) -> None:
-        self._add_train_loss_to_tensorboard(epoch, losses)
-        logged = {"epoch": epoch, "train_loss": losses, "train_step": epoch}
-        self.wandblogger.log_metrics(logged, head="train")
 
     def _train_epoch(
         self,
@@ -202,10 +208,11 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
         """Time one epoch of RecBole's loop under a bar that shows the loss."""
         batches = BatchBar(train_data, epoch_idx, self) if show_progress else train_data
         start = time.perf_counter()
-        self.shared.start_epoch(epoch_idx)
-        with self.shared.common():
-            self.on_epoch_start(epoch_idx)
-        losses = self._train_shared(batches, epoch_idx, loss_func)
+        with energy_of(self.config) as energy:
+            self.shared.start_epoch(epoch_idx)
+            with self.shared.common():
+                self.on_epoch_start(epoch_idx)
+            losses = self._train_shared(batches, epoch_idx, loss_func)
         seconds = time.perf_counter() - start
         self.train_seconds += seconds
         self.epochs_trained += 1
@@ -220,6 +227,7 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
             "valid": None,
             "valid_seconds": None,
             "diagnostics": {},
+            **energy,
         }
         if not self._is_validated(epoch_idx):
             self._log_epoch(self._epoch_report, f"{self._epoch_summary} [{seconds:.2f} s]")

@@ -26,6 +26,8 @@ COSTS = (
     "parameters",
     "peak_memory_mb",
 )
+# Costs that runs have by a key.
+OPTIONAL_COSTS = ("energy_kwh",)
 RESULT_KEYS = ("best_epoch", "split_hash", "valid", "test", "environment", *COSTS)
 
 
@@ -146,7 +148,7 @@ def _checked(path: Path, metrics: Sequence[str]) -> dict[str, Any]:
         has_all = isinstance(scores, Mapping) and all(_is_number(scores.get(m)) for m in metrics)
         if not has_all:
             raise DamagedFile(f"{path}: found {part} {scores!r}, expected {', '.join(metrics)}")
-    for name in COSTS:
+    for name in (*COSTS, *(name for name in OPTIONAL_COSTS if name in result)):
         if result[name] is not None and not _is_number(result[name]):
             raise DamagedFile(f"{path}: found {name} {result[name]!r}, expected a number")
     return result

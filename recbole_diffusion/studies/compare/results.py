@@ -16,7 +16,7 @@ from recbole_diffusion.evaluation.significance import compare_to_best_baseline
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.evaluation_keys import GROUPS, of_group, without_group
 from recbole_diffusion.settings.words import format_word, format_words
-from recbole_diffusion.studies.compare.parts import COSTS, Part, Parts
+from recbole_diffusion.studies.compare.parts import COSTS, OPTIONAL_COSTS, Part, Parts
 from recbole_diffusion.studies.compare.plan import Cell, Data, code_version
 from recbole_diffusion.studies.compare.quoted import quoted_rows
 from recbole_diffusion.studies.compare.request import Request
@@ -225,7 +225,7 @@ def _model(
         "command": request.command([label], request.seeds),
         "test": spread([result["test"] for result in results], measured),
         "valid": spread([result["valid"] for result in results], measured),
-        "costs": spread(results, COSTS),
+        "costs": spread(results, (*COSTS, *OPTIONAL_COSTS)),
         "diversity": spread([part.beyond["diversity"] for part in done]),
         "groups": {
             **_group_spreads([part.activity for part in done]),
@@ -302,6 +302,7 @@ def _cell_entry(request: Request, cell: Cell, part: Part | None, parts: Parts) -
     if part:
         kept = ("best_epoch", "split_hash", "valid", "test", *COSTS, "environment")
         entry.update({name: part.result[name] for name in kept})
+        entry.update({name: part.result[name] for name in OPTIONAL_COSTS if name in part.result})
     return entry
 
 

@@ -25,6 +25,7 @@ COST_COLUMNS = (
     ("parameters", "parameters", ",.0f"),
     ("peak_memory_mb", "peak MiB", ".0f"),
 )
+ENERGY_COLUMN = ("energy_kwh", "kWh of training", ".6f")
 
 
 def make_tables(results: Mapping[str, Any]) -> list[Table]:
@@ -176,19 +177,21 @@ def test_table(results: Mapping[str, Any]) -> Table:
 
 
 def _costs(results: Mapping[str, Any]) -> Table:
+    models = [model for model in results["models"] if model["costs"]]
+    is_measured = any(ENERGY_COLUMN[0] in model["costs"] for model in models)
+    columns = [*COST_COLUMNS, *([ENERGY_COLUMN] if is_measured else [])]
     rows = [
         [
             Entry(_name(model)),
-            *(Entry(spread_text(model["costs"].get(k), form)) for k, _, form in COST_COLUMNS),
+            *(Entry(spread_text(model["costs"].get(k), form)) for k, _, form in columns),
         ]
-        for model in results["models"]
-        if model["costs"]
+        for model in models
     ]
     notes = [
         "Setup makes the model, and solves those of RecBole that need no gradients; parameters are "
         "what gradients train. Peak MiB: of the GPU where one is used, else of the process."
     ]
-    return Table("Costs", ["model", *(text for _, text, _ in COST_COLUMNS)], rows, notes)
+    return Table("Costs", ["model", *(text for _, text, _ in columns)], rows, notes)
 
 
 def _diversity(results: Mapping[str, Any]) -> Table:
