@@ -342,6 +342,9 @@ def test_what_cannot_be_matched_is_refused(
     folder = run_recbole_diffusion("LDiffRec", "older", config_dict=clustered)["run_folder"]
     with pytest.raises(UserError, match="model LDiffRec: .*expected n_clusters: 1"):
         refresh_run(folder)
+    joint = run_recbole_diffusion("recbole.DiffRec", "older", config_dict=settings("", "older"))
+    with pytest.raises(UserError, match="its 34 may be 24 items and 10 others"):
+        refresh_run(joint["run_folder"])
     (older / "ids.npz").unlink()
     with pytest.raises(UserError, match=r"holds no ids\.npz"):
         refresh_run(older)

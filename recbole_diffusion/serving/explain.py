@@ -31,6 +31,12 @@ def main(keys: Mapping[str, Any]) -> None:
     with run_logger(None, "info") as log:
         frame = explain(**checked(keys, explain, "explain", KEYS_OF_PLACE))
         log.info(f"{KINDS[frame.attrs['kind']]}:\n{printed(frame)}")
+        for name, place in frame.attrs["edges"].items():
+            log.info(f"generated graph of {name}: {_edge(place)}")
+
+
+def _edge(place: int | None) -> str:
+    return "no edge to it" if place is None else f"an edge to it, at place {place} of the user's"
 
 
 def keys_text() -> str:

@@ -148,6 +148,10 @@ class ExportSource:
         """Of LinDiffRec's matrix [n]; None for other models."""
         return self._scores.contributions(self._history_rows([history]), item)
 
+    def generated_edges(self, user: int) -> dict[str, list[int]]:
+        """None: an export holds vectors, not the graphs that they come from."""
+        return {}
+
     def _history_rows(self, histories: Histories) -> RowBatch:
         return history_rows(histories, len(self.catalogue.items), self._recency)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from recbole_diffusion.base.randomness import own_randomness
 from recbole_diffusion.data.atomic import item_columns, read_item_texts
 from recbole_diffusion.data.full_sort import users_per_batch
+from recbole_diffusion.models.diffmm.model import DiffMM
 from recbole_diffusion.models.lindiffrec.model import LinDiffRec
 from recbole_diffusion.nn.rows import InteractionRows
 from recbole_diffusion.runs.quick_start import saved_run
@@ -134,3 +135,12 @@ class RunSource:
             return None
         with self._lock:
             return self.network.explain(history, item).float().cpu()
+
+    def generated_edges(self, user: int) -> dict[str, list[int]]:
+        """Of DiffMM; none for other models, and before the first epoch."""
+        if not isinstance(self.network, DiffMM):
+            return {}
+        tops = {
+            name: self.network.get_buffer(f"generated_{name}") for name in self.network.modalities
+        }
+        return {name: [item for item in top[user].tolist() if item] for name, top in tops.items()}

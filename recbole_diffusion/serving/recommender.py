@@ -321,7 +321,9 @@ class Recommender:
 
         The kind stands in ``frame.attrs["kind"]``: "contribution" (exact, the score is the sum;
         LinDiffRec), "loss" (what the score loses without the item; models of rows) or "cosine" of
-        the items' vectors (models of embeddings).
+        the items' vectors (models of embeddings). Of DiffMM, ``frame.attrs["edges"]`` says for each
+        modality at which place, from 1, its generated graph gives the user the item; None where it
+        does not.
 
         Args:
             user: An id; the history is that of the train part.
@@ -345,6 +347,10 @@ class Recommender:
         frame = pd.DataFrame({"item": self._items.of(history), "value": values.numpy()})
         frame = frame.sort_values("value", ascending=False, kind="stable", ignore_index=True)
         frame.attrs["kind"] = kind
+        frame.attrs["edges"] = {
+            name: items.index(target) + 1 if target in items else None
+            for name, items in self.source.generated_edges(number).items()
+        }
         return frame
 
     def _train_history(self, user: int) -> list[int]:

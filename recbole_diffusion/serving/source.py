@@ -54,3 +54,6 @@ class Source(Protocol):
 
     def contributions(self, history: Sequence[int], item: int) -> Tensor | None:
         """What each item of a history adds to the score of an item [n], if it is their sum."""
+
+    def generated_edges(self, user: int) -> dict[str, list[int]]:
+        """Items that each modality's generated graph gives a user, the likeliest first (DiffMM)."""

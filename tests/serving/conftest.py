@@ -21,6 +21,12 @@ SMALL: dict[str, dict[str, Any]] = {
         "hidden_size": 8,
         "item_features": {"picture": {"file": "odd.picture.npz"}},
     },
+    "DiffMM": {
+        "embedding_size": 8,
+        "hidden_sizes": [8],
+        "graph_items": 12,
+        "item_features": {"picture": {"file": "odd.picture.npz"}},
+    },
     "SASRec": ATTENTION,
     "PrefixDiff": ATTENTION,
     "GRU4Rec": {"embedding_size": 8, "hidden_size": 8, "max_length": 5},

@@ -20,6 +20,7 @@ from recbole_diffusion.commands.cli import main
 from recbole_diffusion.serving import recommend as command
 from recbole_diffusion.serving import strangers
 from recbole_diffusion.serving.recommender import Recommender
+from recbole_diffusion.training.checkpoint import read_checkpoint
 
 OF_ROWS = ["EASE", "ItemKNN", "LinDiffRec", "DiffRec"]
 OF_MATRICES = ["EASE", "ItemKNN", "SLIMElastic"]
@@ -206,6 +207,27 @@ def test_explanations_of_linear_models_sum_to_the_score(run_of: Callable[[str], 
     np.testing.assert_allclose(frame["value"], matrix.loc[frame["item"], item], atol=1e-5)
     with pytest.raises(UserError, match="found in the history of 'u3'"):
         ease.explain("u3", next(iter(seen)))
+
+
+def test_generated_edges_of_diffmm_are_told(
+    run_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_of("DiffMM")
+    recommender = load(run)
+    row = read_checkpoint(run / "best.pth")["state_dict"]["generated_picture"]
+    user = recommender.users.index("u3") + 1
+    generated = [recommender.items[number - 1] for number in row[user].tolist()]
+    unseen = set(recommender.items) - seen_of(recommender, "train")["u3"]
+    given = next(item for item in generated if item in unseen)
+    other = next(iter(sorted(unseen - set(generated))))
+    place = generated.index(given) + 1
+    assert recommender.explain("u3", given).attrs["edges"] == {"picture": place}
+    assert recommender.explain("u3", other).attrs["edges"] == {"picture": None}
+    assert main(["explain", str(run), "--user=u3", f"--item={given}"]) == 0
+    expected = f"generated graph of picture: an edge to it, at place {place} of the user's"
+    assert expected in capsys.readouterr().out
+    assert main(["explain", str(run), "--user=u3", f"--item={other}"]) == 0
+    assert "generated graph of picture: no edge to it" in capsys.readouterr().out
 
 
 def test_threads_get_what_one_gets(run_of: Callable[[str], Path]) -> None:
