@@ -36,6 +36,9 @@ OURS: dict[str, dict[str, Any]] = {
     "PrefixDiff": {"embedding_size": 8, "n_heads": 2, "inner_size": 8, "skip": False},
     "SASRec": {"embedding_size": 8, "n_heads": 2, "inner_size": 8},
     "GRU4Rec": {"embedding_size": 8},
+    "XSimGCL": {"embedding_size": 8},
+    "VBPR": {"embedding_size": 8, "modal_size": 6},
+    "BM3": {"embedding_size": 8},
 }
 VIEWS = {"denoiser": "views", "hidden_sizes": [8, 6], "skip": False}
 HOST: dict[str, dict[str, Any]] = {
@@ -47,9 +50,15 @@ HOST: dict[str, dict[str, Any]] = {
     "GCMC": {"embedding_size": 8, "gcn_output_dim": 9},
 }
 CASES = [*OURS.items(), ("PrefixDiff", VIEWS), *HOST.items()]
+# New items are neighbours of older ones by their features.
+NEIGHBOURS = [(model, {"embedding_size": 8, "n_neighbors": 3}) for model in ("FREEDOM", "MGCN")]
 # With the closed form, which newer data give other scores.
-UNCHANGED = [*CASES, ("PrefixDiff", {"embedding_size": 8, "n_heads": 2, "inner_size": 8})]
-WITH_FEATURES = ("LD4MRec", "DiffMM", "SimDiff")
+UNCHANGED = [
+    *CASES,
+    *NEIGHBOURS,
+    ("PrefixDiff", {"embedding_size": 8, "n_heads": 2, "inner_size": 8}),
+]
+WITH_FEATURES = ("LD4MRec", "DiffMM", "SimDiff", "VBPR", "BM3", "FREEDOM", "MGCN")
 # Ids of odd kinds; the second user's looks like a number, and like another one's.
 ODD = ["7", "07", "7.0", "ü-Nutzer", "a b", '"q"', "[PAD]x", "\u2028", "1e3", "None"]
 

@@ -1,6 +1,6 @@
 """What models of one kind share: on embeddings, or on users' rows of interactions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recbole_diffusion.data.recency import ALIKE, Recency
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows
+from recbole_diffusion.training.carry import ITEMS, USERS, Axes
 
 
 class EmbeddingRecommender(GeneralRecommender):
@@ -21,6 +22,11 @@ class EmbeddingRecommender(GeneralRecommender):
     changes, however that is done, or ``train()`` or ``eval()`` is called. It is no part of a
     checkpoint.
     """
+
+    id_axes: Mapping[str, Axes] = {
+        "user_embedding.weight": (USERS,),
+        "item_embedding.weight": (ITEMS,),
+    }
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -17,7 +17,6 @@ from recbole_diffusion.models.metadata import knowledge_metadata, social_metadat
 from recbole_diffusion.nn.graph import normalized_adjacency, propagate
 from recbole_diffusion.nn.rows import interaction_matrix
 from recbole_diffusion.settings.item_features import feature_names
-from recbole_diffusion.training.carry import ITEMS, USERS
 
 # Channels made from the interactions, and the key of the embeddings that each is made of.
 GRAPH_CHANNELS = {
@@ -36,7 +35,6 @@ class ChannelRecommender(EmbeddingRecommender):
     """
 
     train_loader = "interactions"
-    id_axes = {"user_embedding.weight": (USERS,), "item_embedding.weight": (ITEMS,)}
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -33,7 +33,7 @@ from recbole_diffusion.nn.graph import BipartiteGraph, interaction_graph, normal
 from recbole_diffusion.nn.layers import unit_rows
 from recbole_diffusion.nn.loss import bpr_of_products, unit_info_nce
 from recbole_diffusion.nn.rows import InteractionRows, interaction_matrix
-from recbole_diffusion.training.carry import ITEMS, USERS, WHOLE, Matches
+from recbole_diffusion.training.carry import ITEMS, WHOLE, Matches
 
 # Scores held at a time while graphs are generated, and the least users that they are of.
 GENERATED_ENTRIES = 2**23
@@ -52,8 +52,7 @@ class DiffMM(EmbeddingRecommender):
     # Terms of the loss in their order, as logs and figures call them.
     loss_names = ("BPR", "L2", "contrast")
     id_axes = {
-        "user_embedding.weight": (USERS,),
-        "item_embedding.weight": (ITEMS,),
+        **EmbeddingRecommender.id_axes,
         "generators.*.denoiser.first_layer.weight": (WHOLE, ITEMS),
         "generators.*.denoiser.last_layer.*": (ITEMS,),
     }

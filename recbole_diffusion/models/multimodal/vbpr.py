@@ -12,12 +12,18 @@ from torch import Tensor, nn
 from recbole_diffusion.models.multimodal.base import MultimodalRecommender
 from recbole_diffusion.models.multimodal.settings import VBPRSettings
 from recbole_diffusion.nn.loss import bpr_of_products
+from recbole_diffusion.training.carry import ITEMS, USERS
 
 
 class VBPR(MultimodalRecommender):
     """Scores are gamma_u gamma_i + beta_i, and theta_u (E f_i) + beta' f_i of each modality."""
 
     loss_names = ("ranking", "regularization")
+    id_axes = {
+        **MultimodalRecommender.id_axes,
+        "user_taste.weight": (USERS,),
+        "item_bias.weight": (ITEMS,),
+    }
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
