@@ -4,8 +4,8 @@
 
 The older data are the earliest 80 % of the interactions, the newer ones all; both are split by
 time within each user. Printed for each model: epochs and CPU seconds of the process until the best
-epoch, with validations and the stage before training, and its metrics on the test part. Settings
-are the models' defaults.
+epoch, with validations and the stage before training, and its metrics on the test part; -1 is the
+start itself, whose seconds are those of the stage. Settings are the models' defaults.
 """
 
 import argparse
@@ -32,7 +32,8 @@ class Clock(Callback):
 
     def on_start(self, folder: str, settings: Mapping[str, Any], is_resumed: bool) -> None:
         """Start."""
-        self.began, self.seconds = time.process_time(), {-1: 0.0}
+        self.began = time.process_time()
+        self.seconds: dict[int, float] = {}
 
     def on_validation(self, epoch: Mapping[str, Any]) -> None:
         """Read the clock."""
@@ -68,9 +69,10 @@ def measure(model: str, keys: dict[str, Any]) -> None:
         runs.append((start, result, clock))
         values = "  ".join(f"{result['test'][metric]:>9.4f}" for metric in METRICS)
         best = result["best_epoch"]
+        seconds = clock.seconds[best] if best >= 0 else result["pretrain_seconds"]
         print(
             f"{model:<12}{start:<11}{best:>9}{result['epochs_trained']:>8}"
-            f"{clock.seconds[best]:>8.1f}  {values}",
+            f"{seconds:>8.1f}  {values}",
             flush=True,
         )
 
