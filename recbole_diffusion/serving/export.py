@@ -160,7 +160,7 @@ class _Writer:
     def write(self, run: Path, kind: str, form: str, kept: int, index: str | None) -> None:
         """All files; see ``export``."""
         self._write_ids_and_items()
-        forms = {"length_power": 0.0, "is_sum": False, "inputs": [], "array_format": form}
+        forms = {"length_power": 0.0, "inputs": [], "array_format": form}
         if kind == "item-item":
             forms |= self._write_matrix(kept)
         elif kind == "embeddings" or vector_tables(self.network) is not None:
@@ -256,7 +256,7 @@ class _Writer:
         matrix, share = _largest_of_columns(linear.matrix, kept)
         sp.save_npz(self.folder / "item_item.npz", matrix)
         self._write_empty(linear.empty)
-        found: dict[str, Any] = {"length_power": linear.length_power, "is_sum": linear.is_sum}
+        found: dict[str, Any] = {"length_power": linear.length_power}
         return found | ({"pruning": {"kept": kept, "share": share}} if share < 1 else {})
 
     def _write_empty(self, empty: np.ndarray | None) -> None:

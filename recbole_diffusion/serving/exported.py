@@ -145,7 +145,7 @@ class ExportSource:
         return self._scores.of_rows(self._history_rows(histories))
 
     def contributions(self, history: Sequence[int], item: int) -> Tensor | None:
-        """Of LinDiffRec's matrix [n]; None for other models."""
+        """Of a matrix of items [n]; None for other models."""
         return self._scores.contributions(self._history_rows([history]), item)
 
     def generated_edges(self, user: int) -> dict[str, list[int]]:
@@ -199,8 +199,8 @@ class MatrixOfExport(Scores):
         return self._linear.of_rows(rows)
 
     def contributions(self, row: RowBatch, item: int) -> Tensor | None:
-        """What each item adds [nnz]; None where the model is not explained so."""
-        return self._linear.contributions(row, item) if self._linear.is_sum else None
+        """What each item adds [nnz]."""
+        return self._linear.contributions(row, item)
 
 
 class GraphScores(Scores):
@@ -271,7 +271,7 @@ def _scores(folder: Path, card: Mapping[str, Any]) -> Scores:
     content = matrix.data, matrix.indices + 1, np.concatenate([[0], matrix.indptr])
     padded = sp.csr_matrix(content, shape=(matrix.shape[0] + 1, matrix.shape[1] + 1))
     recency = Recency(**card["recency"])
-    linear = MatrixScores(padded, recency, card["length_power"], empty, card["is_sum"])
+    linear = MatrixScores(padded, recency, card["length_power"], empty)
     return MatrixOfExport(linear)
 
 

@@ -17,11 +17,16 @@ from recbole_diffusion.data.atomic import item_columns, read_item_texts
 from recbole_diffusion.data.full_sort import users_per_batch
 from recbole_diffusion.models.diffmm.model import DiffMM
 from recbole_diffusion.models.lindiffrec.model import LinDiffRec
-from recbole_diffusion.nn.rows import InteractionRows
+from recbole_diffusion.nn.rows import InteractionRows, history_rows
 from recbole_diffusion.runs.quick_start import saved_run
 from recbole_diffusion.serving.catalogue import Catalogue, Ids
 from recbole_diffusion.serving.source import PARTS, Histories
-from recbole_diffusion.serving.strangers import history_scorer, vector_tables
+from recbole_diffusion.serving.strangers import (
+    MatrixScores,
+    history_scorer,
+    matrix_scores,
+    vector_tables,
+)
 
 
 class RunSource:
@@ -130,11 +135,19 @@ class RunSource:
             return None if tables is None else tables[1].float().cpu()
 
     def contributions(self, history: Sequence[int], item: int) -> Tensor | None:
-        """Of LinDiffRec [n]; None for other models."""
-        if not isinstance(self.network, LinDiffRec):
+        """Of models with a matrix of items [n]; None for others."""
+        if isinstance(self.network, LinDiffRec):  # needs one column of its matrix
+            with self._lock:
+                return self.network.explain(history, item).float().cpu()
+        if self._linear is None:
             return None
+        rows = history_rows([history], self._data.item_num, self._linear.recency)
+        return self._linear.contributions(rows, item)
+
+    @cached_property
+    def _linear(self) -> MatrixScores | None:
         with self._lock:
-            return self.network.explain(history, item).float().cpu()
+            return matrix_scores(self.network, self.read_rows())
 
     def generated_edges(self, user: int) -> dict[str, list[int]]:
         """Of DiffMM; none for other models, and before the first epoch."""

@@ -320,7 +320,8 @@ class Recommender:
         """What each item of a user's history has to do with the score of an item.
 
         The kind stands in ``frame.attrs["kind"]``: "contribution" (exact, the score is the sum;
-        LinDiffRec), "loss" (what the score loses without the item; models of rows) or "cosine" of
+        models with a matrix of items), "loss" (what the score loses without the item; other
+        models of rows) or "cosine" of
         the items' vectors (models of embeddings). Of DiffMM, ``frame.attrs["edges"]`` says for each
         modality at which place, from 1, its generated graph gives the user the item; None where it
         does not.

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.recency import ALIKE, Recency
-from recbole_diffusion.models.base import EmbeddingRecommender
+from recbole_diffusion.models.base import EmbeddingRecommender, MatrixRecommender
 from recbole_diffusion.models.lindiffrec.model import LinDiffRec
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows
 
@@ -87,14 +87,12 @@ class MatrixScores:
         recency: What the items of a row weigh.
         length_power: a: a row of n items is divided by n^a.
         empty: Scores of a row without items [n_items]; None: 0.
-        is_sum: Whether what each item adds to a score is told as its explanation.
     """
 
     matrix: Any
     recency: Recency = ALIKE
     length_power: float = 0.0
     empty: np.ndarray | None = None
-    is_sum: bool = False
 
     def of_rows(self, rows: RowBatch) -> Tensor:
         """Scores [B, n_items] of rows whose values are the weights by age."""
@@ -136,7 +134,9 @@ def matrix_scores(model: Any, rows: InteractionRows) -> MatrixScores | None:
         matrix = whole * popularity if is_array else sp.csr_matrix(whole).multiply(popularity)
         weighted = matrix if is_array else sp.csr_matrix(matrix)
         counts = model.counts.cpu().numpy()
-        return MatrixScores(weighted, model.recency, model.history_power, counts, is_sum=True)
+        return MatrixScores(weighted, model.recency, model.history_power, counts)
+    if isinstance(model, MatrixRecommender):
+        return MatrixScores(model.matrix())
     for name in MATRICES:
         matrix = getattr(model, name, None)
         if getattr(matrix, "shape", None) != (model.n_items,) * 2:

@@ -203,8 +203,14 @@ def test_explanations_of_linear_models_sum_to_the_score(run_of: Callable[[str], 
     matrix = pd.DataFrame(
         np.asarray(ease.source.network.item_similarity)[1:, 1:], ease.items, ease.items
     )
-    assert frame.attrs["kind"] == "loss"
+    assert frame.attrs["kind"] == "contribution"
     np.testing.assert_allclose(frame["value"], matrix.loc[frame["item"], item], atol=1e-5)
+    turbo = load(run_of("TurboCF"))
+    frame = turbo.explain("u3", item)
+    assert frame.attrs["kind"] == "contribution"
+    assert frame["value"].sum() == pytest.approx(turbo.score(["u3"], [item])[0], rel=1e-4)
+    filtered = load(run_of("BSPM"))
+    assert filtered.explain("u3", item).attrs["kind"] == "loss"
     with pytest.raises(UserError, match="found in the history of 'u3'"):
         ease.explain("u3", next(iter(seen)))
 
