@@ -143,6 +143,8 @@ def test_list_models(called: list[tuple[Any, ...]], capsys: pytest.CaptureFixtur
     assert {"InfoDCL", "LD4MRec", "SimDiff"} <= set(told)
     assert {"  BPR", "  LightGCN"} <= set(host)
     assert "  Caser" not in lines
+    assert main(["models"]) == 0
+    assert capsys.readouterr().out.splitlines() == lines
     assert called == []
 
 
@@ -153,6 +155,8 @@ def test_list_datasets(
     empty: Path,
 ) -> None:
     path = write_dataset("mine", inter=[["user_id:token", "item_id:token"], ["a", "b"]])
+    assert main(["datasets", f"--data_path={path}"]) == 0
+    assert "mine" in capsys.readouterr().out
     assert main(["--list_datasets", f"--data_path={path}"]) == 0
     found = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert found["mine"] == str(path / "mine")

@@ -83,8 +83,8 @@ Results, log, settings and checkpoints go to a new folder under ./runs.
   --resume        folder of an interrupted run: goes on exactly where it stopped
   --evaluate      folder of a run: scores its best epoch again, writes nothing
   --verbose       show all settings, and every metric of each epoch; run.log always has them
-  --list_models   print the models and stop
-  --list_datasets print the data sets that are found here and stop
+  --list_models   print the models and stop; models does the same
+  --list_datasets print the data sets that are found here and stop; datasets does the same
   --version       print the version and stop
   --help          print this and stop; behind a command, or before a model, print its keys
 
@@ -135,6 +135,8 @@ ARGUMENTS = dict.fromkeys(
 ) | {"runs": "folder", "serve": "runs", "diff": "runs", "inspect": "dataset"}
 # What prints something and stops, whatever else stands there.
 LISTINGS = ("--help", "-h", "--version", "--list_models", "--list_datasets")
+# Commands that are listings.
+LISTED = {"models": "--list_models", "datasets": "--list_datasets"}
 # What a key may be called, a label of a comparison before it.
 KEY = re.compile(r"[\w.+-]{1,200}")
 # Keys that are true without a value.
@@ -152,6 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         130 on Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    words[:1] = [LISTED.get(word, word) for word in words[:1]]
     return exit_code(lambda: _obey(words))
 
 
