@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.models.ld4mrec import factors
+from recbole_diffusion.nn import factors
 from recbole_diffusion.nn.factors import item_factors
 
 
