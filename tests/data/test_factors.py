@@ -85,5 +85,5 @@ def test_a_failed_decomposition_is_told_with_the_way_out(monkeypatch):
         raise np.linalg.LinAlgError("SVD did not converge")
 
     monkeypatch.setattr(factors, "randomized_svd", fail)
-    with pytest.raises(UserError, match=r"did not converge.*`svd_rank`.*use_collaboration: false"):
+    with pytest.raises(UserError, match=r"did not converge: lower key `svd_rank` .found 2."):
         item_factors(sp.csr_matrix(train_matrix(9, 9)), 2, seed=1)
