@@ -127,3 +127,15 @@ def test_blank_in_the_path_of_a_property_file(
     files = "--config_files='a file.yaml' b.yaml"
     assert cli.main([word for word in (command, *words, files) if word]) == 0
     assert found == ["a file.yaml", "b.yaml"]
+
+
+@pytest.mark.parametrize("key", ["user", "users", "item", "items", "where", "with", "exclude"])
+@pytest.mark.parametrize("text", ["01.50", "1_000", "0x10", "1e5", "null", "true", "[a]", "'a'", ""])
+def test_ids_and_columns_are_taken_as_they_stand(key: str, text: str) -> None:
+    assert parse_arguments([f"--{key}={text}"]) == {key: text}
+
+
+@pytest.mark.parametrize("key", ["out", "pairs", "history"])
+def test_paths_are_taken_as_they_stand(key: str) -> None:
+    for text in ("5", "2020-01-01", "null", "a: b", ""):
+        assert parse_arguments([f"--{key}={text}"]) == {key: text}

@@ -28,6 +28,9 @@ LITERAL = (
     "study_name",
     "run",
     "projection",
+    # Ids and columns of data, and files.
+    *("user", "users", "item", "items", "where", "with", "exclude"),
+    *("out", "pairs", "history"),
 )
 # Keys whose value is one character, which YAML may have another use for, or a name of one.
 SEPARATORS = ("field_separator", "seq_separator")
