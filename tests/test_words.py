@@ -130,7 +130,9 @@ def test_blank_in_the_path_of_a_property_file(
 
 
 @pytest.mark.parametrize("key", ["user", "users", "item", "items", "where", "with", "exclude"])
-@pytest.mark.parametrize("text", ["01.50", "1_000", "0x10", "1e5", "null", "true", "[a]", "'a'", ""])
+@pytest.mark.parametrize(
+    "text", ["01.50", "1_000", "0x10", "1e5", "null", "true", "[a]", "'a'", ""]
+)
 def test_ids_and_columns_are_taken_as_they_stand(key: str, text: str) -> None:
     assert parse_arguments([f"--{key}={text}"]) == {key: text}
 
