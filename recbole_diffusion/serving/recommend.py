@@ -128,7 +128,7 @@ def listed(words: str | Sequence[Any] | None) -> list[str]:
     text = str(words)
     if Path(text).is_file():
         with refusals_of(f"{text}: cannot be read", OSError, UnicodeDecodeError):
-            lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
+            lines = Path(text).read_text(encoding="utf-8-sig").split("\n")
         return [line.strip() for line in lines if line.strip()]
     return [word.strip() for word in text.split(",") if word.strip()]
 
@@ -155,17 +155,27 @@ def read_histories(path: Path) -> dict[str, list[str]]:
     """
     if path.suffix == ".jsonl":
         with refusals_of(f"{path}: not histories", *UNREADABLE):
-            lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-            return dict(map(_history, lines))
+            lines = [line for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
+            return _histories(lines)
     frame = pa.concat_tables(
         block.select(["user", "item"]) for block in read_blocks(path, "history")
     ).to_pandas()
     return {user: [*items] for user, items in frame.groupby("user", sort=False)["item"]}
 
 
+def _histories(lines: Sequence[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for user, items in map(_history, lines):
+        if user in found:
+            raise ValueError(f"found {user!r:.80} again, expected one line a user")
+        found[user] = items
+    return found
+
+
 def _history(line: str) -> tuple[str, list[str]]:
     record = json.loads(line)
-    if not isinstance(record, dict) or not isinstance(record.get("items"), list):
+    is_one = isinstance(record, dict) and isinstance(record.get("items"), list)
+    if not is_one or None in [record.get("user"), *record["items"]]:
         raise ValueError(f'found {line!r:.80}, expected {{"user": ..., "items": [...]}}')
     return str(record["user"]), [*map(str, record["items"])]
 

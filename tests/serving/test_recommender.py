@@ -342,3 +342,20 @@ def test_commands_take_files_of_ids_and_histories(
     for name in ("recommend", "similar", "explain"):
         assert main([name, "--help"]) == 0
         assert f"recbole-diffusion {name} RUN" in capsys.readouterr().out
+
+
+def test_a_user_whose_history_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "new.jsonl"
+    path.write_text('{"user": "ann", "items": ["i1"]}\n\n{"user": "ann", "items": ["i2"]}\n')
+    with pytest.raises(UserError, match="found 'ann' again, expected one line a user"):
+        command.read_histories(path)
+
+
+def test_only_line_feeds_end_the_lines_of_a_file(tmp_path: Path) -> None:
+    ids, histories = tmp_path / "ids.txt", tmp_path / "new.jsonl"
+    odd = "a\u2028b\x85c\x0bd\x1ce"
+    ids.write_text(f"\n{odd}\r\n \n007\r\n", encoding="utf-8", newline="")
+    assert command.listed(ids) == [odd, "007"]
+    line = json.dumps({"user": odd, "items": [odd]}, ensure_ascii=False)
+    histories.write_text(f"{line}\r\n", encoding="utf-8", newline="")
+    assert command.read_histories(histories) == {odd: [odd]}
