@@ -16,6 +16,9 @@ from recbole_diffusion.pages.tables import csv_cell
 READ, WRITTEN = (".csv", ".tsv", ".parquet", ".jsonl"), (".parquet", ".csv", ".jsonl")
 # Rows of a block that is read.
 BLOCK = 2**16
+OTHER_BLOCK = "rows: other columns or types than in the first block"
+# Digits behind the point in a .jsonl, the most that pandas writes.
+DIGITS = 15
 UNREADABLE = (OSError, ValueError, TypeError, AttributeError, KeyError, pa.ArrowException)
 
 
@@ -42,7 +45,7 @@ def read_blocks(path: Path, key: str) -> Iterator[pa.Table]:
         key: That names the file.
 
     Raises:
-        UserError: It cannot be read, or has no such columns.
+        UserError: It cannot be read, has no such columns, or a row without an id.
     """
     expect(path.suffix in READ, key, str(path), "a .csv, .tsv, .parquet or .jsonl")
     with refusals_of(f"{path}: not a table", *UNREADABLE):
@@ -52,6 +55,8 @@ def read_blocks(path: Path, key: str) -> Iterator[pa.Table]:
                 found = ", ".join(block.column_names)
                 raise UserError(f"{path}: found the columns {found}, expected user and item")
             for name in ("user", "item"):
+                if block.column(name).null_count:
+                    raise UserError(f"{path}: found a row without {name}, expected ids")
                 place = block.column_names.index(name)
                 block = block.set_column(place, name, block.column(name).cast(pa.string()))
             yield block
@@ -66,7 +71,8 @@ def _blocks(path: Path) -> Iterator[pa.Table]:
         with path.open(encoding="utf-8-sig") as lines:
             rows = (json.loads(line) for line in lines if line.strip())
             while block := list(islice(rows, BLOCK)):
-                yield pa.Table.from_pylist(block)
+                names = dict.fromkeys(name for row in block for name in row.keys())
+                yield pa.table({name: [row.get(name) for row in block] for name in names})
         return
     else:
         separator = "\t" if path.suffix == ".tsv" else ","
@@ -86,21 +92,41 @@ def write_blocks(blocks: Iterable[pa.Table], suffix: str, stream: BinaryIO) -> N
     A cell of a .csv that a spreadsheet would run as a formula has an apostrophe before it.
 
     Raises:
-        UserError: Tables with other columns or types than the first, for a .parquet.
+        UserError: Tables with other columns than the first, for a .csv, or other types, for a
+            .parquet.
     """
     writer: Any = None
-    for number, table in enumerate(blocks):
+    names: list[str] | None = None
+    for table in blocks:
+        is_first, names = names is None, names or table.column_names
         if suffix == ".parquet":
             writer = writer or pq.ParquetWriter(stream, table.schema)
-            with refusals_of("rows: other columns or types than in the first block", *UNREADABLE):
+            with refusals_of(OTHER_BLOCK, *UNREADABLE):
                 writer.write_table(table)
         elif suffix == ".csv":
-            safe = table.to_pandas().map(csv_cell)
-            text = safe.to_csv(index=False, header=number == 0, lineterminator="\n")
+            if table.column_names != names:
+                raise UserError(f"{OTHER_BLOCK}: found {', '.join(table.column_names)}")
+            safe = _whole_numbers_as_texts(table).to_pandas().map(csv_cell)
+            text = safe.to_csv(index=False, header=is_first, lineterminator="\n")
             stream.write(text.encode())
         else:
-            frame = table.to_pandas()
-            text = frame.to_json(orient="records", lines=True, force_ascii=False)
+            frame = table.to_pandas(integer_object_nulls=True)  # beside missing ones, else floats
+            text = frame.to_json(
+                orient="records",
+                lines=True,
+                force_ascii=False,
+                double_precision=DIGITS,
+                date_format="iso",
+            )
             stream.write(text.encode() if len(frame) else b"")
     if writer is not None:
         writer.close()
+
+
+def _whole_numbers_as_texts(table: pa.Table) -> pa.Table:
+    """The same, since pandas would make floats of whole numbers beside missing ones."""
+    fields = [
+        field.with_type(pa.string()) if pa.types.is_integer(field.type) else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))

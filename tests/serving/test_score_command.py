@@ -1,15 +1,20 @@
 """The command ``score`` puts a score beside each row of a file."""
 
+import functools
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from odd_ids import ITEMS, USERS
 
 from recbole_diffusion import load
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.serving import tables
 
@@ -110,3 +115,61 @@ def test_files_that_hold_no_pairs_are_refused(
     wrong.write_text("user,item\n")
     assert main(["score", run, f"--pairs={wrong}", f"--out={tmp_path / 'out.parquet'}"]) == 0
     assert pd.read_parquet(tmp_path / "out.parquet").empty
+
+
+def test_a_row_without_an_id_is_refused(
+    run_of: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, file = str(run_of("LightGCN")), tmp_path / "pairs.parquet"
+    lines, histories = tmp_path / "pairs.jsonl", tmp_path / "histories.jsonl"
+    for column in ("user", "item"):
+        row = {"user": "ü", "item": "i1"}
+        pd.DataFrame([row, {**row, column: None}]).to_parquet(file)
+        lines.write_text(f"{json.dumps({**row, column: None})}\n")
+        for words in (["score", run, "--pairs"], ["recommend", run, "--history"]):
+            assert main([*words, str(file)]) == 2
+            assert f"found a row without {column}, expected ids" in capsys.readouterr().err
+        assert main(["score", run, "--pairs", str(lines)]) == 2
+    for row in ({"user": None, "items": ["i1"]}, {"user": "ann", "items": ["i1", None]}):
+        histories.write_text(json.dumps(row))
+        assert main(["recommend", run, "--history", str(histories)]) == 2
+        assert "not histories: found" in capsys.readouterr().err
+
+
+def test_columns_of_later_lines_stay(run_of: Callable[..., Path], tmp_path: Path) -> None:
+    file, out = tmp_path / "pairs.jsonl", tmp_path / "out.jsonl"
+    rows = [{"user": "ü", "item": "i1"}, {"item": "i2", "user": "ü", "note": "x"}]
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert main(["score", str(run_of("LightGCN")), f"--pairs={file}", f"--out={out}"]) == 0
+    found = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [row["note"] for row in found] == [None, "x"]
+
+
+def test_other_columns_keep_their_values(run_of: Callable[..., Path], tmp_path: Path) -> None:
+    file = tmp_path / "pairs.parquet"
+    times = pd.to_datetime(["2020-01-02 03:04:05", None])
+    ids = pa.table({"user": ["ü", "ü"], "item": ["i1", "i2"]})
+    numbers = pa.array([2**53 + 1, None])
+    pq.write_table(ids.append_column("number", numbers).append_column("at", [times]), file)
+    for suffix in (".csv", ".jsonl"):
+        out = tmp_path / f"out{suffix}"
+        assert main(["score", str(run_of("LightGCN")), f"--pairs={file}", f"--out={out}"]) == 0
+        text = out.read_text(encoding="utf-8")
+        assert f"{2**53 + 1}" in text
+        assert "2020-01-02" in text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_small_scores_are_not_rounded(suffix: str) -> None:
+    scores = np.array([1.2345678e-6, -7.6543212e-9, 0.12345679], dtype=np.float32)
+    stream = io.BytesIO()
+    tables.write_blocks([pa.table({"score": scores})], suffix, stream)
+    stream.seek(0)
+    read = pd.read_csv if suffix == ".csv" else functools.partial(pd.read_json, lines=True)
+    assert read(stream)["score"].to_numpy(np.float32).tolist() == scores.tolist()
+
+
+def test_tables_with_other_columns_are_refused_for_csv() -> None:
+    blocks = [pa.table({"a": ["1"], "b": ["2"]}), pa.table({"b": ["2"], "a": ["1"]})]
+    with pytest.raises(UserError, match="other columns or types than in the first block"):
+        tables.write_blocks(blocks, ".csv", io.BytesIO())
