@@ -359,9 +359,11 @@ def make_folder(path: Path) -> None:
     """Make a folder of the user's choice, and those above it.
 
     Raises:
-        UserError: The system has no folder there, as below /proc.
+        UserError: A file stands there, or the system has no folder there, as below /proc.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UserError(f"{path}: found a file, expected a folder or nothing") from error
     except FileNotFoundError as error:
         raise UserError(f"{path}: found no place for a folder, expected another path") from error

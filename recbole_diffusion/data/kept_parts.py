@@ -16,7 +16,8 @@ import torch
 from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
-from recbole_diffusion.base.files import archive_fault, one_at_a_time, written_whole
+from recbole_diffusion.base.errors import DamagedFile
+from recbole_diffusion.base.files import archive_fault, make_folder, one_at_a_time, written_whole
 from recbole_diffusion.base.version import __version__
 from recbole_diffusion.data.columns import data_files
 from recbole_diffusion.data.dataset import AtomicDataset
@@ -71,7 +72,7 @@ def kept_parts(config: Any, make: Callable[[Any], Parts], may_write: bool) -> Pa
     path = Path(config["output_dir"]) / "cache" / f"data-{_key(config, files)}.npz"
     if not may_write:
         return _read(path, config) or make(config)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with one_at_a_time(path.with_suffix(".lock")):
         found = _read(path, config)
         if found is None:
@@ -119,6 +120,7 @@ def _write(path: Path, parts: Parts, messages: list[tuple[int, str]]) -> None:
 
     first = parts.datasets[0]
     content = {
+        "name": path.name,
         "messages": messages,
         "n_added": parts.n_added,
         "digest": parts.digest,
@@ -159,19 +161,38 @@ def _read(path: Path, config: Any) -> Parts | None:
     """What an earlier run kept; None if there is none, or it is damaged, which is told."""
     if not path.is_file():
         return None
-    fault = archive_fault(path)
-    if fault is not None:
-        getLogger().warning(f"{path}: {fault}; the data are read anew")
+    try:
+        content, arrays = _read_archive(path)
+    except DamagedFile as error:
+        getLogger().warning(f"{path}: {error}; the data are read anew")
         return None
-    with np.load(path, allow_pickle=False) as archive:
-        packed, *arrays = (archive[name] for name in archive.files)
-    content = json.loads(packed.tobytes())
     for level, text in content["messages"]:
         getLogger().log(level, text)
     getLogger().info(f"data: as read and split before, in {path}")
     dataset = _dataset(config, content, arrays)
     parts = [dataset.copy(_interaction(fields, arrays)) for fields in content["parts"]]
     return Parts(parts, content["n_added"], content["digest"])
+
+
+def _read_archive(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What ``_write`` wrote under this name.
+
+    Raises:
+        DamagedFile: The file holds something else, or is damaged.
+    """
+    fault = archive_fault(path)
+    if fault is not None:
+        raise DamagedFile(fault)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            packed, *arrays = (archive[name] for name in archive.files)
+        content = json.loads(packed.tobytes())
+        name = content["name"]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedFile("found something else than kept data") from error
+    if name != path.name:
+        raise DamagedFile("found what is kept for other data or settings")
+    return content, arrays
 
 
 def _dataset(config: Any, content: Mapping[str, Any], arrays: Sequence[np.ndarray]) -> Any:

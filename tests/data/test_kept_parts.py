@@ -2,6 +2,7 @@
 
 import os
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_diffusion import evaluate_run, run_recbole_diffusion
+from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data import atomic, columns, dataset, fields, kept_parts, noise
 from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.settings.config import Config
@@ -184,3 +186,39 @@ def test_a_run_on_kept_data_is_the_same_run(settings: dict[str, Any]) -> None:
     weights = [state["state_dict"] for state in states]
     for name, tensor in weights[0].items():
         assert all(torch.equal(tensor, other[name]) for other in weights[1:]), name
+
+
+def test_what_is_kept_for_other_data_is_not_taken(
+    settings: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    first = split_of(settings)
+    (path,) = kept_files(settings)
+    other = split_of(settings, split_seed=1)
+    (other_path,) = set(kept_files(settings)) - {path}
+    path.write_bytes(other_path.read_bytes())
+    assert split_of(settings).digest == first.digest != other.digest
+    assert f"{path}: found what is kept for other data or settings" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["archive of texts", "other arrays", "no arrays"])
+def test_a_foreign_archive_is_told_and_made_anew(
+    settings: dict[str, Any], content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = split_of(settings)
+    (path,) = kept_files(settings)
+    if content == "archive of texts":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.npy", b"hello")
+    else:
+        np.savez(path, **({"a": np.arange(3)} if content == "other arrays" else {}))
+    assert split_of(settings).digest == first.digest
+    assert f"{path}: " in caplog.text
+    assert "the data are read anew" in caplog.text
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(settings: dict[str, Any]) -> None:
+    output = Path(settings["output_dir"])
+    output.mkdir()
+    (output / "cache").touch()
+    with pytest.raises(UserError, match=r"cache: found a file, expected a folder"):
+        split_of(settings)
