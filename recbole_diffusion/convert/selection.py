@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 import pandas as pd
@@ -46,6 +47,9 @@ class Selection:
             value = getattr(self, name)
             is_fitting = value is None or value >= 1
             expect(is_fitting, name.replace("_", "-"), value, "a whole number from 1 on")
+        is_number = self.min_rating is None or isfinite(self.min_rating)
+        expect(is_number, "min-rating", self.min_rating, "a finite number")
+        expect(0 <= self.sample_seed < 2**32, "sample-seed", self.sample_seed, "from 0 to 2^32 - 1")
         for side in self.anonymise:
             expect(side in SIDES, "anonymise", side, f"some of {', '.join(SIDES)}")
         for name in ("since", "until"):
@@ -138,16 +142,24 @@ def _seconds(name: str, text: str | None) -> float:
     if text is None:
         return 0.0
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        pass
-    try:
-        return float(np.datetime64(text, "s").astype(np.int64))
-    except ValueError:
+        seconds = _seconds_of_date(text)
+    if not isfinite(seconds):
         raise UserError(
             f"option --{name}: found {text!r}, expected a date such as 2020-12-31, or seconds "
             "since 1970"
-        ) from None
+        )
+    return seconds
+
+
+def _seconds_of_date(text: str) -> float:
+    """Seconds since 1970; NaN for what is no date."""
+    try:
+        time = np.datetime64(text, "s")
+    except ValueError:
+        return np.nan
+    return np.nan if np.isnat(time) else float(time.astype(np.int64))
 
 
 def _in_core(log: Interactions, least: int) -> np.ndarray:

@@ -101,7 +101,12 @@ def test_anonymous_ids_keep_the_structure_and_tell_nothing(
     ("option", "told"),
     [
         ("--min-rating=9", "no interaction is left"),
+        ("--min-rating=nan", "min-rating"),
         ("--since=yesterday", "--since: found 'yesterday'"),
+        ("--since=", "--since: found ''"),
+        ("--until=NaT", "--until: found 'NaT'"),
+        ("--until=nan", "--until: found 'nan'"),
+        ("--sample-seed=-1", "sample-seed"),
         ("--k-core=0", "k-core"),
         ("--sample-users=0", "sample-users"),
         ("--anonymise=titles", "anonymise"),
