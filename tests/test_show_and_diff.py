@@ -85,8 +85,9 @@ def test_what_is_no_pair_of_runs_is_refused(keys: dict[str, Any], tmp_path: Path
     for runs in ([folder], [folder] * 3, [folder, str(tmp_path)]):
         with pytest.raises(UserError):
             difference(runs)
-    with pytest.raises(UserError, match="alpha"):
-        difference([folder, folder], alpha=1.5)
+    for alpha in (1.5, "0.1", float("nan"), None, True):
+        with pytest.raises(UserError, match="alpha"):
+            difference([folder, folder], alpha=alpha)
     with pytest.raises(UserError, match="significance"):
         difference([folder, folder], significance="z")
     with pytest.raises(UserError):

@@ -61,7 +61,8 @@ def difference(
     """
     expect(len(runs) == 2, "runs", f"{len(runs)} folders", "two")
     expect(significance in TESTS, "significance", significance, f"one of {', '.join(TESTS)}")
-    expect(0 < alpha < 1, "alpha", alpha, "a number between 0 and 1")
+    is_level = isinstance(alpha, float) and 0 < alpha < 1
+    expect(is_level, "alpha", alpha, "a number between 0 and 1")
     scored = [_scored(Path(run), places) for run in runs]
     configs = [config for config, *_ in scored]
     return [_table_of_settings(configs), _table_of_metrics(scored, significance, alpha)]
