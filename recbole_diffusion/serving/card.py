@@ -62,6 +62,8 @@ def read_card(folder: Path) -> dict[str, Any]:
             f"{folder / CARD}: found {card['format']!r}, version {card['version']!r}, expected "
             f"{FORMAT!r}, version {VERSION}"
         )
+    if not isinstance(card["files"], dict):
+        raise DamagedFile(f"{folder / CARD}: found files {card['files']!r}, expected an object")
     for name, digest in card["files"].items():
         path = folder / name
         if Path(name).name != name or not path.is_file():

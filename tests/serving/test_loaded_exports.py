@@ -163,6 +163,9 @@ def test_other_versions_and_places_are_refused(run_of: Callable[..., Path], tmp_
     (folder / "card.json").write_text(json.dumps({**card, "version": 2}))
     with pytest.raises(UserError, match="version 2, expected .* version 1"):
         load(folder)
+    (folder / "card.json").write_text(json.dumps({**card, "files": ["items.npy"]}))
+    with pytest.raises(DamagedFile, match=r"found files .*, expected an object"):
+        load(folder)
 
 
 def test_an_export_that_differs_from_the_run_is_refused(
