@@ -124,7 +124,8 @@ def read_item_texts(
         The file, and its texts: the column of the ids first, an empty text where a field is empty.
 
     Raises:
-        UserError: File or column missing, a column of another type, or a malformed row.
+        UserError: File or column missing, a column of another type or that of the ids, or a
+            malformed row.
     """
     path = Path(config["data_path"]) / f"{config['dataset']}.item"
     separator, encoding = config["field_separator"], text_encoding(config["encoding"])
@@ -133,6 +134,8 @@ def read_item_texts(
     header = read_header(path, encoding, separator)
     columns = {field: f"{field}:{kind}" for field, kind in header.items()}
     wanted = [config["ITEM_ID_FIELD"], *fields]
+    if wanted[0] in fields:
+        raise UserError(f"{path}: found {wanted[0]}, the column of the ids, expected another one")
     for field in wanted:
         if field not in columns:
             raise UserError(

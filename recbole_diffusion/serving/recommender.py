@@ -20,6 +20,9 @@ from recbole_diffusion.serving.exported import open_export
 from recbole_diffusion.serving.of_run import RunSource
 from recbole_diffusion.serving.source import PARTS, Histories, Source
 
+# Columns that lists have of their own.
+OWN_COLUMNS = ("user", "rank", "item", "score", "similar")
+
 
 def load(folder: str | Path, **places: Any) -> "Recommender":
     """A saved run, or an export of one, to recommend with.
@@ -117,8 +120,8 @@ class Recommender:
             Columns user, rank (from 1), item, score, and ``columns``; users in the order given.
 
         Raises:
-            UserError: An id, a column or a part that is unknown, or a model that cannot score
-                users outside the data.
+            UserError: An id, a column or a part that is unknown, a column that lists have of their
+                own, or a model that cannot score users outside the data.
         """
         blocks = self.blocks(
             users,
@@ -151,7 +154,7 @@ class Recommender:
             expect(part in PARTS, "exclude", part, f"some of {', '.join(PARTS)}")
         if users is not None and histories is not None:
             raise UserError("recommend: found users and histories, expected one of them")
-        beside = {column: self._catalogue.column(column) for column in columns}
+        beside = self._beside(columns)
         is_candidate = self._catalogue.candidates(items, where, unknown)
         if histories is not None:
             names, rows = self._histories(histories, unknown)
@@ -179,6 +182,12 @@ class Recommender:
             getLogger().warning(f"histories: {len(empty)} have no known item, such as {shown}")
         names = [str(name) for name, row in zip(histories, rows, strict=True) if row]
         return np.array(names, dtype=object), [row for row in rows if row]
+
+    def _beside(self, columns: Sequence[str]) -> dict[str, np.ndarray]:
+        """Texts of columns by internal id."""
+        for column in columns:
+            expect(column not in OWN_COLUMNS, "with", column, "a column that lists do not have")
+        return {column: self._catalogue.column(column) for column in columns}
 
     @cached_property
     def block_size(self) -> int:
@@ -287,11 +296,12 @@ class Recommender:
             Columns item, rank, similar, score, and ``columns`` of the similar items.
 
         Raises:
-            UserError: An id or a column that is unknown, or a model that has neither.
+            UserError: An id or a column that is unknown, a column that lists have of their own, or
+                a model that has neither.
         """
         _check_length(k)
         ids = self._items.known("items", items, "error")
-        beside = {column: self._catalogue.column(column) for column in columns}
+        beside = self._beside(columns)
         names = self._items.of(ids)
         is_candidate = self._catalogue.candidates(None, None, "error")
         frames = list(self._frames(names, self._nearness(ids), is_candidate, k, beside))

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -359,3 +360,22 @@ def test_only_line_feeds_end_the_lines_of_a_file(tmp_path: Path) -> None:
     line = json.dumps({"user": odd, "items": [odd]}, ensure_ascii=False)
     histories.write_text(f"{line}\r\n", encoding="utf-8", newline="")
     assert command.read_histories(histories) == {odd: [odd]}
+
+
+@pytest.mark.parametrize("column", ["user", "rank", "item", "score", "similar"])
+def test_columns_that_lists_have_themselves_are_refused(
+    run_of: Callable[[str], Path], column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recommender = load(run_of("EASE"))
+    texts = np.array(["5"] * (len(ITEMS) + 1), dtype=object)
+    monkeypatch.setattr(recommender._catalogue, "column", lambda name: texts)
+    for ask in (recommender.recommend, partial(recommender.similar, ["i1"])):
+        with pytest.raises(UserError, match="expected a column that lists do not have"):
+            ask(columns=[column])
+
+
+def test_the_column_of_the_ids_is_no_text(run_of: Callable[[str], Path]) -> None:
+    recommender = load(run_of("EASE"))
+    for ask in ({"columns": ["item_id"]}, {"where": {"item_id": "i1"}}):
+        with pytest.raises(UserError, match="found item_id, the column of the ids"):
+            recommender.recommend(**ask)

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.serving.recommender import OWN_COLUMNS
 from recbole_diffusion.serving.service.messages import (
     Entry,
     ExplainAnswer,
@@ -19,7 +20,7 @@ from recbole_diffusion.serving.service.messages import (
     Unknown,
     UserList,
 )
-from recbole_diffusion.serving.service.models import OWN_COLUMNS, Served
+from recbole_diffusion.serving.service.models import Served
 
 
 def recommended(served: Served, request: RecommendRequest) -> RecommendAnswer:

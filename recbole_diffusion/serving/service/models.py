@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.serving.recommender import load
+from recbole_diffusion.serving.recommender import OWN_COLUMNS, load
 
-# Columns that lists have of their own.
-OWN_COLUMNS = ("user", "rank", "item", "score", "similar")
 # What tells a folder from a newer one of the same name: of a run, of an export.
 WATCHED = ("best.pth", "card.json")
 State = tuple[tuple[int, ...], ...] | None
