@@ -130,5 +130,6 @@ class Catalogue:
         if unscored is not None:
             is_kept &= ~unscored.numpy()
         if not is_kept.any():
-            raise UserError(f"where, items: found {where}, expected at least one item that is left")
+            found = f"{where} among the candidates" if where else "no candidate of the data"
+            raise UserError(f"where, items: found {found}, expected at least one item that is left")
         return torch.from_numpy(is_kept)

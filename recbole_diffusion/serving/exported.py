@@ -99,8 +99,9 @@ class ExportSource:
         return self._scores.item_vectors
 
     def _without_users(self) -> str:
+        # By its name alone: a service tells nobody where its folders are.
         return (
-            f"{self._folder}: found an export without people's data, expected histories in place "
+            f"{self._folder.resolve().name}: found an export without people's data, expected histories in place "
             "of users, or an export with users"
         )
 

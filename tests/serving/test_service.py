@@ -167,7 +167,7 @@ REFUSED = [
     ({"histories": dict.fromkeys(USERS[:7], [])}, "histories: found 7, expected at most 6"),
     ({"histories": {"a": ["i1"] * 6}}, "history of 'a': found 6, expected at most 5"),
     ({"users": ["ü"], "items": ITEMS[:9]}, "items: found 9, expected at most 8"),
-    ({"users": ["ü"], "items": ["none"]}, "expected at least one item that is left"),
+    ({"users": ["ü"], "items": ["none"]}, "found no candidate of the data, expected at least one"),
     ({"users": ["ü"], "where": {"genre": "Western"}}, "expected at least one item that is left"),
     ({"users": ["ü"], "where": {"plot": "x"}}, "found 'plot', expected of title, genre, image"),
     ({"users": ["ü"], "columns": ["plot"]}, "found 'plot', expected of title, genre, image"),
