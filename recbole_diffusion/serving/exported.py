@@ -101,8 +101,8 @@ class ExportSource:
     def _without_users(self) -> str:
         # By its name alone: a service tells nobody where its folders are.
         return (
-            f"{self._folder.resolve().name}: found an export without people's data, expected histories in place "
-            "of users, or an export with users"
+            f"{self._folder.resolve().name}: found an export without people's data, expected "
+            "histories in place of users, or an export with users"
         )
 
     @property
