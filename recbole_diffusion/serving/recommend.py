@@ -15,7 +15,15 @@ from tqdm import tqdm
 
 from recbole_diffusion.base.arguments import checked, described_keys
 from recbole_diffusion.base.errors import UserError, expect, refusals_of
-from recbole_diffusion.base.files import read_json, write_json, written_whole
+from recbole_diffusion.base.files import (
+    LOCK,
+    make_folder,
+    read_json,
+    remove_unfinished,
+    sole_writer,
+    write_json,
+    written_whole,
+)
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.serving.catalogue import Where
 from recbole_diffusion.serving.recommender import Recommender, load
@@ -189,6 +197,22 @@ def _write(
 ) -> None:
     """Write parts, those that are there left as they are, and join them."""
     folder = target.with_name(f"{target.name}.parts")
+    make_folder(folder)
+    with sole_writer(folder / LOCK):
+        paths = _write_parts(folder, recommender, users, histories, options)
+        with written_whole(new_file(target)) as stream:
+            write_blocks(map(pq.read_table, paths), target.suffix, stream)
+    shutil.rmtree(folder)
+
+
+def _write_parts(
+    folder: Path,
+    recommender: Recommender,
+    users: list[str],
+    histories: Mapping[str, Sequence[str]] | None,
+    options: Mapping[str, Any],
+) -> list[Path]:
+    """The files of all parts, in order."""
     names = users if histories is None else list(histories)
     _claim(folder, recommender, [names, histories, options])
     size = BLOCKS_A_PART * recommender.block_size
@@ -206,21 +230,19 @@ def _write(
             frame = recommender.recommend(histories=rows, **options)
         with written_whole(path) as stream:
             frame.to_parquet(stream, index=False)
-    with written_whole(target) as stream:
-        write_blocks(map(pq.read_table, paths), target.suffix, stream)
-    shutil.rmtree(folder)
+    return paths
 
 
 def _claim(folder: Path, recommender: Recommender, request: list[Any]) -> None:
-    """Make the folder of parts, or see that its parts are of the same request.
+    """Mark an empty folder of parts, or see that its parts are of the same request.
 
     Raises:
-        UserError: They are of another one, or somebody else made the folder.
+        UserError: They are of another one, or are somebody else's files.
     """
     content = json.dumps(request, sort_keys=True, ensure_ascii=True).encode()
     digest = hashlib.sha256(content + recommender.digest.encode()).hexdigest()
-    if not folder.exists():
-        folder.mkdir()
+    remove_unfinished(folder)
+    if all(path.name.startswith(LOCK) for path in folder.iterdir()):
         write_json(folder / REQUEST, {"request": digest})
         return
     path = folder / REQUEST

@@ -17,6 +17,7 @@ from odd_ids import GENRES, ITEMS, USERS
 
 from recbole_diffusion import load
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.files import LOCK, sole_writer
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.serving import recommend as command
 from recbole_diffusion.serving import strangers
@@ -379,3 +380,45 @@ def test_the_column_of_the_ids_is_no_text(run_of: Callable[[str], Path]) -> None
     for ask in ({"columns": ["item_id"]}, {"where": {"item_id": "i1"}}):
         with pytest.raises(UserError, match="found item_id, the column of the ids"):
             recommender.recommend(**ask)
+
+
+def test_a_folder_of_parts_without_any_is_taken(
+    run_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    out, parts = tmp_path / "lists.csv", tmp_path / "lists.csv.parts"
+    parts.mkdir()  # what a full disk, or a kill before the first file, leaves
+    (parts / ".recbole-diffusion-request.json-999999999.tmp").touch()
+    words = ["recommend", str(run_of("EASE")), f"--out={out}", "--k=3"]
+    assert main(words) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
+    out.unlink()
+    parts.mkdir()
+    (parts / "notes.txt").write_text("mine")
+    assert main(words) == 2
+    assert (parts / "notes.txt").read_text() == "mine"
+
+
+def test_one_process_writes_the_lists_of_a_file(
+    run_of: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, parts = tmp_path / "lists.csv", tmp_path / "lists.csv.parts"
+    parts.mkdir()
+    words = ["recommend", str(run_of("EASE")), f"--out={out}", "--k=3"]
+    with sole_writer(parts / LOCK):
+        assert main(words) == 2
+    assert "another process is running there" in capsys.readouterr().err
+    assert main(words) == 0
+
+
+def test_a_file_that_came_meanwhile_stays(
+    run_of: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, whole = tmp_path / "lists.csv", Recommender.recommend
+
+    def slow(self: Recommender, *rest: Any, **keys: Any) -> pd.DataFrame:
+        out.write_text("of another command")
+        return whole(self, *rest, **keys)
+
+    monkeypatch.setattr(Recommender, "recommend", slow)
+    assert main(["recommend", str(run_of("EASE")), f"--out={out}", "--k=3"]) == 2
+    assert out.read_text() == "of another command"
