@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from logging import getLogger
@@ -108,13 +109,13 @@ def recommend(
     """
     target = None if out is None else new_file(out)
     histories = None if history is None else read_histories(Path(history))
-    wanted = None if users == "all" else listed(users)
+    wanted = None if users == "all" else listed_ids(users)
     if histories is not None and wanted is not None:
         raise UserError("recommend: found users and history, expected one of them")
     recommender = load(run, **places)
     options: dict[str, Any] = {
         "k": k,
-        "items": None if items is None else listed(items),
+        "items": None if items is None else listed_ids(items),
         "where": _conditions(where),
         "columns": listed(columns),
         "exclude": listed(exclude),
@@ -127,18 +128,24 @@ def recommend(
     return target
 
 
+def listed_ids(words: str | Sequence[Any] | None) -> list[str]:
+    """Ids from a list, from words with commas between, or from a file, one a line."""
+    if not isinstance(words, (str, Path)) or not os.path.isfile(words):
+        return listed(words)
+    with refusals_of(f"{words}: cannot be read", OSError, UnicodeDecodeError):
+        lines = Path(words).read_text(encoding="utf-8-sig").split("\n")
+    ids = [line.strip() for line in lines if line.strip()]
+    getLogger().info(f"{words}: {len(ids)} ids of this file")  # which may be called as an id is
+    return ids
+
+
 def listed(words: str | Sequence[Any] | None) -> list[str]:
-    """Ids or names from a list, from words with commas between, or from a file, one a line."""
-    if words is None:  # how an empty word is read
+    """Names from a list, or from words with commas between."""
+    if words is None:
         return []
     if isinstance(words, (list, tuple, set)):
         return [str(word) for word in words]
-    text = str(words)
-    if Path(text).is_file():
-        with refusals_of(f"{text}: cannot be read", OSError, UnicodeDecodeError):
-            lines = Path(text).read_text(encoding="utf-8-sig").split("\n")
-        return [line.strip() for line in lines if line.strip()]
-    return [word.strip() for word in text.split(",") if word.strip()]
+    return [word.strip() for word in str(words).split(",") if word.strip()]
 
 
 def _conditions(where: str | Where | None) -> Where | None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from recbole_diffusion.base.arguments import checked, described_keys
 from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.serving.recommend import listed, printed
+from recbole_diffusion.serving.recommend import listed, listed_ids, printed
 from recbole_diffusion.serving.recommender import load
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 
@@ -47,4 +47,4 @@ def similar(
         columns: Of the .item file, to stand beside each similar item.
         **places: As ``load`` takes them.
     """
-    return load(run, **places).similar(listed(items), k, columns=listed(columns))
+    return load(run, **places).similar(listed_ids(items), k, columns=listed(columns))

@@ -357,7 +357,7 @@ def test_only_line_feeds_end_the_lines_of_a_file(tmp_path: Path) -> None:
     ids, histories = tmp_path / "ids.txt", tmp_path / "new.jsonl"
     odd = "a\u2028b\x85c\x0bd\x1ce"
     ids.write_text(f"\n{odd}\r\n \n007\r\n", encoding="utf-8", newline="")
-    assert command.listed(ids) == [odd, "007"]
+    assert command.listed_ids(ids) == [odd, "007"]
     line = json.dumps({"user": odd, "items": [odd]}, ensure_ascii=False)
     histories.write_text(f"{line}\r\n", encoding="utf-8", newline="")
     assert command.read_histories(histories) == {odd: [odd]}
@@ -422,3 +422,25 @@ def test_a_file_that_came_meanwhile_stays(
     monkeypatch.setattr(Recommender, "recommend", slow)
     assert main(["recommend", str(run_of("EASE")), f"--out={out}", "--k=3"]) == 2
     assert out.read_text() == "of another command"
+
+
+def test_files_hold_ids_alone_and_are_told(
+    run_of: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    run = run_of("EASE")
+    caplog.set_level("INFO")
+    monkeypatch.chdir(tmp_path)
+    for name in ("007", "title", "train"):
+        (tmp_path / name).write_text("0\n")
+    found = command.recommend(run, users="007", k=1, columns="title", exclude="train")
+    expected = load(run).recommend(["0"], k=1, columns=["title"], exclude=["train"])
+    pd.testing.assert_frame_equal(found, expected)
+    assert "007: 1 ids of this file" in caplog.text
+
+
+def test_many_ids_may_stand_on_the_command_line() -> None:
+    ids = [f"u{n}" for n in range(2000)]  # longer than any name of a file
+    assert command.listed_ids(",".join(ids)) == ids
