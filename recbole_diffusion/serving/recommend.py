@@ -208,7 +208,7 @@ def _write(
     with sole_writer(folder / LOCK):
         paths = _write_parts(folder, recommender, users, histories, options)
         with written_whole(new_file(target)) as stream:
-            write_blocks(map(pq.read_table, paths), target.suffix, stream)
+            write_blocks(map(_read_part, paths), target.suffix, stream)
     shutil.rmtree(folder)
 
 
@@ -236,8 +236,13 @@ def _write_parts(
             rows = {name: histories[name] for name in some}
             frame = recommender.recommend(histories=rows, **options)
         with written_whole(path) as stream:
-            frame.to_parquet(stream, index=False)
+            frame.to_parquet(stream, index=False, write_page_checksum=True)
     return paths
+
+
+def _read_part(path: Path) -> pa.Table:
+    with refusals_of(f"{path}: a damaged part, remove it to go on", *UNREADABLE):
+        return pq.read_table(path, page_checksum_verification=True)
 
 
 def _claim(folder: Path, recommender: Recommender, request: list[Any]) -> None:

@@ -444,3 +444,27 @@ def test_files_hold_ids_alone_and_are_told(
 def test_many_ids_may_stand_on_the_command_line() -> None:
     ids = [f"u{n}" for n in range(2000)]  # longer than any name of a file
     assert command.listed_ids(",".join(ids)) == ids
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_damaged_part_is_refused(
+    run_of: Callable[[str], Path],
+    tmp_path: Path,
+    is_cut: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "lists.csv"
+    words = ["recommend", str(run_of("EASE")), f"--out={out}", "--k=3"]
+    with monkeypatch.context() as patched:
+        patched.setattr(command, "write_blocks", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            main(words)
+    (part,) = (tmp_path / "lists.csv.parts").glob("*.parquet")
+    content = bytearray(part.read_bytes())
+    content[60] ^= 1
+    part.write_bytes(content[:-9] if is_cut else content)
+    assert main(words) == 2
+    assert f"{part}: a damaged part, remove it to go on" in capsys.readouterr().err
+    part.unlink()
+    assert main(words) == 0
