@@ -1,5 +1,6 @@
 """Which interactions are kept: by rating and time, of some users, in a core; anonymous ids."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -13,6 +14,7 @@ from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.convert.interactions import Interactions, Table
 
 SIDES = ("users", "items")
+YEAR = re.compile(r"\d{4}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,11 @@ def _number(log: Interactions, option: str, name: str) -> np.ndarray:
 
 
 def _seconds(name: str, text: str | None) -> float:
-    """Seconds since 1970 of a date or number."""
+    """Seconds since 1970 of a date or number; four digits are a year."""
     if text is None:
         return 0.0
     try:
-        seconds = float(text)
+        seconds = _seconds_of_date(text) if YEAR.fullmatch(text) else float(text)
     except ValueError:
         seconds = _seconds_of_date(text)
     if not isfinite(seconds):

@@ -55,6 +55,11 @@ def test_ratings_and_times(shop: Path, rows: list[tuple[str, str, float, int]]) 
     assert found == first_of_pairs(wanted)
 
 
+def test_four_digits_are_a_year(shop: Path) -> None:
+    assert converted(shop, "--until=1971") == converted(shop, "--until=1971-01-01")
+    assert len(converted(shop, "--until=1971")) > len(converted(shop, f"--until={9 * DAY}"))
+
+
 def test_a_core_has_no_rare_user_or_item(
     shop: Path, rows: list[tuple[str, str, float, int]]
 ) -> None:

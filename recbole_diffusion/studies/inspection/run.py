@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.base.files import written_whole
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.data.split import load_split
@@ -80,6 +80,8 @@ def inspect(
         UserError: No such data set, settings that do not fit, or a file that is there already.
     """
     target = None if out is None else Path(out)
+    if target is not None:
+        expect(target.suffix == ".html", "out", str(out), "a file that ends in .html")
     if target is not None and (target.exists() or not target.resolve().parent.is_dir()):
         state = "a file that is there already" if target.exists() else "no folder for it"
         raise UserError(f"key `out`: found {state}: {target}; expected a new file")
