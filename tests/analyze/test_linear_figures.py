@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import DATASETS
+from contract import DATASETS
 
 from recbole_diffusion import run_recbole_diffusion
 from recbole_diffusion.models.lindiffrec import figures as lindiffrec

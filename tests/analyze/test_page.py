@@ -240,7 +240,7 @@ def test_other_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    from conftest import DATASETS
+    from contract import DATASETS
 
     keys = {
         "data_path": str(DATASETS),

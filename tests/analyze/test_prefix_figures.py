@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import DATASETS
+from contract import DATASETS
 
 from recbole_diffusion import run_recbole_diffusion
 from recbole_diffusion.models.prefixdiff import figures as prefixdiff
