@@ -33,7 +33,7 @@ def host_digest(keys: dict[str, Any], seed: int, draws: int = 0) -> str:
     init_seed(seed, reproducibility=True)
     torch.rand(draws)
     dataset = create_dataset(config)
-    return _digest(dataset, dataset.build())
+    return _digest(dataset.build())
 
 
 def test_split_hangs_on_split_seed_alone(planted: dict[str, Any]) -> None:
