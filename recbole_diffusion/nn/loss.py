@@ -1,5 +1,6 @@
 """Losses that several models share."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -74,6 +75,11 @@ def square_error(output: torch.Tensor, target: torch.Tensor, reduction: str) -> 
     """
     mean = F.mse_loss(output, target)
     return mean if reduction == "element" else mean * output.shape[1]
+
+
+def sum_of_squares(parts: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Of all entries of some tensors, a scalar."""
+    return torch.stack([part.square().sum() for part in parts]).sum()
 
 
 def info_nce(

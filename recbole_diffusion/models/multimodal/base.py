@@ -15,6 +15,7 @@ from recbole_diffusion.models.channels import (
     digest_of,
     modality_names,
 )
+from recbole_diffusion.nn.graph import BipartiteGraph
 
 
 class MultimodalRecommender(EmbeddingRecommender):
@@ -63,6 +64,11 @@ class MultimodalRecommender(EmbeddingRecommender):
         """A linear layer from each modality's features to a width."""
         widths = {name: self.features(name).shape[1] for name in self.modalities}
         return nn.ModuleDict({name: nn.Linear(width, size) for name, width in widths.items()})
+
+    def convolved(self, graph: BipartiteGraph, n_layers: int) -> Tensor:
+        """LightGCN's mean over layers 0..n_layers, users first, [n_users + n_items, d]."""
+        start = torch.cat([self.user_embedding.weight, self.item_embedding.weight])
+        return graph.summed_layers(start, n_layers) / (n_layers + 1)
 
     def places(self, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Users, items and items to rank below them of a batch, int64 [B] each."""

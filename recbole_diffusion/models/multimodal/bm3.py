@@ -5,7 +5,6 @@ Source: Zhou et al. 2023, Bootstrap Latent Representations for Multi-modal Recom
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,11 +34,9 @@ class BM3(MultimodalRecommender):
 
         Source: Eq. 2-4.
         """
-        items = self.item_embedding.weight
-        start = torch.cat([self.user_embedding.weight, items])
-        mean = self.graph.summed_layers(start, self.n_layers) / (self.n_layers + 1)
-        users, convolved = mean.split([self.n_users, self.n_items])
-        return users, convolved + items
+        mean = self.convolved(self.graph, self.n_layers)
+        users, items = mean.split([self.n_users, self.n_items])
+        return users, items + self.item_embedding.weight
 
     def scoring_embeddings(self) -> tuple[Tensor, Tensor]:
         """Of users and items behind the predictor (section 3.4)."""

@@ -69,10 +69,9 @@ class FREEDOM(MultimodalRecommender):
 
     def _convolved(self, graph: BipartiteGraph) -> tuple[Tensor, Tensor]:
         """Of users [n_users, d] and items [n_items, d] over a graph of interactions (Eq. 9-11)."""
-        items = self.item_embedding.weight
-        start = torch.cat([self.user_embedding.weight, items])
-        mean = graph.summed_layers(start, self.n_layers) / (self.n_layers + 1)
+        mean = self.convolved(graph, self.n_layers)
         users, convolved = mean.split([self.n_users, self.n_items])
+        items = self.item_embedding.weight
         for _ in range(self.n_item_layers):
             items = self.item_graph(items)
         return users, convolved + items

@@ -14,7 +14,7 @@ from recbole_diffusion.models.multimodal.freedom import nearest_items
 from recbole_diffusion.models.multimodal.settings import MGCNSettings
 from recbole_diffusion.nn.graph import interaction_graph
 from recbole_diffusion.nn.layers import unit_rows
-from recbole_diffusion.nn.loss import bpr_of_products, info_nce
+from recbole_diffusion.nn.loss import bpr_of_products, info_nce, sum_of_squares
 from recbole_diffusion.nn.rows import interaction_matrix
 
 
@@ -41,26 +41,24 @@ class MGCN(MultimodalRecommender):
 
     def _views(self) -> tuple[Tensor, Tensor]:
         """Of behaviour and of features, [n_users + n_items, d] each."""
-        items = self.item_embedding.weight
-        start = torch.cat([self.user_embedding.weight, items])
-        n_layers = self.keys.n_layers
-        behaviour = self.graph.summed_layers(start, n_layers) / (n_layers + 1)  # Eq. 5-6
-        modal = [self._modal(name, items) for name in self.modalities]
+        behaviour = self.convolved(self.graph, self.keys.n_layers)  # Eq. 5-6
+        modal = [self._modal(name) for name in self.modalities]
         scores = torch.cat([self.attention(view) for view in modal], dim=1)
         shares = torch.softmax(scores, dim=1)  # Eq. 11
-        shared = torch.zeros_like(start)  # Eq. 12
+        shared = torch.zeros_like(behaviour)  # Eq. 12
         for place, view in enumerate(modal):
             shared = shared + shares[:, place : place + 1] * view
-        own = torch.zeros_like(start)
+        own = torch.zeros_like(behaviour)
         for name, view in zip(self.modalities, modal, strict=True):
             preferred = torch.sigmoid(self.preference[name](behaviour))  # Eq. 14
             own = own + preferred * (view - shared)  # Eq. 13, 15
         return behaviour, shared + own / len(modal)
 
-    def _modal(self, name: str, items: Tensor) -> Tensor:
+    def _modal(self, name: str) -> Tensor:
         """A modality's view, users first: purified, and convolved over similar items."""
         projected = self.projection[name](self.features(name))
-        purified = items * torch.sigmoid(self.purifier[name](projected))  # Eq. 1-3
+        gate = torch.sigmoid(self.purifier[name](projected))
+        purified = self.item_embedding.weight * gate  # Eq. 1-3
         for _ in range(self.keys.n_item_layers):
             purified = self.similar[name](purified)  # Eq. 7-9
         # Eq. 10: users have the normalised sum of their items, which the graph's one product gives.
@@ -86,7 +84,7 @@ class MGCN(MultimodalRecommender):
             views = features[distinct], behaviour[distinct]
             contrast = contrast + info_nce(*views, places, self.keys.temperature) / len(distinct)
         used = all_users[users], all_items[positive], all_items[negative]
-        squares = torch.stack([part.square().sum() for part in used]).sum() / (2 * len(users))
+        squares = sum_of_squares(used) / (2 * len(users))
         keys = self.keys
         return ranking, keys.contrastive_weight * contrast, keys.reg_weight * squares
 

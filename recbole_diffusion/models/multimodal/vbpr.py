@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recbole_diffusion.models.multimodal.base import MultimodalRecommender
 from recbole_diffusion.models.multimodal.settings import VBPRSettings
-from recbole_diffusion.nn.loss import bpr_of_products
+from recbole_diffusion.nn.loss import bpr_of_products, sum_of_squares
 from recbole_diffusion.training.carry import ITEMS, USERS
 
 
@@ -76,7 +76,7 @@ class VBPR(MultimodalRecommender):
             self.item_embedding.weight[pairs],
             self.item_bias.weight[pairs],
         )
-        squares = torch.stack([part.square().sum() for part in used]).sum() / len(users)
-        weights = torch.stack([p.square().sum() for p in self.projection.parameters()]).sum()
+        squares = sum_of_squares(used) / len(users)
+        weights = sum_of_squares(self.projection.parameters())
         ranking = bpr_of_products(user_vectors, item_vectors, *rows)
         return ranking, self.reg_weight * (squares + weights)

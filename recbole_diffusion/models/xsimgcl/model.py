@@ -15,7 +15,7 @@ from torch.nn import functional
 from recbole_diffusion.models.base import EmbeddingRecommender
 from recbole_diffusion.models.xsimgcl.settings import XSimGCLSettings, check_layers
 from recbole_diffusion.nn.graph import interaction_graph
-from recbole_diffusion.nn.loss import bpr_of_products, info_nce
+from recbole_diffusion.nn.loss import bpr_of_products, info_nce, sum_of_squares
 from recbole_diffusion.nn.rows import interaction_matrix
 
 
@@ -76,7 +76,7 @@ class XSimGCL(EmbeddingRecommender):
             self.item_embedding.weight[positive],
             self.item_embedding.weight[negative],
         )
-        squares = torch.stack([part.square().sum() for part in used]).sum() / len(users)
+        squares = sum_of_squares(used) / len(users)
         keys = self.keys
         return ranking, keys.contrastive_weight * contrast, keys.reg_weight * squares
 
