@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.convert.interactions import Interactions, Table
+from recbole_diffusion.data.cores import rows_in_core
 
 SIDES = ("users", "items")
 YEAR = re.compile(r"\d{4}", re.ASCII)
@@ -96,7 +97,9 @@ class Selection:
             log.counts["left out by --sample-users"] += n - len(log)
             n = len(log)
         if self.k_core is not None:
-            log = log.take(_in_core(log, self.k_core))
+            ids = [of_rows.indices.to_numpy() for of_rows in (log.users, log.items)]
+            least = self.k_core
+            log = log.take(rows_in_core([(column, lambda n: n >= least) for column in ids]))
             log.counts["left out by --k-core"] += n - len(log)
         return log
 
@@ -162,16 +165,3 @@ def _seconds_of_date(text: str) -> float:
     except ValueError:
         return np.nan
     return np.nan if np.isnat(time) else float(time.astype(np.int64))
-
-
-def _in_core(log: Interactions, least: int) -> np.ndarray:
-    """Rows [m] whose users and items all have at least so many of them."""
-    kept, n_before = np.arange(len(log)), -1
-    codes = [ids.indices.to_numpy() for ids in (log.users, log.items)]
-    while len(kept) != n_before:
-        n_before = len(kept)
-        is_kept = np.ones(n_before, bool)
-        for of_rows in codes:
-            is_kept &= np.bincount(of_rows[kept])[of_rows[kept]] >= least
-        kept = kept[is_kept]
-    return kept

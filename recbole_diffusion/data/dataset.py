@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from recbole.utils import FeatureSource, FeatureType
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data.atomic import read_atomic_file, refuse_other_than_numbers
 from recbole_diffusion.data.columns import columns_of, read_header, text_encoding
+from recbole_diffusion.data.cores import rows_in_core
 from recbole_diffusion.data.feature_files import check_unique, examples
 from recbole_diffusion.data.numbers import plain_whole_numbers
 from recbole_diffusion.data.parts import last_sizes, parts_of_groups, ratio_sizes, rows_of
@@ -256,18 +258,16 @@ class AtomicDataset(Dataset):
             for field, key in zip((self.uid_field, self.iid_field), COUNT_FILTERS, strict=True)
             if not takes_all(self.config[key])
         }
-        codes = {field: pd.factorize(self.inter_feat[field])[0] for field in wanted}
-        kept = np.arange(len(self.inter_feat))
-        n_before = -1
-        while wanted and len(kept) != n_before:
-            n_before = len(kept)
-            is_kept = np.ones(n_before, bool)
-            for field, intervals in wanted.items():
-                of_rows = codes[field][kept]
-                is_kept &= self._within_intervals(np.bincount(of_rows), intervals)[of_rows]
-            kept = kept[is_kept]
         if wanted:
-            self.inter_feat = self.inter_feat.iloc[kept]
+            columns = [
+                (pd.factorize(self.inter_feat[field])[0], partial(self._is_within, intervals))
+                for field, intervals in wanted.items()
+            ]
+            self.inter_feat = self.inter_feat.iloc[rows_in_core(columns)]
+
+    def _is_within(self, intervals: Any, counts: np.ndarray) -> np.ndarray:
+        found: np.ndarray = self._within_intervals(counts, intervals)
+        return found
 
     def _remap(self, remap_list: list[Any]) -> None:
         """Number the tokens of columns that share ids, from 1 in the order of their appearance."""
