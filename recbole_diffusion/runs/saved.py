@@ -54,7 +54,10 @@ def _saved_settings(
     if not Path(folder).is_dir():
         raise UserError(f"{caller}: found {str(folder)!r}, expected the folder of a run")
     if not (Path(folder) / file).is_file():
-        raise UserError(f"{caller}: {folder} holds no {file}: the run stopped before it had one")
+        raise UserError(
+            f"{caller}: {folder} holds no {file}: it is no run's folder, or the run stopped before "
+            "it had one"
+        )
     path = Path(folder) / file
     saved = read_checkpoint(path)
     with refusals_of(f"checkpoint {path}: not of a run", LookupError, TypeError, AttributeError):

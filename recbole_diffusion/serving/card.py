@@ -70,6 +70,9 @@ def read_card(folder: Path) -> dict[str, Any]:
             raise DamagedFile(f"{path}: no such file, expected it beside {CARD}")
         if file_digest(path) != digest:
             raise DamagedFile(f"{path}: found a changed or damaged file, expected what was written")
+    for name in CONTENTS.keys() - card["files"].keys():
+        if (folder / name).exists():
+            raise DamagedFile(f"{folder / name}: found a file that {CARD} does not list")
     return card
 
 

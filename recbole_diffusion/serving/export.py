@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 from recbole_diffusion.base.arguments import checked, described_keys
-from recbole_diffusion.base.errors import UserError, expect, naming
+from recbole_diffusion.base.errors import UserError, expect, naming, refusals_of
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.base.version import __version__
 from recbole_diffusion.evaluation.ranking import ranked_items
@@ -124,7 +124,8 @@ def export(
         )
     with naming(target):
         prefix = f"{UNFINISHED}{target.name}-"
-        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))
+        with refusals_of(f"key `out`: no folder can be made in {target.parent}", FileNotFoundError):
+            folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))
         try:
             writer = _Writer(folder, source, not without_users)
             writer.write(Path(run).resolve(), kind, format, kept, index)

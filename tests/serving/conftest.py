@@ -12,20 +12,23 @@ from recbole_diffusion import run_recbole_diffusion
 from recbole_diffusion.data.feature_files import write_features
 
 ATTENTION = {"embedding_size": 8, "n_heads": 2, "inner_size": 16, "max_length": 5}
+PICTURE = {"item_features": {"picture": {"file": "odd.picture.npz"}}}
 SMALL: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("BM3", "FREEDOM", "MGCN", "VBPR"), PICTURE),
+    "SimDiff": {"channels": ["picture"], **PICTURE},
     "InfoDCL": {"pretrain_epochs": 1},
     "LDiffRec": {"pretrain_epochs": 1, "encoder_sizes": [6], "n_clusters": 2},
     "LTDiffRec": {"pretrain_epochs": 1, "encoder_sizes": [6], "n_clusters": 2},
     "LD4MRec": {
         "svd_rank": 4,
         "hidden_size": 8,
-        "item_features": {"picture": {"file": "odd.picture.npz"}},
+        **PICTURE,
     },
     "DiffMM": {
         "embedding_size": 8,
         "hidden_sizes": [8],
         "graph_items": 12,
-        "item_features": {"picture": {"file": "odd.picture.npz"}},
+        **PICTURE,
     },
     "SASRec": ATTENTION,
     "PrefixDiff": ATTENTION,

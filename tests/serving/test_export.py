@@ -91,10 +91,11 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
         {"index": "tree"},
         {"index": "flat", "kind": "onnx"},
         {"without_users": "no"},
+        {"out": "/proc/out"},
     ]
     for keys in kinds:
         with pytest.raises(UserError):
-            export(run_of("BPR"), tmp_path / "out", **keys)
+            export(run_of("BPR"), **{"out": tmp_path / "out", **keys})
     assert list(tmp_path.iterdir()) == []
     words = ["export", str(run_of("BPR")), f"--out={tmp_path / 'out'}", "--format=parquet"]
     assert main(words) == 0

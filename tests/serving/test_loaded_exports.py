@@ -149,6 +149,10 @@ def test_a_damaged_file_is_named(run_of: Callable[..., Path], tmp_path: Path) ->
         with pytest.raises(DamagedFile, match=name):
             load(folder)
         (folder / name).write_bytes(content)
+    (folder / "item_item.npz").write_bytes(b"")
+    with pytest.raises(DamagedFile, match=r"item_item\.npz: found a file that card\.json does not"):
+        load(folder)
+    (folder / "item_item.npz").unlink()
     (folder / "items.npy").unlink()
     with pytest.raises(DamagedFile, match=r"items\.npy: no such file"):
         load(folder)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from odd_ids import GENRES, ITEMS, USERS
@@ -22,9 +23,19 @@ from recbole_diffusion.commands.cli import main
 from recbole_diffusion.serving import recommend as command
 from recbole_diffusion.serving import strangers
 from recbole_diffusion.serving.recommender import Recommender
+from recbole_diffusion.settings.registry import list_models
 from recbole_diffusion.training.checkpoint import read_checkpoint
 
-OF_ROWS = ["EASE", "ItemKNN", "LinDiffRec", "DiffRec"]
+OURS = list_models()["recbole_diffusion"]
+HOSTS = [
+    *("BPR", "LightGCN", "EASE", "ItemKNN", "NeuMF"),
+    *("SGL", "MultiVAE", "NGCF", "DMF", "SLIMElastic"),
+]
+# Those that read a row of items, and nothing else of a user.
+OF_ROWS = [
+    *("EASE", "ItemKNN", "LinDiffRec", "GFCF", "BSPM", "TurboCF", "DiffRec", "TDiffRec"),
+    *("LDiffRec", "LTDiffRec", "PrefixDiff", "SASRec", "GRU4Rec"),
+]
 OF_MATRICES = ["EASE", "ItemKNN", "SLIMElastic"]
 RECENT = {"recency": "power", "recency_decay": 0.7}
 OF_VECTORS = ["BPR", "LightGCN", "InfoDCL"]
@@ -45,14 +56,19 @@ def seen_of(recommender: Recommender, *parts: str) -> dict[str, set[str]]:
 def scores_of(recommender: Recommender) -> pd.DataFrame:
     """Users x items, by the model's own function, one user at a time."""
     rows = []
+    network, n_items = recommender.source.network, len(recommender.items) + 1
     for number in range(1, len(recommender.users) + 1):
-        batch = {"user_id": torch.tensor([number])}
+        user, items = torch.tensor([number]), torch.arange(n_items)
         with torch.no_grad():
-            rows.append(recommender.source.network.full_sort_predict(batch).view(-1)[1:].numpy())
+            try:
+                scores = network.full_sort_predict({"user_id": user})
+            except NotImplementedError:  # a host's that scores pairs alone
+                scores = network.predict({"user_id": user.expand(n_items), "item_id": items})
+        rows.append(scores.view(-1)[1:].numpy())
     return pd.DataFrame(np.array(rows), index=recommender.users, columns=recommender.items)
 
 
-@pytest.mark.parametrize("model", ["BPR", "LightGCN", "EASE", "LinDiffRec", "DiffRec", "SASRec"])
+@pytest.mark.parametrize("model", [*OURS, *HOSTS])
 def test_lists_are_a_ranking_of_all_scores(run_of: Callable[[str], Path], model: str) -> None:
     recommender = load(run_of(model))
     found = recommender.recommend(k=4)
@@ -236,6 +252,15 @@ def test_generated_edges_of_diffmm_are_told(
     assert expected in capsys.readouterr().out
     assert main(["explain", str(run), "--user=u3", f"--item={other}"]) == 0
     assert "generated graph of picture: no edge to it" in capsys.readouterr().out
+
+
+def test_frames_become_arrow_tables(run_of: Callable[[str], Path]) -> None:
+    recommender = load(run_of("EASE"))
+    found = recommender.recommend(k=3, columns=["title"])
+    table = pa.table(found)
+    kinds = [str(kind).removeprefix("large_") for kind in table.schema.types]
+    assert kinds == ["string", "int32", "string", "float", "string"]
+    assert table.column("item").to_pylist() == found["item"].tolist()
 
 
 def test_threads_get_what_one_gets(run_of: Callable[[str], Path]) -> None:
