@@ -60,15 +60,24 @@ def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -
             ``target`` is there and no such page.
     """
     _check_target(Path(target))
+    joined = joined_results(result_files)
+    sections = [HEAD, _overview(joined), *(_section(*item) for item in joined.items())]
+    with written_whole(target) as stream:
+        stream.write("\n".join(sections).encode())
+
+
+def joined_results(result_files: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
+    """Results by data set (and split, where there are several), joined as the page joins them.
+
+    Raises:
+        UserError: As ``write_reproduction``.
+    """
     same: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for path in map(Path, result_files):
         results = read_results(path)
         same.setdefault(_name(results), []).append((path, results))
     names = _short_names([files[0][1] for files in same.values()])
-    joined = {names[name]: _join(files) for name, files in same.items()}
-    sections = [HEAD, _overview(joined), *(_section(*item) for item in joined.items())]
-    with written_whole(target) as stream:
-        stream.write("\n".join(sections).encode())
+    return {names[name]: _join(files) for name, files in same.items()}
 
 
 def _check_target(target: Path) -> None:
