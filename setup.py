@@ -1,17 +1,10 @@
-"""Package metadata; the property files of ``properties/`` ship inside the wheel."""
+"""Package metadata; git's tags give the version, ``properties/`` ships inside the wheel."""
 
-import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-VERSION = re.search(
-    r'^__version__ = "(.+)"$',
-    (ROOT / "recbole_diffusion" / "base" / "version.py").read_text(),
-    re.M,
-).group(1)
-
 # By what they are for; the base install trains, compares and draws.
 EXTRAS = {
     "dev": ["pytest>=8", "ruff>=0.14", "mypy>=1.18", "import-linter>=2.0", "types-PyYAML"],
@@ -36,7 +29,6 @@ EXTRAS["all"] = sorted({need for name in EXTRAS if name != "dev" for need in EXT
 
 setup(
     name="recbole_diffusion",
-    version=VERSION,
     description="Diffusion recommenders as first-class RecBole models",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

@@ -1,3 +1,8 @@
-"""Version of this package."""
+"""The version that is installed, which git's tags gave it."""
 
-__version__ = "0.1.0"
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("recbole_diffusion")
+except PackageNotFoundError:  # imported from a clone that is not installed
+    __version__ = "0+unknown"

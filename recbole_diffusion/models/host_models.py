@@ -5,7 +5,7 @@ RecBole's own classes stay as they are. ``docs/host.md`` lists the faults.
 
 import os
 from collections.abc import Callable
-from logging import LoggerAdapter, getLogger
+from logging import Logger, LoggerAdapter, getLogger
 from typing import Any
 
 import numpy as np
@@ -177,7 +177,7 @@ class LINE(host.LINE):
             )
 
 
-class _JoiningLogger(LoggerAdapter):
+class _JoiningLogger(LoggerAdapter[Logger]):
     """Takes a message in parts, as ``print`` does."""
 
     def info(self, *parts: Any) -> None:  # type: ignore[override]

@@ -1,5 +1,7 @@
 """The graph of items: who shares users, as a product that is never formed."""
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -86,7 +88,9 @@ class IdealLowPass(nn.Module):
         """Of signals [B, n_items]; O(B * n_items * rank)."""
         return functional.linear((x / self.roots) @ self.vectors, self.vectors) * self.roots
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *others: object) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *others: object
+    ) -> None:
         """A checkpoint brings as many vectors as were found."""
         found = state_dict.get(f"{prefix}vectors")
         if isinstance(found, Tensor) and found.dim() == 2 and len(found) == len(self.vectors):
