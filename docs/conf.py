@@ -30,7 +30,7 @@ myst_enable_extensions = ["colon_fence"]
 # Notebooks are run on the data that the package carries, each in a minute or so.
 nb_execution_mode = "cache"
 nb_execution_show_tb = True
-nb_execution_timeout = 300
+nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 autodoc_member_order = "bysource"

@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,35 @@ import pytest
 from recbole_diffusion.settings import keys, property_files, registry
 
 DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
+# Reasons for which --no-other-skips lets a test be skipped.
+SKIPS = [
+    "the model is solved, without updates",
+    "the model has no score_histories",
+    "no two modalities to contrast",
+    "not in this RecBole, or without faiss",
+    "not run",  # a baseline that its own test has skipped
+    "needs a CUDA device",
+    "beside the clone",  # released data
+    "could not import '(mlflow|codecarbon)'",  # extras that are large
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-other-skips", action="store_true", help="fail if a test is skipped unexpectedly"
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With --no-other-skips, a skipped test whose reason is not in ``SKIPS`` is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not session.config.getoption("--no-other-skips"):
+        return
+    reasons = {str(report.longrepr) for report in reporter.stats.get("skipped", [])}
+    others = [reason for reason in reasons if not any(re.search(s, reason) for s in SKIPS)]
+    if others:
+        reporter.write_line("\n".join(["skipped, and not expected to be:", *sorted(others)]))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture
