@@ -1,16 +1,29 @@
 """What a run shows while it runs: a few lines that matter, and all the rest in its log."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from recbole.model.general_recommender import Pop
 
+from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.settings.registry import register
 
 METRICS = "[Recall, NDCG, Hit, MRR, Precision, MAP]"
+
+
+def test_a_reader_that_goes_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with run_logger(None, "info") as log:
+            log.info("nobody reads this")
+            log.info("nor this")
 
 
 def log_of(planted: dict[str, Any]) -> str:

@@ -252,16 +252,17 @@ def test_new_rows_are_those_of_a_fresh_model(
     assert is_equal[1:] == is_new[1:]
 
 
+@pytest.mark.parametrize("model", ["EASE", "LinDiffRec", "TurboCF", "GFCF", "BSPM", "IALS"])
 def test_a_solved_model_is_solved_anew(
-    settings: Callable[..., dict[str, Any]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    settings: Callable[..., dict[str, Any]], tmp_path: Path, model: str
 ) -> None:
-    keys = settings("EASE", "older")
+    keys = settings(model, "older")
     del keys["learning_rate"]
-    older = run_recbole_diffusion("EASE", "older", config_dict={**keys, "state": "INFO"})
+    older = run_recbole_diffusion(model, "older", config_dict={**keys, "state": "INFO"})
     write(tmp_path / "data", "newer", NEW + OLD)
     newer = refresh_run(older["run_folder"], "newer")
     keys["output_dir"] = str(tmp_path / "anew")
-    assert newer["test"] == run_recbole_diffusion("EASE", "newer", config_dict=keys)["test"]
+    assert newer["test"] == run_recbole_diffusion(model, "newer", config_dict=keys)["test"]
     assert newer["refreshed"]["parameters"]["carried"] == 0
     assert "solved anew" in (Path(newer["run_folder"]) / "run.log").read_text()
 

@@ -3,6 +3,7 @@
 import argparse
 import inspect
 from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from textwrap import dedent
 from types import ModuleType
@@ -72,11 +73,19 @@ def checked(
     needed = [p.name for p in parameters if p.name in names and p.default is p.empty]
     unknown = sorted(set(given) - set(names) - set(others))
     missing = [name for name in needed if name not in given]
-    if unknown or missing:
-        found = ", ".join(unknown) or f"no {' and no '.join(missing)}"
+    if unknown:
+        called = {**dict(zip(names, names, strict=True)), **{v: k for k, v in renamed.items()}}
+        known = [*called.values(), *others]
+        near = [get_close_matches(key, known, n=1, cutoff=0.6) for key in unknown]
+        hints = [f"; did you mean `{found[0]}`?" for found in near if found]
         raise UserError(
-            f"{command}: found {found}, expected {', '.join(needed)} (run is the folder of a run); "
+            f"{command}: unknown key {', '.join(f'`{key}`' for key in unknown)}{''.join(hints)}; "
             f"{command} --help lists the keys"
+        )
+    if missing:
+        raise UserError(
+            f"{command}: found no {' and no '.join(missing)}, expected {', '.join(needed)} (run is "
+            f"the folder of a run); {command} --help lists the keys"
         )
     return given
 

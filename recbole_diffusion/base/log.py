@@ -1,9 +1,10 @@
 """The log of a run or a study: the console, and a file."""
 
 import logging
+import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +17,8 @@ HANDLER_NAME = "recbole_diffusion"
 # Records that the log and `verbose: true` show, and those that the console shows in their place.
 KIND, DETAIL, SUMMARY = "recbole_diffusion_kind", "detail", "summary"
 AS_DETAIL, AS_SUMMARY = {KIND: DETAIL}, {KIND: SUMMARY}
+# Where messages go; the last counts.
+_streams = ["stdout"]
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -32,7 +35,29 @@ class _Console(logging.Handler):
         self.addFilter(lambda record: getattr(record, KIND, None) != hidden)
 
     def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(self.format(record))
+        _write(self.format(record), _streams[-1])
+
+
+def _write(text: str, stream: str) -> None:
+    try:
+        tqdm.write(text, file=getattr(sys, stream))
+    except BrokenPipeError:  # who read it has gone, as `head` does; the work goes on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, stream).fileno())
+
+
+@contextmanager
+def answering() -> Iterator[Callable[[str], None]]:
+    """A command whose answer alone goes to stdout, and its messages to stderr.
+
+    Yields:
+        What writes the answer.
+    """
+    _streams.append("stderr")
+    try:
+        with run_logger(None, "info"):
+            yield lambda text: _write(text, "stdout")
+    finally:
+        _streams.pop()
 
 
 class _PlainFormatter(logging.Formatter):

@@ -30,6 +30,15 @@ class Recency:
     least: float = 1.0
     most: float = 1.0
 
+    def __str__(self) -> str:
+        """The weight as a formula of age and length."""
+        return {
+            "linear": f"{self.least} + ({self.most} - {self.least}) (length - 1 - age) / "
+            "max(length - 1, 1)",
+            "power": f"(1 + age)^-{self.decay}",
+            "exponential": f"exp(-{self.decay} age)",
+        }.get(self.kind, "1")
+
     def weights(self, age: Tensor, length: Tensor) -> Tensor:
         """Weights of interactions.
 

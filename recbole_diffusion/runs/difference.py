@@ -94,7 +94,10 @@ def _table_of_metrics(scored: Sequence[Scored], significance: str, alpha: float)
     (_, split, metrics, users), (_, other_split, other_metrics, other_users) = scored
     names = [name for name in metrics if name in other_metrics]
     tests: dict[str, Mapping[str, Any]] = {}
-    notes = [f"p: {significance} over users, two-sided, by Holm's correction over these metrics."]
+    notes = [
+        f"p: {significance} over users, two-sided, by Holm's correction over these metrics; "
+        f"{BETTER} the second is better, {WORSE} worse, with p below {alpha}."
+    ]
     if split == other_split:
         both = pd.concat([users.assign(model=FIRST), other_users.assign(model=SECOND)])
         columns = [name for name in names if name in users and name in other_users]

@@ -112,7 +112,11 @@ def _summary(config: Any, split: Any, n_parameters: int | None, is_solved: bool)
     )
     sizes = ", ".join(f"{name} {size}" for name, size in split.sizes.items())
     added = f"; {split.n_added} of train added at random" if split.n_added else ""
-    rule = "given" if config["benchmark_filename"] else f"{config['eval_args']['split']}"
+    rule = "given"
+    if not config["benchmark_filename"]:
+        rules = config["eval_args"]
+        order = "by time" if rules["order"] == "TO" else "at random"
+        rule = f"{rules['split']}, {order}, group_by {rules['group_by']}"
     yield f"split {split.digest} ({rule}): {sizes}{added}"
     if split.cold_items is not None:
         n_cold = int(split.cold_items.sum())

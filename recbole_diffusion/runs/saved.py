@@ -54,9 +54,11 @@ def _saved_settings(
     if not Path(folder).is_dir():
         raise UserError(f"{caller}: found {str(folder)!r}, expected the folder of a run")
     if not (Path(folder) / file).is_file():
+        inside = sorted(path.parent.name for path in Path(folder).glob(f"*/{file}"))
+        advice = f"; it holds runs, such as {inside[-1]}" if inside else ""
         raise UserError(
             f"{caller}: {folder} holds no {file}: it is no run's folder, or the run stopped before "
-            "it had one"
+            f"it had one{advice}"
         )
     path = Path(folder) / file
     saved = read_checkpoint(path)

@@ -7,6 +7,7 @@ from typing import Any
 
 from recbole_diffusion.base.errors import DamagedFile, UserError
 from recbole_diffusion.base.files import read_json, write_json
+from recbole_diffusion.data.recency import Recency
 
 CARD, PAGE = "card.json", "card.md"
 FORMAT = "recbole_diffusion export"
@@ -127,9 +128,9 @@ def _page(card: Mapping[str, Any], names: list[str]) -> str:
 
 def _inputs(card: Mapping[str, Any]) -> list[str]:
     """How scores are made of the files without this package."""
-    recency = card["recency"]
-    weights = "1 for each item" if recency["kind"] == "none" else (
-        f"a weight for each item by its age, the number of later items: {recency}"
+    recency = Recency(**card["recency"])
+    weights = "1 for each item" if recency.kind == "none" else (
+        f"{recency} for each item, age the number of later items of the same user"
     )  # fmt: skip
     if card["length_power"]:
         weights += f", over the number of items to the power {card['length_power']}"

@@ -130,6 +130,7 @@ class Catalogue:
         if unscored is not None:
             is_kept &= ~unscored.numpy()
         if not is_kept.any():
-            found = f"{where} among the candidates" if where else "no candidate of the data"
-            raise UserError(f"where, items: found {found}, expected at least one item that is left")
+            asked = ", ".join(f"{name} {wanted}" for name, wanted in (where or {}).items())
+            of = f" with {asked}" if asked else ""
+            raise UserError(f"where, items: found no candidate{of}, expected at least one item")
         return torch.from_numpy(is_kept)

@@ -1,14 +1,14 @@
 """The command ``explain``: what a user's items have to do with a score, by a saved run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from recbole_diffusion.base.arguments import checked, described_keys
-from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.serving.recommend import printed
+from recbole_diffusion.base.log import answering
+from recbole_diffusion.serving.recommend import listed, printed
 from recbole_diffusion.serving.recommender import load
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 
@@ -28,11 +28,11 @@ def main(keys: Mapping[str, Any]) -> None:
     Raises:
         UserError: No run, another key, or what ``Recommender.explain`` refuses.
     """
-    with run_logger(None, "info") as log:
+    with answering() as answer:
         frame = explain(**checked(keys, explain, "explain", KEYS_OF_PLACE))
-        log.info(f"{KINDS[frame.attrs['kind']]}:\n{printed(frame)}")
+        answer(f"{KINDS[frame.attrs['kind']]}:\n{printed(frame)}")
         for name, place in frame.attrs["edges"].items():
-            log.info(f"generated graph of {name}: {_edge(place)}")
+            answer(f"generated graph of {name}: {_edge(place)}")
 
 
 def _edge(place: int | None) -> str:
@@ -41,16 +41,19 @@ def _edge(place: int | None) -> str:
 
 def keys_text() -> str:
     """The command's own keys, for ``explain --help``."""
-    return described_keys(explain, run="RUN")
+    return described_keys(explain, run="RUN", columns="--with")
 
 
-def explain(run: str | Path, user: str, item: str, **places: Any) -> pd.DataFrame:
+def explain(
+    run: str | Path, user: str, item: str, columns: str | Sequence[str] = (), **places: Any
+) -> pd.DataFrame:
     """What each item of a user's history has to do with an item's score.
 
     Args:
         run: Folder of a run that has a best epoch, or of an export.
         user: Id of a user of the data.
         item: Id of an item that is not in the user's train part.
+        columns: Of the .item file, to stand beside each item.
         **places: As ``load`` takes them.
     """
-    return load(run, **places).explain(str(user), str(item))
+    return load(run, **places).explain(str(user), str(item), columns=listed(columns))

@@ -220,7 +220,7 @@ class _Writer:
         tables = vector_tables(self.network)
         history = history_vectors(self.network, self.rows)
         if tables is None or history is None:
-            raise self._refused("products of vectors of users and items", "--as=embeddings")
+            raise self._refused("products of vectors of users and items", "embeddings")
         users, items = (
             np.ascontiguousarray(table[1:].detach().float().cpu().numpy()) for table in tables
         )
@@ -250,10 +250,7 @@ class _Writer:
     def _write_matrix(self, kept: int) -> dict[str, Any]:
         linear = matrix_scores(self.network, self.rows)
         if linear is None:
-            raise self._refused(
-                "rows of items times a matrix", "--as=item-item", "LinDiffRec, EASE, ItemKNN, "
-                "SLIMElastic"
-            )  # fmt: skip
+            raise self._refused("rows of items times a matrix", "item-item")
         matrix, share = _largest_of_columns(linear.matrix, kept)
         sp.save_npz(self.folder / "item_item.npz", matrix)
         self._write_empty(linear.empty)
@@ -268,7 +265,7 @@ class _Writer:
         linear = matrix_scores(self.network, self.rows)
         module = row_module(self.network, linear)
         if module is None:
-            raise self._refused("made of vectors or of a row of items", "--as=onnx")
+            raise self._refused("made of vectors or of a row of items", "onnx")
         width = None
         if isinstance(self.network, LD4MRec):
             steps = self.network.initial_step_embedding.weight.detach()
@@ -283,11 +280,19 @@ class _Writer:
         power = 0.0 if linear is None else linear.length_power
         return {"length_power": power, "inputs": list(module.inputs)}
 
-    def _refused(self, form: str, key: str, models: str = "") -> UserError:
-        such = f" ({models})" if models else ""
+    def _refused(self, form: str, kind: str) -> UserError:
+        linear = matrix_scores(self.network, self.rows)
+        has_vectors = vector_tables(self.network) is not None
+        fits = {
+            "embeddings": has_vectors,
+            "item-item": linear is not None,
+            "onnx": has_vectors or row_module(self.network, linear) is not None,
+        }
+        others = " or ".join(f"--as={name}" for name, does in fits.items() if does)
+        advice = f"; this model can be exported by {others}" if others else ""
         return UserError(
-            f"model {self.source.model}: its scores are not {form}, expected such a model{such} "
-            f"for {key}"
+            f"model {self.source.model}: its scores are not {form}, expected such a model for "
+            f"--as={kind}{advice}"
         )
 
     # Whether it scores as the run does

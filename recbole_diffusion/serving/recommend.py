@@ -25,11 +25,17 @@ from recbole_diffusion.base.files import (
     write_json,
     written_whole,
 )
-from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.log import answering
 from recbole_diffusion.serving.catalogue import Where
 from recbole_diffusion.serving.recommender import Recommender, load
 from recbole_diffusion.serving.source import PARTS
-from recbole_diffusion.serving.tables import UNREADABLE, new_file, read_blocks, write_blocks
+from recbole_diffusion.serving.tables import (
+    UNREADABLE,
+    expect_file,
+    new_file,
+    read_blocks,
+    write_blocks,
+)
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 
 # Blocks of users that one file of the unfinished output holds.
@@ -48,12 +54,12 @@ def main(keys: Mapping[str, Any]) -> None:
     Raises:
         UserError: No run, another key, or what ``recommend`` refuses.
     """
-    with run_logger(None, "info") as log:
+    with answering() as answer:
         found = recommend(**checked(keys, recommend, "recommend", KEYS_OF_PLACE))
         if isinstance(found, Path):
-            log.info(f"recommendations: {found}")
+            answer(f"recommendations: {found}")
         else:
-            log.info(printed(found))
+            answer(printed(found))
 
 
 def keys_text() -> str:
@@ -63,6 +69,8 @@ def keys_text() -> str:
 
 def printed(frame: pd.DataFrame) -> str:
     """A table for a terminal, cut after some rows."""
+    if frame.empty:
+        return "nothing to list"
     text = frame.head(N_PRINTED).to_string(index=False)
     more = len(frame) - N_PRINTED
     return text if more <= 0 else f"{text}\n({more} more rows: --out=FILE writes all)"
@@ -93,9 +101,10 @@ def recommend(
             the order of time, or lines {"user": ..., "items": [...]} (.jsonl); in place of users.
         k: Items a user.
         items: Candidates: ids with commas between, or a file with an id a line.
-        where: Column of the .item file and value, such as genre=Comedy, more with commas.
+        where: Column of the .item file and value, such as genre=Comedy, more with commas; values
+            with commas as JSON: {"title": "Shade, light"}.
         columns: Of the .item file, to stand beside each item.
-        exclude: Parts of the data whose items are left out: train, validation, test.
+        exclude: Parts of the data whose items are left out: train, validation, test; none if empty.
         unknown: skip or error, for ids that are not in the data.
         out: File to write: .parquet, .csv or .jsonl; without one the lists are printed.
         **places: As ``load`` takes them.
@@ -151,12 +160,20 @@ def listed(words: str | Sequence[Any] | None) -> list[str]:
 def _conditions(where: str | Where | None) -> Where | None:
     if where is None or isinstance(where, Mapping):
         return where
+    if str(where).lstrip().startswith("{"):
+        with refusals_of(f"where: {where}: not JSON", ValueError):
+            return {key: listed_values(value) for key, value in json.loads(str(where)).items()}
     found: dict[str, list[str]] = {}
     for word in str(where).split(","):
         column, equals, value = word.partition("=")
         expect(equals, "where", where, "COLUMN=VALUE, more with commas between")
         found.setdefault(column.strip(), []).append(value.strip())
     return found
+
+
+def listed_values(value: Any) -> list[str]:
+    """A value, or each of a list, as texts."""
+    return [str(part) for part in value] if isinstance(value, list) else [str(value)]
 
 
 def read_histories(path: Path) -> dict[str, list[str]]:
@@ -168,6 +185,7 @@ def read_histories(path: Path) -> dict[str, list[str]]:
     Raises:
         UserError: It cannot be read, or has no such columns.
     """
+    expect_file(path, "history")
     if path.suffix == ".jsonl":
         with refusals_of(f"{path}: not histories", *UNREADABLE):
             lines = [line for line in path.read_text("utf-8-sig").split("\n") if line.strip()]

@@ -21,7 +21,7 @@ from recbole_diffusion.serving.of_run import RunSource
 from recbole_diffusion.serving.source import PARTS, Histories, Source
 
 # Columns that lists have of their own.
-OWN_COLUMNS = ("user", "rank", "item", "score", "similar")
+OWN_COLUMNS = ("user", "rank", "item", "score", "similar", "value")
 
 
 def load(folder: str | Path, **places: Any) -> "Recommender":
@@ -326,7 +326,7 @@ class Recommender:
         vectors = self.source.item_vectors
         return None if vectors is None else functional.normalize(vectors)
 
-    def explain(self, user: str, item: str) -> pd.DataFrame:
+    def explain(self, user: str, item: str, *, columns: Sequence[str] = ()) -> pd.DataFrame:
         """What each item of a user's history has to do with the score of an item.
 
         The kind stands in ``frame.attrs["kind"]``: "contribution" (exact, the score is the sum;
@@ -339,14 +339,16 @@ class Recommender:
         Args:
             user: An id; the history is that of the train part.
             item: An id.
+            columns: As in ``recommend``.
 
         Returns:
-            Columns item and value, the greatest value first.
+            Columns item and value, and ``columns``, the greatest value first.
 
         Raises:
-            UserError: An id that is not in the data, a user without train items, or a model that
-                has none of these.
+            UserError: An id that is not in the data, an unknown column, a user without train items,
+                or a model that has none of these.
         """
+        beside = self._beside(columns)
         number = self._users.known("user", [user], "error")[0]
         target = self._items.known("item", [item], "error")[0]
         history = self._train_history(number)
@@ -355,7 +357,9 @@ class Recommender:
         if target in history:
             raise UserError(f"item {item!r}: found in the history of {user!r}, expected another")
         kind, values = self._explained(history, target)
-        frame = pd.DataFrame({"item": self._items.of(history), "value": values.numpy()})
+        texts = {name: column[history] for name, column in beside.items()}
+        parts = {"item": self._items.of(history), "value": values.numpy(), **texts}
+        frame = pd.DataFrame(parts)
         frame = frame.sort_values("value", ascending=False, kind="stable", ignore_index=True)
         frame.attrs["kind"] = kind
         frame.attrs["edges"] = {

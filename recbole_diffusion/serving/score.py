@@ -12,7 +12,7 @@ import pyarrow as pa
 from recbole_diffusion.base.arguments import checked, described_keys
 from recbole_diffusion.base.errors import expect
 from recbole_diffusion.base.files import written_whole
-from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.log import answering
 from recbole_diffusion.serving.recommend import printed
 from recbole_diffusion.serving.recommender import Recommender, load
 from recbole_diffusion.serving.tables import new_file, read_blocks, write_blocks
@@ -28,9 +28,9 @@ def main(keys: Mapping[str, Any]) -> None:
     Raises:
         UserError: No run, another key, or what ``score`` refuses.
     """
-    with run_logger(None, "info") as log:
+    with answering() as answer:
         found = score(**checked(keys, score, "score", KEYS_OF_PLACE))
-        log.info(f"scores: {found}" if isinstance(found, Path) else printed(found))
+        answer(f"scores: {found}" if isinstance(found, Path) else printed(found))
 
 
 def keys_text() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from recbole_diffusion.base.arguments import checked, described_keys
-from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.log import answering
 from recbole_diffusion.serving.recommend import listed, listed_ids, printed
 from recbole_diffusion.serving.recommender import load
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
@@ -22,8 +22,8 @@ def main(keys: Mapping[str, Any]) -> None:
     Raises:
         UserError: No run, another key, or an id that is unknown.
     """
-    with run_logger(None, "info") as log:
-        log.info(printed(similar(**checked(keys, similar, "similar", KEYS_OF_PLACE))))
+    with answering() as answer:
+        answer(printed(similar(**checked(keys, similar, "similar", KEYS_OF_PLACE))))
 
 
 def keys_text() -> str:

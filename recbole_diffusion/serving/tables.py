@@ -37,6 +37,16 @@ def new_file(out: str | Path) -> Path:
     return path
 
 
+def expect_file(path: Path, key: str) -> None:
+    """See that a key names a file.
+
+    Raises:
+        UserError: There is none.
+    """
+    if not path.is_file():
+        raise UserError(f"key `{key}`: found {str(path)!r}, expected a file that is there")
+
+
 def read_blocks(path: Path, key: str) -> Iterator[pa.Table]:
     """Rows of a file with columns user and item, which are texts, as are all of a .csv or .tsv.
 
@@ -48,6 +58,7 @@ def read_blocks(path: Path, key: str) -> Iterator[pa.Table]:
         UserError: It cannot be read, has no such columns, or a row without an id.
     """
     expect(path.suffix in READ, key, str(path), "a .csv, .tsv, .parquet or .jsonl")
+    expect_file(path, key)
     with refusals_of(f"{path}: not a table", *UNREADABLE):
         for block in _blocks(path):
             missing = [name for name in ("user", "item") if name not in block.column_names]

@@ -12,6 +12,11 @@ from recbole_diffusion.base.files import archive_fault, written_whole
 
 FORMAT = "recbole_diffusion checkpoint 1"
 _KIND = "__kind__"
+# Behind another hash of the split.
+CHANGED = (
+    ": its data have changed since; give it the files that it had (`data_path`), go on "
+    "with the new ones by `refresh`, or use an export of it"
+)
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -78,9 +83,8 @@ def check_origin(path: str | Path, content: dict[str, Any], **expected: Any) -> 
     """
     for key, value in expected.items():
         if content.get(key) != value:
-            raise UserError(
-                f"checkpoint {path}: found {key} {content.get(key)!r}, this run has {value!r}"
-            )
+            told = f"checkpoint {path}: found {key} {content.get(key)!r}, this run has {value!r}"
+            raise UserError(told + (CHANGED if key == "split_hash" else ""))
 
 
 def _encode(value: Any, place: str) -> Any:

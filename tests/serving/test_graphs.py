@@ -76,7 +76,8 @@ def test_weights_by_age_are_made_outside(run_of: Callable[..., Path], tmp_path: 
     np.testing.assert_allclose(
         [scores[item] for item in expected["item"]], expected["score"], rtol=1e-3, atol=1e-5
     )
-    assert "weight for each item by its age" in (folder / "card.md").read_text()
+    text = (folder / "card.md").read_text()
+    assert "exp(-0.5 age) for each item" in text
 
 
 def test_vectors_of_users_go_in(run_of: Callable[..., Path], tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_candidates_come_from_lists_and_columns(run_of: Callable[[str], Path]) -
     assert set(few["item"]) == set(ITEMS[:7]) - seen
     with pytest.raises(UserError, match="expected plot among them"):
         recommender.recommend(where={"plot": "none"})
-    with pytest.raises(UserError, match="expected at least one item that is left"):
+    with pytest.raises(UserError, match="found no candidate with genre Western, expected at least"):
         recommender.recommend(where={"genre": "Western"})
 
 
@@ -321,6 +321,25 @@ def test_a_killed_command_goes_on(
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 
 
+def test_only_the_answer_goes_to_stdout(
+    run_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(run_of("EASE"))
+    words = ["recommend", run, "--users=ü,nobody", "--k=1", '--where={"genre": ["Comedy"]}']
+    assert main(words) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 2  # the header, and a row
+    assert "users: 1 of 2 are not in the data" in told.err
+    assert main(["recommend", run, "--users=nobody"]) == 0
+    assert capsys.readouterr().out == "nothing to list\n"
+    seen = seen_of(load(run), "train")["u3"]
+    item = next(item for item in ITEMS if item not in seen)
+    assert main(["explain", run, "--user=u3", f"--item={item}", "--with=title,genre"]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()[1:]
+    assert header.split() == ["item", "value", "title", "genre"]
+    assert len(rows) == len(seen)
+
+
 def test_commands_take_files_of_ids_and_histories(
     run_of: Callable[[str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -347,7 +366,12 @@ def test_commands_take_files_of_ids_and_histories(
     assert main(["recommend", run, "--history", str(lines)]) == 2
     assert 'expected {"user": ..., "items": [...]}' in capsys.readouterr().err
     for words, told in (
-        (["recommend", run, "--top=3"], "recommend: found top, expected run"),
+        (["recommend", run, "--top=3"], "recommend: unknown key `top`; recommend --help lists"),
+        (["recommend", run, "--user=ü"], "unknown key `user`; did you mean `users`?"),
+        (["recommend", run, "--wiht=title"], "unknown key `wiht`; did you mean `with`?"),
+        (["recommend", run, "--history=no.csv"], "key `history`: found 'no.csv', expected a file"),
+        (["recommend", run, "--where={title}"], "where: {title}: not JSON"),
+        (["recommend", str(Path(run).parent)], "it holds runs, such as"),
         (["recommend"], "recommend: found no run, expected run"),
         (["similar", run], "similar: found no items, expected run, items"),
         (["explain", run, "--user=ü"], "explain: found no item, expected run, user, item"),

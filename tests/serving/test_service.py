@@ -167,8 +167,8 @@ REFUSED = [
     ({"histories": dict.fromkeys(USERS[:7], [])}, "histories: found 7, expected at most 6"),
     ({"histories": {"a": ["i1"] * 6}}, "history of 'a': found 6, expected at most 5"),
     ({"users": ["ü"], "items": ITEMS[:9]}, "items: found 9, expected at most 8"),
-    ({"users": ["ü"], "items": ["none"]}, "found no candidate of the data, expected at least one"),
-    ({"users": ["ü"], "where": {"genre": "Western"}}, "expected at least one item that is left"),
+    ({"users": ["ü"], "items": ["none"]}, "found no candidate, expected at least one item"),
+    ({"users": ["ü"], "where": {"genre": "Western"}}, "found no candidate with genre Western"),
     ({"users": ["ü"], "where": {"plot": "x"}}, "found 'plot', expected of title, genre, image"),
     ({"users": ["ü"], "columns": ["plot"]}, "found 'plot', expected of title, genre, image"),
     ({"users": ["ü"], "columns": ["score"]}, "found 'score', expected of title, genre, image"),
@@ -238,6 +238,7 @@ def test_other_sites_cannot_post(client: TestClient) -> None:
             "/recommend", content=b'{"users": ["u1"]}', headers={"Content-Type": kind}
         )
         assert answer.status_code == 422
+        assert "header Content-Type: expected application/json" in answer.json()["detail"]
         assert "access-control-allow-origin" not in answer.headers
 
 

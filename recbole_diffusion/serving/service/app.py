@@ -188,6 +188,8 @@ async def _refuse_fields(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = error.errors()
     texts = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults]
+    if "json" not in request.headers.get("content-type", ""):
+        texts.insert(0, "header Content-Type: expected application/json")
     more = [f"and {len(texts) - N_TOLD} more"] if len(texts) > N_TOLD else []
     return await _refuse(request, UserError("; ".join([*texts[:N_TOLD], *more])))
 
