@@ -16,16 +16,37 @@ pytest.importorskip("faiss", exc_type=ImportError)
 pytest.importorskip("qdrant_client", exc_type=ImportError)
 
 
+def executed(word: str, **other: str) -> dict[str, Any]:
+    """Names that the page's snippet with a word leaves, some of its texts replaced."""
+    fences = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (snippet,) = [fence for fence in fences if word in fence]
+    for old, new in other.items():
+        snippet = snippet.replace(f'"{old.removeprefix("_")}"', f'"{new}"')
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    return names
+
+
 def test_faiss_and_qdrant_give_the_lists_of_the_run(
     run_of: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export(run_of("BPR"), tmp_path / "vectors", index="flat")
     monkeypatch.chdir(tmp_path)
-    fences = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    (snippet,) = [fence for fence in fences if "QdrantClient" in fence]
-    names: dict[str, Any] = {}
-    exec(snippet, names)
+    names = executed("QdrantClient")
     run = load(run_of("BPR"))
     expected = run.recommend(run.users[:1], k=10, exclude=())["item"].tolist()
     assert names["by_faiss"] == expected
     assert names["by_qdrant"] == expected
+    unmet = run.recommend(run.users[:1], k=10, exclude=("train",))["item"].tolist()
+    assert names["new"] == unmet[: len(names["new"])]
+    assert 0 < len(names["new"]) < 10
+
+
+def test_a_history_is_scored_by_the_sparse_matrix_alone(
+    run_of: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(run_of("EASE"), tmp_path / "weights", kind="item-item")
+    monkeypatch.chdir(tmp_path)
+    best = executed("sp.load_npz", _50="i3", _181="ü?")["best"]
+    expected = load(run_of("EASE")).recommend(histories={"new": ["i3", "ü?"]}, k=8)["item"]
+    assert [item for item in best if item not in ("i3", "ü?")][:8] == expected.tolist()
