@@ -1,6 +1,7 @@
 """FAISS indices of items' vectors, by inner product."""
 
 import time
+from logging import WARNING, getLogger
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def write_index(path: Path, kind: str, items: np.ndarray, users: np.ndarray) -> 
     Raises:
         UserError: faiss is not installed.
     """
+    getLogger("faiss.loader").setLevel(WARNING)  # it tells which of its builds it tries
     faiss: Any = needed_package("faiss", "faiss", "--index")
     index, parameters = _made(faiss, kind, items)
     index.add(items)
