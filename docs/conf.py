@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,12 @@ def localized(text: str, folder: Path) -> str:
     return LINK.sub(replaced, text)
 
 
-def localize_page(app: Any, name: str, content: list[str]) -> None:
-    """Called by Sphinx for each page."""
+def finish_page(app: Any, name: str, content: list[str]) -> None:
+    """Called by Sphinx for each page; one of a model gets its keys, from the typed settings."""
     content[0] = localized(content[0], (DOCS / name).parent)
+    if name.startswith("models/"):
+        shown = set(re.findall(r"\b(\w+)\.yaml`", content[0]))
+        content[0] += keys_of(m for m in list_models()["recbole_diffusion"] if m in shown)
 
 
 def localize_included(app: Any, path: Path, parent: str, content: list[str]) -> None:
@@ -93,6 +97,12 @@ def plain_docstring(
         plain = [re.sub(r"([*|])", r"\\\1", part) for part in parts[::2]]
         parts[::2] = plain
         lines[place] = "``".join(parts)
+
+
+def keys_of(models: Iterable[str]) -> str:
+    """A section with all keys of some models."""
+    texts = [f"\n### {name}\n\n```yaml\n{model_keys(find_model(name))}```\n" for name in models]
+    return "\n".join(["\n## Keys", *texts]) if texts else ""
 
 
 def write_keys(app: Any) -> None:
@@ -115,5 +125,5 @@ def setup(app: Any) -> None:
     app.connect("builder-inited", write_keys)
     # Before napoleon, whose own markup follows.
     app.connect("autodoc-process-docstring", plain_docstring, priority=100)
-    app.connect("source-read", localize_page)
+    app.connect("source-read", finish_page)
     app.connect("include-read", localize_included)

@@ -15,6 +15,7 @@ from recbole_diffusion.base.files import written_whole
 from recbole_diffusion.pages.tables import QUOTED, Entry, Table, as_markdown, metric_name
 from recbole_diffusion.studies.compare.results import read_results
 from recbole_diffusion.studies.compare.tables import (
+    cost_table,
     protocol_table,
     search_text,
     spread_text,
@@ -32,7 +33,8 @@ where a paper's code picks the best epoch on test, its note says so.
 A row marked `untuned` was not searched here: it has the settings of its property files and of
 its command. A search ends with the trials or the minutes that its command gives, whichever is
 first, and a trial is stopped after 8 minutes unless it gives other `--trial_minutes`. A name that
-is no model's is made in its command. Runs are on a CPU where no other device is named.
+is no model's is made in its command. Runs are on a CPU where no other device is named, one thread
+each, two or more at a time: seconds tell orders of magnitude.
 [dataset_atomic/README.md](../dataset_atomic/README.md) says how the data are obtained.
 """
 # By which a page that an earlier call wrote is known.
@@ -163,7 +165,7 @@ def _ahead(results: Mapping[str, Any], model: Mapping[str, Any], metric: str) ->
 
 
 def _section(name: str, results: Mapping[str, Any]) -> str:
-    data, made = results["data"], [_table(results), protocol_table(results), test_table(results)]
+    data, makers = results["data"], (_table, protocol_table, test_table, cost_table)
     lines = [
         f"## {name}",
         "",
@@ -171,7 +173,7 @@ def _section(name: str, results: Mapping[str, Any]) -> str:
         f"{data['validation_interactions']} validation and {data['test_interactions']} test "
         f"interactions, split `{data['split_hash']}`.",
         "",
-        as_markdown([table for table in made if table.rows]).rstrip(),
+        as_markdown([table for make in makers if (table := make(results)).rows]).rstrip(),
         "",
         *_verdict(results),
         "",

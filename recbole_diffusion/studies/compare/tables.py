@@ -34,7 +34,7 @@ def make_tables(results: Mapping[str, Any]) -> list[Table]:
     Args:
         results: Content of ``results.json``.
     """
-    makers = (_accuracy, protocol_table, test_table, _costs, _diversity)
+    makers = (_accuracy, protocol_table, test_table, cost_table, _diversity)
     kinds = next((list(m["groups"]) for m in results["models"] if m["groups"]), [])
     made = [make(results) for make in makers] + [_groups(results, kind) for kind in kinds]
     return [table for table in made if table.rows]
@@ -176,7 +176,8 @@ def test_table(results: Mapping[str, Any]) -> Table:
     return Table("Tests against the best baseline", header, rows, [])
 
 
-def _costs(results: Mapping[str, Any]) -> Table:
+def cost_table(results: Mapping[str, Any]) -> Table:
+    """Seconds, parameters and memory of each model."""
     models = [model for model in results["models"] if model["costs"]]
     is_measured = any(ENERGY_COLUMN[0] in model["costs"] for model in models)
     columns = [*COST_COLUMNS, *([ENERGY_COLUMN] if is_measured else [])]
