@@ -9,46 +9,51 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from tune_tools import FakeRun, results_of, search, trials_of
+from tune_tools import FakeRun, results_of, search, trials_of, work
 
 from recbole_diffusion.base.files import sole_writer
 from recbole_diffusion.studies.tune import storage, trial
 from recbole_diffusion.studies.tune.storage import Worker, shown_url
 
-TOOLS = Path(__file__).parent / "tune_tools.py"
-ROOT = TOOLS.parents[2]
 SECONDS = 60  # more than any of these needs
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start(tmp_path: Path) -> Iterator[Callable[..., ForkProcess]]:
     """Starts workers of a study; those that are left are killed."""
-    workers: list[subprocess.Popen[bytes]] = []
+    workers: list[ForkProcess] = []
 
     def start_worker(
-        folder: Path, n_trials: int, url: str = "", seconds: float = 0.0
-    ) -> subprocess.Popen[bytes]:
-        words = [str(folder), str(n_trials), url, str(tmp_path / "log"), str(seconds)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        worker = subprocess.Popen(
-            [sys.executable, str(TOOLS), *words], env=environment, stdout=subprocess.DEVNULL
-        )
+        folder: Path, n_trials: int, url: str | None = None, seconds: float = 0.0
+    ) -> ForkProcess:
+        # A fork has imported what takes a fresh process longer than its search.
+        worker = ForkProcess(target=work, args=(folder, n_trials, url, tmp_path / "log", seconds))
+        worker.start()
         workers.append(worker)
         return worker
 
     yield start_worker
     for worker in workers:
-        worker.kill()
-        worker.wait()
+        kill(worker)
+
+
+def kill(worker: ForkProcess) -> None:
+    worker.kill()
+    worker.join()
+
+
+def exit_code(worker: ForkProcess) -> int | None:
+    worker.join(SECONDS)
+    return worker.exitcode
 
 
 def noted(tmp_path: Path, word: str) -> list[float]:
@@ -143,22 +148,22 @@ def assert_shared(tmp_path: Path, folders: list[Path], n_trials: int) -> None:
 
 @pytest.mark.slow
 def test_two_processes_share_a_file(
-    tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
+    tmp_path: Path, start: Callable[..., ForkProcess]
 ) -> None:
     folder = tmp_path / "study"
     workers = [start(folder, 14, seconds=0.15) for _ in range(2)]
-    assert [worker.wait(SECONDS) for worker in workers] == [0, 0]
+    assert [exit_code(worker) for worker in workers] == [0, 0]
     assert_shared(tmp_path, [folder], 14)
     assert len(list((folder / "workers").iterdir())) == 0
 
 
 @pytest.mark.slow
 def test_two_processes_share_a_database(
-    tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]], database: str
+    tmp_path: Path, start: Callable[..., ForkProcess], database: str
 ) -> None:
     folders = [tmp_path / name for name in ("a", "b")]
     workers = [start(folder, 14, database, 0.15) for folder in folders]
-    assert [worker.wait(SECONDS) for worker in workers] == [0, 0]
+    assert [exit_code(worker) for worker in workers] == [0, 0]
     assert_shared(tmp_path, folders, 14)
     found = optuna.load_study(study_name=None, storage=database)
     assert len({t.user_attrs["worker"] for t in found.trials if "slot" in t.user_attrs}) == 2
@@ -171,15 +176,14 @@ def test_two_processes_share_a_database(
 @pytest.mark.parametrize("killed_at", [1, 4])
 def test_killed_search_ends_as_one_left_alone(
     tmp_path: Path,
-    start: Callable[..., subprocess.Popen[bytes]],
+    start: Callable[..., ForkProcess],
     monkeypatch: pytest.MonkeyPatch,
     killed_at: int,
 ) -> None:
     """The trial that was killed is done again with the same settings, and counted once."""
     worker = start(tmp_path / "study", 10, seconds=0.3)
     wait_for(lambda: len(noted(tmp_path, "begin")) == killed_at)
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
+    kill(worker)
     assert len(noted(tmp_path, "end")) == killed_at - 1
     assert (tmp_path / "study" / "trials" / str(killed_at - 1) / "best.pth").is_file()
     run = FakeRun()
@@ -194,14 +198,13 @@ def test_killed_search_ends_as_one_left_alone(
 
 @pytest.mark.slow
 def test_trial_of_a_killed_process_is_done_by_another(
-    tmp_path: Path, start: Callable[..., subprocess.Popen[bytes]]
+    tmp_path: Path, start: Callable[..., ForkProcess]
 ) -> None:
     folder = tmp_path / "study"
     doomed, other = (start(folder, 8, seconds=0.3) for _ in range(2))
     wait_for(lambda: len(noted(tmp_path, "end")) >= 3)
-    doomed.send_signal(signal.SIGKILL)
-    doomed.wait()
-    assert other.wait(SECONDS) == 0
+    kill(doomed)
+    assert exit_code(other) == 0
     trials = trials_of(folder)
     assert [t["trial"] for t in trials] == list(range(8))
     weights = {t["settings"]["reg_weight"] for t in trials}
@@ -212,16 +215,15 @@ def test_trial_of_a_killed_process_is_done_by_another(
 @pytest.mark.slow
 def test_heartbeat_tells_the_dead_of_a_database(
     tmp_path: Path,
-    start: Callable[..., subprocess.Popen[bytes]],
+    start: Callable[..., ForkProcess],
     monkeypatch: pytest.MonkeyPatch,
     database: str,
 ) -> None:
+    worker = start(tmp_path / "a", 5, database, 1.0)
     monkeypatch.setattr(storage, "HEARTBEAT", 1)
     monkeypatch.setattr(storage, "GRACE", 2)
-    worker = start(tmp_path / "a", 5, database, 1.0)
     wait_for(lambda: len(noted(tmp_path, "begin")) == 2)
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
+    kill(worker)
     run = FakeRun()
     monkeypatch.setattr(trial, "run_recbole_diffusion", run)
     assert search(tmp_path / "b", 5, storage=database).trials == 5

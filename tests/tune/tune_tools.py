@@ -1,8 +1,7 @@
-"""Searches whose runs cost nothing; as a script, one worker of a shared study."""
+"""Searches whose runs cost nothing, and a worker of a shared study."""
 
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -92,21 +91,17 @@ def results_of(folder: Path) -> list[tuple[Any, ...]]:
     return [(t["trial"], t["outcome"], t["score"], t["settings"]) for t in trials_of(folder)]
 
 
-def main(folder: str, n_trials: str, storage: str, log: str, seconds: str) -> None:
+def work(folder: Path, n_trials: int, url: str | None, log: Path, seconds: float) -> None:
     """One worker: notes each run that it begins and ends in ``log``, and sleeps in between."""
 
     def note(word: str, keys: dict[str, Any]) -> None:
-        with Path(log).open("a") as stream:
+        with log.open("a") as stream:
             stream.write(json.dumps([word, keys["reg_weight"]]) + "\n")
 
     def before(keys: dict[str, Any]) -> None:
         note("begin", keys)
-        time.sleep(float(seconds))
+        time.sleep(seconds)
         note("end", keys)
 
     trial.run_recbole_diffusion = FakeRun(before)  # type: ignore[assignment]
-    search(Path(folder), int(n_trials), storage=storage or None)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    search(folder, n_trials, storage=url)
