@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from recbole.utils import init_seed
 
 # The generators are the process's: of several threads one draws at a time.
 _TURN = threading.RLock()
@@ -16,7 +15,14 @@ _TURN = threading.RLock()
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, numpy's and PyTorch's generators, and ask cuDNN for repeatable results."""
-    init_seed(seed, reproducibility=True)
+    random.seed(seed)
+    np.random.seed(seed)
+    if torch.cuda.is_available():
+        torch.manual_seed(seed)
+    else:  # the call above would keep a list of all its callers for a GPU to come
+        torch.default_generator.manual_seed(seed)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
 
 
 @contextmanager
