@@ -114,18 +114,21 @@ def _by_item_popularity(
     """Recall of the wanted items of each group: mean over the users who want one of it."""
     group = item_groups(counts)
     wanted = relevant.merge(topk, on=["user_id", "item_id"], how="left")
-    wanted["group"] = group[index.get_indexer(wanted["item_id"])]
+    wanted_group = group[index.get_indexer(wanted["item_id"])]
+    users, rank = pd.factorize(wanted["user_id"], sort=True)[0], wanted["rank"].to_numpy()
     found = []
     for number in range(ITEM_GROUPS):
-        part, size = wanted[wanted["group"] == number], counts[group == number]
-        hits = {f"recall@{k}": part["rank"] <= k for k in cutoffs}
-        means = part.assign(**hits).groupby("user_id")[list(hits)].mean()
+        is_part, size = wanted_group == number, counts[group == number]
+        n_wanted = np.bincount(users[is_part])
+        has_some = n_wanted > 0
+        hits = {f"recall@{k}": np.bincount(users[is_part], rank[is_part] <= k) for k in cutoffs}
+        means = pd.DataFrame({name: n[has_some] / n_wanted[has_some] for name, n in hits.items()})
         found.append(
             {
                 "group": f"{100 * number // ITEM_GROUPS}-{100 * (number + 1) // ITEM_GROUPS} %",
                 "items": len(size),
                 "n_train": [int(size.min()), int(size.max())] if len(size) else None,
-                "users": len(means),
+                "users": int(has_some.sum()),
                 "metrics": _means(means, list(hits)),
             }
         )
