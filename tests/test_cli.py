@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import run_module
 import recbole
 
 from recbole_diffusion import __version__
@@ -463,7 +464,6 @@ def test_what_is_refused_needs_no_pytorch(words: list[str], empty: Path) -> None
     ["data.convert", "data.encode", "compare.reproduction", "analyze.report", "graph_export"],
 )
 def test_commands_stand_where_they_did(place: str) -> None:
-    command = [sys.executable, "-m", f"recbole_diffusion.{place}", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = run_module(f"recbole_diffusion.{place}", ["--help"])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ")

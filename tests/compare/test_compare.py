@@ -1,5 +1,6 @@
 """The command from end to end: what it writes, goes on with, refuses and survives."""
 
+import importlib
 import itertools
 import json
 import os
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 from compare_tools import folder_of, row, run_in_process
 from damage_tools import mutations
+from forked import Fork
 from recbole.model.general_recommender import BPR
 
 from recbole_diffusion import compare
@@ -491,21 +493,30 @@ def test_waiting_for_a_dying_process(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SCRIPT.is_file(), reason="the script is in the repository only")
-def test_killed_comparison_ends_as_one_left_alone(tmp_path: Path) -> None:
+def test_killed_comparison_ends_as_one_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The short form of ``benchmarks/kill_comparison.py``."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
     words = ["--models=LDiffRec", "--dataset=planted", "--seeds=1", "--epochs=6"]
     words += ["--train_batch_size=64", "--pretrain_epochs=4", "--processes=1", "--kills=1"]
-    end = subprocess.run(
-        [sys.executable, str(SCRIPT), *words, f"--output={tmp_path}"],
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])},
-        cwd=SCRIPT.parents[1],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert end.returncode == 0, end.stdout + end.stderr
-    assert end.stdout.count("kill ") == 1
-    assert end.stdout.endswith("equal\n")
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words, f"--output={tmp_path}"])
+    script = importlib.import_module("kill_comparison")
+    monkeypatch.setattr(script, "start", start_forked)
+    code = script.main()
+    out = capsys.readouterr().out
+    assert code == 0, out
+    assert out.count("kill ") == 1
+    assert out.endswith("equal\n")
+
+
+def start_forked(keys: list[str], output: Path) -> Fork:
+    """The command in a fork, which is a process as any other; the runs are in fresh ones."""
+    words = ["compare", *keys, f"--output_dir={output}"]
+    with open(os.devnull, "w") as nowhere:
+        process = Fork(lambda: sys.exit(cli.main(words)), nowhere.fileno(), nowhere.fileno())
+        process.start()
+    return process
 
 
 def test_lines_of_the_fixture_are_those_of_the_job(
