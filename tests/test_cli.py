@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from forked import run_module
 import recbole
+from forked import run_module
 
 from recbole_diffusion import __version__
 from recbole_diffusion.base.errors import UserError
@@ -424,39 +424,62 @@ def test_the_package_is_a_command(empty: Path) -> None:
 
 
 HEAVY = ("torch", "pandas", "sklearn", "tensorboard", "recbole", "scipy")
+LISTS = ("--help", "--version", "--list_models", "--list_datasets")
+REFUSED = {
+    "unknown key": ["--lerning_rate=1"],
+    "range": ["--model=PrefixDiff", "--horizon=0"],
+    "metric": ["--model=BPR", "--metrics=[Foo]"],
+    "recency": ["--model=TDiffRec", "--recency=nosuch"],
+    "file": ["--config_files=nosuch.yaml"],
+    "unknown key of a row": ["compare", "--models=BPR,InfoDCL", "--BPR.no_such_key=3"],
+    "seeds": ["compare", "--models=BPR,InfoDCL", "--seeds=0"],
+    "seed of a row": ["compare", "--models=BPR", "--InfoDCL.seed=3"],
+}
+# Forks of a fresh interpreter, each of which has imported the command line alone.
+EACH_IN_A_FORK = f"""
+import json, os, sys
+from recbole_diffusion.commands.cli import main
+
+for name, words in json.loads(sys.argv[1]).items():
+    if os.fork() == 0:
+        for number, suffix in ((1, "out"), (2, "err")):
+            os.dup2(os.open(f"{{name}}.{{suffix}}", os.O_CREAT | os.O_WRONLY), number)
+        code = main(words)
+        print(json.dumps([code, [module for module in {HEAVY!r} if module in sys.modules]]))
+        sys.exit()
+    os.wait()
+"""
 
 
-@pytest.mark.parametrize("word", ["--help", "--version", "--list_models", "--list_datasets"])
-def test_what_is_listed_needs_no_heavy_package(word: str) -> None:
-    program = (
-        "import sys; from recbole_diffusion.commands.cli import main; "
-        f"assert main([{word!r}]) == 0; "
-        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stderr == "[]\n"
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[int, list[str], str]]:
+    """Gives the exit code of a command, what it imported and what it complained of, by name."""
+    folder = tmp_path_factory.mktemp("ended")
+    commands = {**{word: [word] for word in LISTS}, **REFUSED}
+    program = [sys.executable, "-c", EACH_IN_A_FORK, json.dumps(commands)]
+    subprocess.run(program, check=True, cwd=folder)
+
+    def of(name: str) -> tuple[int, list[str], str]:
+        code, heavy = json.loads((folder / f"{name}.out").read_text().splitlines()[-1])
+        return code, heavy, (folder / f"{name}.err").read_text()
+
+    return of
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--lerning_rate=1"],
-        ["--model=PrefixDiff", "--horizon=0"],
-        ["--model=BPR", "--metrics=[Foo]"],
-        ["--model=TDiffRec", "--recency=nosuch"],
-        ["--config_files=nosuch.yaml"],
-        ["compare", "--models=BPR,InfoDCL", "--BPR.no_such_key=3"],
-        ["compare", "--models=BPR,InfoDCL", "--seeds=0"],
-        ["compare", "--models=BPR", "--InfoDCL.seed=3"],
-    ],
-)
-def test_what_is_refused_needs_no_pytorch(words: list[str], empty: Path) -> None:
-    program = (
-        "import sys; from recbole_diffusion.commands.cli import main; "
-        f"assert main({words!r}) == 2; print('torch' in sys.modules, 'recbole' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.stdout, done.stderr.count("error:")) == ("False False\n", 1)
+@pytest.mark.parametrize("word", LISTS)
+def test_what_is_listed_needs_no_heavy_package(
+    ended: Callable[[str], tuple[int, list[str], str]], word: str
+) -> None:
+    assert ended(word) == (0, [], "")
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_needs_no_pytorch(
+    ended: Callable[[str], tuple[int, list[str], str]], name: str
+) -> None:
+    code, heavy, error = ended(name)
+    assert (code, {"torch", "recbole"} & {*heavy}) == (2, set())
+    assert error.count("error:") == 1
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from compare_tools import run_in_process
 
 from recbole_diffusion import analyze, compare, resume_run, run_recbole_diffusion, tune
 from recbole_diffusion.base.errors import UserError
@@ -89,7 +90,8 @@ def test_tune(planted: dict[str, Any], tmp_path: Path) -> None:
         check(found)
 
 
-def test_compare(planted: dict[str, Any], tmp_path: Path) -> None:
+def test_compare(planted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_in_process(monkeypatch)
     keys = {**planted, "output_dir": str(tmp_path), "seeds": 1}
     found = plant(tmp_path)
     results = compare("Pop", "planted", config_dict=keys)

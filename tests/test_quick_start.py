@@ -4,7 +4,8 @@ import logging
 import math
 import random
 import re
-import subprocess
+import resource
+import signal
 import sys
 import threading
 from dataclasses import replace
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from forked import run_forked
 from recbole.model.general_recommender import BPR
 
 from recbole_diffusion.base.errors import UserError
@@ -607,15 +609,14 @@ def test_a_file_that_cannot_grow_ends_a_run_in_one_line(
     planted: dict[str, Any], tmp_path: Path
 ) -> None:
     """As on a full disk; the run goes on where it stopped, if it had begun."""
-    program = (
-        "import resource, signal, sys; from recbole_diffusion.commands.cli import main\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-        "sys.exit(main(sys.argv[1:]))"
-    )
     words = [f"--{key}={value}" for key, value in planted.items()]
-    command = [sys.executable, "-c", program, "--model=DiffRec", "--dataset=planted", *words]
-    end = subprocess.run(command, capture_output=True, text=True)
+
+    def action() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+        sys.exit(main(["--model=DiffRec", "--dataset=planted", *words]))
+
+    end = run_forked(action)
     folder = only_run(planted)
     assert end.returncode == 2
     assert end.stderr == (

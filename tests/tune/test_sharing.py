@@ -147,9 +147,7 @@ def assert_shared(tmp_path: Path, folders: list[Path], n_trials: int) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_share_a_file(
-    tmp_path: Path, start: Callable[..., ForkProcess]
-) -> None:
+def test_two_processes_share_a_file(tmp_path: Path, start: Callable[..., ForkProcess]) -> None:
     folder = tmp_path / "study"
     workers = [start(folder, 14, seconds=0.15) for _ in range(2)]
     assert [exit_code(worker) for worker in workers] == [0, 0]
