@@ -72,16 +72,42 @@ USER_MODELS = ("MultiVAE", "LDiffRec", "LD4MRec")
 @pytest.fixture
 def settings(planted: dict[str, Any], tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Settings of a run of a model in an output folder of that name."""
+    return partial(settings_in, tmp_path, planted)
 
-    def make(model: str, folder: str, **keys: Any) -> dict[str, Any]:
-        own = {k: v for k, v in KEYS.items() if model in OWN_KEYS.get(k, [model])}
-        if model in USER_MODELS:
-            own["train_batch_size"] = 32  # users
-        if model == "DiffMM":
-            own["item_features"] = vectors(tmp_path, Path(planted["data_path"]))
-        return {**planted, **own, "output_dir": str(tmp_path / folder), **keys}
 
-    return make
+def settings_in(
+    parent: Path, planted: dict[str, Any], model: str, folder: str, **keys: Any
+) -> dict[str, Any]:
+    own = {k: v for k, v in KEYS.items() if model in OWN_KEYS.get(k, [model])}
+    if model in USER_MODELS:
+        own["train_batch_size"] = 32  # users
+    if model == "DiffMM":
+        own["item_features"] = vectors(parent, Path(planted["data_path"]))
+    return {**planted, **own, "output_dir": str(parent / folder), **keys}
+
+
+@pytest.fixture(scope="module")
+def whole_runs() -> dict[str, dict[str, Any]]:
+    """Results by settings, in folders that are read alone."""
+    return {}
+
+
+@pytest.fixture
+def left_alone(
+    planted: dict[str, Any],
+    whole_runs: dict[str, dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., dict[str, Any]]:
+    """The result of a run that nothing interrupts, the same for all tests of its settings."""
+
+    def run(model: str, **keys: Any) -> dict[str, Any]:
+        name = json.dumps([model, keys], sort_keys=True)
+        if name not in whole_runs:
+            parent = tmp_path_factory.mktemp("whole")
+            whole_runs[name] = start(model, settings_in(parent, planted, model, "runs", **keys))
+        return whole_runs[name]
+
+    return run
 
 
 def vectors(folder: Path, data_path: Path) -> dict[str, Any]:
@@ -162,9 +188,12 @@ def untimed_history(result: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("batch", [1, 9, 20])
 @pytest.mark.parametrize("model", MODELS)
 def test_resumed_run_ends_as_one_left_alone(
-    settings: Callable[..., dict[str, Any]], model: str, batch: int
+    settings: Callable[..., dict[str, Any]],
+    left_alone: Callable[..., dict[str, Any]],
+    model: str,
+    batch: int,
 ) -> None:
-    whole = start(model, settings(model, "whole"))
+    whole = left_alone(model)
     keys = settings(model, "stopped")
     with interruption(batch):
         start(model, keys)
@@ -264,10 +293,13 @@ def test_a_best_epoch_that_is_gone_is_told_before_training(
 @pytest.mark.parametrize("changes", [{}, {"generator": "vgae", "contrastive_anchor": "modality"}])
 @pytest.mark.parametrize("batch", [19, 24, 30])
 def test_generators_go_on(
-    settings: Callable[..., dict[str, Any]], changes: dict[str, Any], batch: int
+    settings: Callable[..., dict[str, Any]],
+    left_alone: Callable[..., dict[str, Any]],
+    changes: dict[str, Any],
+    batch: int,
 ) -> None:
     """From the second epoch, of the first or second modality, or of the recommendation task."""
-    whole = start("DiffMM", settings("DiffMM", "whole", **changes))
+    whole = left_alone("DiffMM", **changes)
     keys = settings("DiffMM", "stopped", **changes)
     with interruption(batch):  # the second epoch: from 18, 23 and 28 on
         start("DiffMM", keys)
@@ -292,9 +324,11 @@ def test_checkpoint_of_another_version_is_refused(
         resume_run(folder_of(keys))
 
 
-def test_annealing_goes_on(settings: Callable[..., dict[str, Any]]) -> None:
+def test_annealing_goes_on(
+    settings: Callable[..., dict[str, Any]], left_alone: Callable[..., dict[str, Any]]
+) -> None:
     """By epochs and by updates, from the second of three epochs, after two of pre-training."""
-    whole = start("LDiffRec", settings("LDiffRec", "whole"))
+    whole = left_alone("LDiffRec")
     keys = settings("LDiffRec", "stopped")
     with interruption(7 * 2 + 10):
         start("LDiffRec", keys)
@@ -592,13 +626,12 @@ def test_checkpoint_stands_until_the_next_is_complete(
 
 @pytest.mark.parametrize("part", ["generators", "batch_order", "learners", "attributes"])
 def test_every_part_of_the_state_counts(
-    settings: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch, part: str
+    settings: Callable[..., dict[str, Any]], left_alone: Callable[..., dict[str, Any]], part: str
 ) -> None:
     """Without any one of them a resumed MultiVAE ends elsewhere, so that the tests above bite."""
-    whole = start("MultiVAE", settings("MultiVAE", "whole"))
+    whole = left_alone("MultiVAE")
     keys = settings("MultiVAE", "stopped")
-    batches = count_batches(partial(start, "MultiVAE", settings("MultiVAE", "counted")))
-    with interruption(batches // 3 + 1):
+    with interruption(8):  # the second epoch's first
         start("MultiVAE", keys)
     last = folder_of(keys) / "last.pth"
     saved, fresh = read_checkpoint(last), read_checkpoint(last)
