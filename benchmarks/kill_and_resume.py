@@ -37,7 +37,8 @@ def main() -> int:
     output = Path(arguments.output or tempfile.mkdtemp())
     command = [f"--model={arguments.model}", f"--dataset={arguments.dataset}", *keys]
 
-    whole = start(command, output / "whole")
+    command.append("--show_progress=false")
+    whole = start([*command, f"--output_dir={output / 'whole'}"])
     seconds = wait_for_checkpoint(whole, output / "whole")
     began = time.monotonic()
     if whole.wait():
@@ -51,9 +52,8 @@ def main() -> int:
         moment = generator.uniform(0, duration)
         run = killed_run(command, output / f"round{number}", moment)
         epoch = read_checkpoint(run / "last.pth")["epoch"]
-        subprocess.run(
-            [sys.executable, SCRIPT, f"--resume={run}"], check=True, stdout=subprocess.DEVNULL
-        )
+        if start([f"--resume={run}"]).wait():
+            raise SystemExit("a run that was killed could not be resumed")
         is_same = equal(outcome(run), expected)
         differ += not is_same
         told = "equal" if is_same else "DIFFERS"
@@ -61,10 +61,9 @@ def main() -> int:
     return int(differ > 0)
 
 
-def start(command: list[str], output: Path) -> subprocess.Popen:
-    """Start a run whose folder comes under ``output``."""
-    words = [sys.executable, SCRIPT, *command, f"--output_dir={output}", "--show_progress=false"]
-    return subprocess.Popen(words, stdout=subprocess.DEVNULL)
+def start(words: list[str]) -> subprocess.Popen:
+    """Start the command line."""
+    return subprocess.Popen([sys.executable, SCRIPT, *words], stdout=subprocess.DEVNULL)
 
 
 def wait_for_checkpoint(process: subprocess.Popen, output: Path) -> float:
@@ -79,7 +78,7 @@ def wait_for_checkpoint(process: subprocess.Popen, output: Path) -> float:
 
 def killed_run(command: list[str], output: Path, moment: float) -> Path:
     """A run's folder after the run was killed ``moment`` seconds after its first checkpoint."""
-    process = start(command, output)
+    process = start([*command, f"--output_dir={output}"])
     wait_for_checkpoint(process, output)
     time.sleep(moment)
     process.kill()

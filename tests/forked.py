@@ -1,13 +1,27 @@
-"""Commands in a fork of the test process, which has imported what takes a fresh one seconds."""
+"""Processes that need not import for seconds what a fresh interpreter would.
+
+``Fork`` is one of the test process. That may have threads of PyTorch's, so that it trains no model.
+``Served`` is a fork of a server that has imported other people's packages, and done nothing else.
+"""
 
 import os
 import runpy
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing.context import ForkProcess
+from multiprocessing import get_context
+from multiprocessing.context import ForkProcess, ForkServerProcess
+from pathlib import Path
+from subprocess import TimeoutExpired
 from typing import Any
+
+# Nothing of ours: the server finds what is installed, which may be another version.
+IMPORTED = (
+    *("torch._dynamo", "torch._inductor", "torch.utils.tensorboard", "pandas", "pyarrow.parquet"),
+    *("scipy.stats", "sklearn.linear_model", "sklearn.metrics", "torch.distributed.rpc"),
+)
+get_context("forkserver").set_forkserver_preload(list(IMPORTED))
 
 
 @dataclass(frozen=True)
@@ -33,9 +47,7 @@ class Fork(ForkProcess):
         self._run, self._stdout, self._stderr = action, stdout, stderr
 
     def run(self) -> None:
-        for number, target in ((1, self._stdout), (2, self._stderr)):
-            os.dup2(target, number)
-        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+        write_to(self._stdout, self._stderr)
         self._run()
 
     @property
@@ -48,6 +60,61 @@ class Fork(ForkProcess):
     def wait(self, timeout: float | None = None) -> int | None:
         self.join(timeout)
         return self.exitcode
+
+
+def write_to(stdout: int, stderr: int) -> None:
+    """Have this process write to these file descriptors."""
+    for number, target in ((1, stdout), (2, stderr)):
+        os.dup2(target, number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+
+
+class Served:
+    """``python SCRIPT WORDS``, with the methods of ``subprocess.Popen`` that tests need.
+
+    Args:
+        script: Path of the script.
+        words: Behind it.
+        environment: Of the process.
+    """
+
+    def __init__(
+        self, script: Path, words: Sequence[object], environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self._said = tempfile.NamedTemporaryFile("r")
+        arguments = (self._said.name, str(script), list(map(str, words)), dict(environment))
+        self._process = ForkServerProcess(target=_run_script, args=arguments)
+        self._process.start()
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    poll = returncode.fget
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise TimeoutExpired(self._said.name, timeout or 0.0, self._said.read())
+        return self.returncode
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
+        """What it wrote to either stream."""
+        self.wait(timeout)
+        return self._said.read(), None
+
+
+def _run_script(said: str, script: str, words: list[str], environment: dict[str, str]) -> None:
+    with open(said, "w") as stream:
+        write_to(stream.fileno(), stream.fileno())
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = [script, *words]
+    sys.path.insert(0, str(Path(script).parent))
+    runpy.run_path(script, run_name="__main__")
 
 
 def run_forked(action: Callable[[], Any]) -> Ended:

@@ -1,14 +1,13 @@
 """Runs that go on exactly where they stopped, and saved runs that are scored again."""
 
 import json
-import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import Served
 from recbole.model.general_recommender import BPR
 from recbole.trainer import Trainer
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -773,19 +773,22 @@ def test_changed_data_are_refused(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SCRIPT.is_file(), reason="the script is in the repository only")
-def test_killed_processes(tmp_path: Path) -> None:
+def test_killed_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The short form of ``benchmarks/kill_and_resume.py``."""
     keys = {"epochs": 12, "stopping_step": 12, "train_batch_size": 128}
     keys |= {"pretrain_epochs": 6, "pretrain_batch_size": 128}
     words = [f"--{key}={value}" for key, value in keys.items()]
-    command = [sys.executable, str(SCRIPT), "--model=InfoDCL", "--dataset=planted", *words]
-    end = subprocess.run(
-        [*command, "--rounds=1", f"--output={tmp_path}"],
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}, cwd=SCRIPT.parents[1],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert end.returncode == 0, end.stdout + end.stderr
-    assert end.stdout.count(": equal") == 1
+    words += ["--model=InfoDCL", "--dataset=planted", "--rounds=1", f"--output={tmp_path}"]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *words])
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    script = import_module("kill_and_resume")
+    monkeypatch.setattr(script, "start", partial(Served, script.SCRIPT))
+    code = script.main()
+    out = capsys.readouterr().out
+    assert code == 0, out
+    assert out.count(": equal") == 1
 
 
 def test_plain_host_cannot_go_on(

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from forked import Served
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -40,8 +42,8 @@ def own_environment(**changes: str) -> dict[str, str]:
 def launch(size: int, script: str, *words: object, timeout: float = 300) -> list[Ended]:
     """Run a script of this folder as several ranks, and wait for all."""
     port = free_port()
-    command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, words)]
-    ranks = [started(command, rank_environment(rank, size, port)) for rank in range(size)]
+    path = Path(__file__).with_name(script)
+    ranks = [Served(path, words, rank_environment(rank, size, port)) for rank in range(size)]
     try:
         outs = [rank.communicate(timeout=timeout)[0] for rank in ranks]
     finally:

@@ -1,23 +1,17 @@
 """A rank that ends ends the others, at once and with a line that says why."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from rank_tools import own_environment, started
+from forked import Served
 
-SCRIPT = str(Path(__file__).with_name("watched.py"))
+SCRIPT = Path(__file__).with_name("watched.py")
 
 
-def watched(folder: Path, *parts: str) -> list[tuple[int, str]]:
+def watched(folder: Path, *parts: str) -> list[tuple[int | None, str]]:
     """Exit code and output of ranks that do what each part says."""
-    size = str(len(parts))
-    ranks: list[subprocess.Popen[str]] = [
-        started([sys.executable, SCRIPT, str(folder), str(rank), size, part], own_environment())
-        for rank, part in enumerate(parts)
-    ]
+    ranks = [Served(SCRIPT, (folder, rank, len(parts), part)) for rank, part in enumerate(parts)]
     try:
         outs = [rank.communicate(timeout=30)[0] for rank in ranks]
     finally:
