@@ -12,7 +12,7 @@ from recbole_diffusion.host.patch import host_arguments
 from recbole_diffusion.settings import property_files
 from recbole_diffusion.settings.evaluation_keys import check_evaluation
 from recbole_diffusion.settings.kinds import Kind, check_value
-from recbole_diffusion.settings.property_files import HOST_PROPERTIES, read_properties
+from recbole_diffusion.settings.property_files import HOST_PROPERTIES, read_once
 
 OUR_CACHE = (
     "what a run caches lies in `<output_dir>/cache`, keyed by data and settings, and holds no "
@@ -126,7 +126,7 @@ def declared_keys() -> frozenset[str]:
     for folder in (HOST_PROPERTIES, property_files.properties_folder()):
         for path in folder.rglob("*.yaml"):
             if not path.name.endswith("url.yaml") and _is_of_runs(path):
-                keys.update(read_properties(path))
+                keys.update(read_once(path))
     return frozenset(keys)
 
 

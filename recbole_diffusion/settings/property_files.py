@@ -102,16 +102,20 @@ def default_layers(
 
 
 def _read(paths: Sequence[Path]) -> list[tuple[str, dict[str, Any]]]:
-    """Each file once a process: a comparison makes hundreds of settings from the same few."""
-    files = [(path, path.stat()) for path in paths if path.is_file()]
-    return [
-        (str(path), deepcopy(_read_once(path, stat.st_mtime_ns, stat.st_size)))
-        for path, stat in files
-    ]
+    return [(str(path), deepcopy(read_once(path))) for path in paths if path.is_file()]
 
 
-@lru_cache(maxsize=64)
-def _read_once(path: Path, mtime: int, size: int) -> dict[str, Any]:
+def read_once(path: Path) -> dict[str, Any]:
+    """As ``read_properties``, each state of a file once a process; not to be changed.
+
+    A comparison makes hundreds of settings from the same few.
+    """
+    stat = path.stat()
+    return _read_state(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=512)
+def _read_state(path: Path, mtime: int, size: int) -> dict[str, Any]:
     return read_properties(path)
 
 
