@@ -262,7 +262,7 @@ def test_lengths_that_the_file_has_not_ask_for_no_memory(save: Callable[[Any], P
 
 
 def test_values_within_values_do_not_end_the_process(save: Callable[[Any], Path]) -> None:
-    deep = b"\x80\x02N" + b"\x85" * 10**6 + b"."
+    deep = b"\x80\x02N" + b"\x85" * 200_000 + b"."
     assert "found tuple" in refusal(save(deep))
     state = b"\x80\x02cscipy.sparse.coo\ncoo_matrix\n)\x81}X\x06\x00\x00\x00_shape"
     assert "the shape" in refusal(save(state + deep[2:-1] + b"sb."))

@@ -1,7 +1,6 @@
 """Files of feature vectors: each format against what was written, refusals, and memory."""
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from forked import Served
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.data import feature_table
@@ -315,4 +315,6 @@ def test_a_matrix_is_never_in_memory_twice(tmp_path, form):
             use_dictionary=False,
             compression="none",
         )
-    subprocess.run([sys.executable, "-c", PEAK, str(path), str(n)], check=True)
+    (tmp_path / "peak.py").write_text(PEAK)
+    process = Served(tmp_path / "peak.py", (path, n))
+    assert process.wait() == 0, process.communicate()

@@ -262,17 +262,19 @@ MODEL_KEYS |= {
 }
 
 
-# Measured on the CPU with these settings:
+# Measured on the CPU with these settings, of seed 1, and of seeds 1 and 2 for BM3:
 #          real   permuted  zeros
-# VBPR     0.448  0.040
-# FREEDOM  0.453  0.053
-# MGCN     0.451  0.051
-# BM3      0.218  0.175     0.093
+# VBPR     0.411  0.047
+# FREEDOM  0.416  0.038
+# MGCN     0.380  0.034
+# BM3      0.196            0.040
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["VBPR", "FREEDOM", "MGCN"])
 def test_features_decide_and_false_ones_do_not(tmp_path: Path, model: str) -> None:
     folder = make_data(tmp_path, n_own=2)
-    real, permuted = (recall(folder, model, features) for features in ("real", "permuted"))
+    real, permuted = (
+        recall(folder, model, features, seeds=(1,)) for features in ("real", "permuted")
+    )
     assert real >= 4 * permuted
 
 
@@ -280,5 +282,5 @@ def test_features_decide_and_false_ones_do_not(tmp_path: Path, model: str) -> No
 def test_bm3_gains_from_features(tmp_path: Path) -> None:
     """Beside none at all: false ones help it too, as targets that do not collapse."""
     folder = make_data(tmp_path, n_own=2)
-    real, none = (recall(folder, "BM3", features) for features in ("real", "zeros"))
+    real, none = (recall(folder, "BM3", features, seeds=(1, 2)) for features in ("real", "zeros"))
     assert real >= 2 * none
