@@ -66,7 +66,7 @@ def write_to(stdout: int, stderr: int) -> None:
     """Have this process write to these file descriptors."""
     for number, target in ((1, stdout), (2, stderr)):
         os.dup2(target, number)
-    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", buffering=1) for number in (1, 2))
 
 
 class Served:
@@ -81,7 +81,7 @@ class Served:
     def __init__(
         self, script: Path, words: Sequence[object], environment: Mapping[str, str] = os.environ
     ) -> None:
-        self._said = tempfile.NamedTemporaryFile("r")
+        self._said = tempfile.NamedTemporaryFile()
         arguments = (self._said.name, str(script), list(map(str, words)), dict(environment))
         self._process = ForkServerProcess(target=_run_script, args=arguments)
         self._process.start()
@@ -90,21 +90,29 @@ class Served:
     def returncode(self) -> int | None:
         return self._process.exitcode
 
-    poll = returncode.fget
+    def poll(self) -> int | None:
+        return self.returncode
 
     def kill(self) -> None:
         self._process.kill()
 
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.pid or 0, number)
+
+    def said(self) -> str:
+        """What it has written to either stream so far."""
+        return Path(self._said.name).read_text()
+
     def wait(self, timeout: float | None = None) -> int | None:
         self._process.join(timeout)
         if self.returncode is None:
-            raise TimeoutExpired(self._said.name, timeout or 0.0, self._said.read())
+            raise TimeoutExpired(self._said.name, timeout or 0.0, self.said())
         return self.returncode
 
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
         """What it wrote to either stream."""
         self.wait(timeout)
-        return self._said.read(), None
+        return self.said(), None
 
 
 def _run_script(said: str, script: str, words: list[str], environment: dict[str, str]) -> None:

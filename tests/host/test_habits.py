@@ -1,19 +1,17 @@
 """What scripts for RecBole call works after our import, or says in a line what to call."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import Served
 
 from recbole_diffusion import run_recbole_diffusion
 from recbole_diffusion.base.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 BEFORE = """
-import sys
+import os, sys
 sys.path.insert(0, {tests!r})
+os.chdir({folder!r})
 from pathlib import Path
 from run_models import DATASET, SETTINGS, write_data
 import recbole_diffusion
@@ -28,15 +26,9 @@ settings = {{**SETTINGS, **files, "data_path": "data", "epochs": 2}}
 
 def run_script(folder: Path, text: str) -> None:
     script = folder / "script.py"
-    script.write_text(BEFORE.format(tests=str(Path(__file__).parent)) + text)
-    done = subprocess.run(
-        [sys.executable, script.name],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), *sys.path]))},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    script.write_text(BEFORE.format(tests=str(Path(__file__).parent), folder=str(folder)) + text)
+    process = Served(script, ())
+    assert process.wait() == 0, process.said()
 
 
 def test_recboles_quick_start_runs_and_reads_its_checkpoint(tmp_path: Path) -> None:

@@ -1,11 +1,8 @@
 """An export gives the lists of the run, without the run and its data."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from forked import Served
 from odd_ids import ITEMS, USERS
 
 from recbole_diffusion import load
@@ -197,10 +195,10 @@ def test_a_killed_export_leaves_no_folder_of_its_name(
         "e.write_card = lambda *a: os.kill(os.getpid(), signal.SIGKILL)\n"
         "e.export(sys.argv[1], sys.argv[2])\n"
     )
-    root = str(Path(__file__).parents[2])
-    command = [sys.executable, "-c", script, str(run_of("BPR")), str(out)]
-    done = subprocess.run(command, check=False, env={**os.environ, "PYTHONPATH": root})
-    assert done.returncode == -signal.SIGKILL
+    (tmp_path / "killed.py").write_text(script)
+    process = Served(tmp_path / "killed.py", (run_of("BPR"), out))
+    assert process.wait() == -signal.SIGKILL
+    (tmp_path / "killed.py").unlink()
     left = list(tmp_path.iterdir())
     assert [path.name.startswith(".recbole-diffusion-out-") for path in left] == [True]
     export(run_of("BPR"), out)

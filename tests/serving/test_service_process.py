@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("fastapi")
+from forked import Served
 from service_tools import train, write_data
 
 from recbole_diffusion import load
@@ -22,6 +24,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.commands import cli
 from recbole_diffusion.serving.service import command
 
+SCRIPT = Path(__file__).resolve().parents[2] / "run_recbole_diffusion.py"
 BODY = b'{"users": ["u1"], "k": 3}'
 HEAD = (
     b"POST /recommend HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -35,21 +38,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
+def serving(*words: str) -> Iterator[tuple[Served, tuple[str, int]]]:
     """A process of the command, and the address that it tells."""
-    program = [sys.executable, "-m", "recbole_diffusion", "serve", *words, "--port=0"]
-    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = Served(SCRIPT, ("serve", *words, "--port=0"))
     try:
-        assert process.stdout is not None
-        told = ""
-        while (found := re.search(r"serving on http://(.+):(\d+)", told)) is None:
-            line = process.stdout.readline()
-            assert line, told
-            told += line
+        end = time.monotonic() + 60
+        while (found := re.search(r"serving on http://(.+):(\d+)", process.said())) is None:
+            assert process.poll() is None, process.said()
+            assert time.monotonic() < end, process.said()
+            time.sleep(0.02)
         yield process, (found[1], int(found[2]))
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 @pytest.mark.parametrize("word", [signal.SIGTERM, signal.SIGINT])
@@ -74,8 +75,7 @@ def test_what_is_under_way_is_answered_before_the_end(run: Path, word: signal.Si
         assert answer.startswith(b"HTTP/1.1 200 ")
         found = json.loads(answer.partition(b"\r\n\r\n")[2])["lists"][0]["items"]
         assert process.wait(60) == 0
-        assert process.stdout is not None
-        assert "Traceback" not in process.stdout.read()
+        assert "Traceback" not in process.said()
     expected = load(run).recommend(["u1"], k=3)["item"]
     assert [entry["item"] for entry in found] == expected.tolist()
 

@@ -81,7 +81,7 @@ SOUND: dict[str, Any] = {
     changes=st.dictionaries(FIELDS | TEXTS, VALUES, max_size=3),
     dropped=st.sets(FIELDS, max_size=2),
 )
-@settings(BOUNDED, max_examples=400)
+@settings(BOUNDED, max_examples=250)
 def test_changed_requests_are_answered_or_refused(
     client: TestClient, path: str, changes: dict[str, Any], dropped: set[str]
 ) -> None:
@@ -95,7 +95,7 @@ def test_changed_requests_are_answered_or_refused(
 
 
 @given(body=st.binary(max_size=200), kind=st.sampled_from(["application/json", "text/x", ""]))
-@settings(BOUNDED, max_examples=200)
+@settings(BOUNDED, max_examples=100)
 def test_any_bytes_are_refused(client: TestClient, body: bytes, kind: str) -> None:
     for path in SOUND:
         answer = client.post(f"/{path}", content=body, headers={"Content-Type": kind})
