@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -41,6 +42,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if others:
         reporter.write_line("\n".join(["skipped, and not expected to be:", *sorted(others)]))
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_collection_finish() -> None:
+    """Leave what imports made, which stays, out of every search for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

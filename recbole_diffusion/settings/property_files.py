@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,6 @@ def read_user_properties(path: Path) -> dict[str, Any]:
     return content
 
 
-@cache
 def properties_folder() -> Path:
     """The package's property files: inside the wheel, or beside the package in a clone."""
     package = Path(str(resources.files("recbole_diffusion")))
