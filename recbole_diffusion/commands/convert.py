@@ -85,7 +85,7 @@ def _first_rows(folder: Path) -> str:
 
 def _words_of_a_run(args: argparse.Namespace, n_items: int) -> list[str]:
     """What a first run on the new data needs beside the defaults."""
-    settings: dict[str, Any] = {"model": "DiffRec", "dataset": args.name}
+    settings: dict[str, Any] = {"model": "LinDiffRec", "dataset": args.name}
     if args.output.resolve() != DATASETS.resolve():
         settings["data_path"] = args.output
     defaults = read_properties(properties_folder() / "overall.yaml")

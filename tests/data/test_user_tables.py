@@ -442,7 +442,7 @@ def test_one_command_and_a_run(
     assert "texts whose tabs or line breaks became spaces: 60" in printed
     assert printed[-1] == (
         "written: dataset_atomic/toy; next: "
-        "python -m recbole_diffusion --model=DiffRec --dataset=toy"
+        "python -m recbole_diffusion --model=LinDiffRec --dataset=toy"
     )
 
     result = run_recbole_diffusion("EASE", "toy", (), {"show_progress": False})
