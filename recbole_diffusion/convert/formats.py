@@ -68,6 +68,7 @@ FORMATS = {
 }
 OWN = ("pairs", "ordered-pairs", "lists", "sequences")
 TABLE = "table"
+MAX_COLUMNS = 4  # of a table without a header: user, item, rating and time
 ID_WORD = re.compile(r"[\w.-]+")
 MOVIELENS = {"ratings.csv", "movies.csv"}
 KINDS = (TABLE, *FORMATS, *released_splits.FORMATS)
@@ -171,10 +172,14 @@ def _of_file(path: Path, options: TableOptions) -> Guess:
     is_table = n_columns > 2 or (has_header and (n_columns == 2 or len(lengths) == 1))
     if is_chosen or has_delimiter or not are_ids or is_table:
         return Guess(TABLE, path)
-    if len(lengths) == 1:
+    if len(lengths) == 1 and max(lengths) <= MAX_COLUMNS:
         return Guess("pairs" if lengths == {2} else TABLE, path)
     first = [row[0] for row in words]
-    if len(set(first)) == len(first) and first == sorted(first, key=lambda w: (len(w), w)):
+    if (
+        len(first) > 1
+        and len(set(first)) == len(first)
+        and first == sorted(first, key=lambda w: (len(w), w))
+    ):
         return Guess("lists", path)
     raise UserError(
         f"{path}: found lines of {min(lengths)} to {max(lengths)} words, expected --as=lists "
