@@ -17,6 +17,7 @@ from typing import Any
 from recbole_diffusion.base.arguments import ArgumentParser
 from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.convert import diffrec_splits, formats, released_splits, unsplit, user_tables
+from recbole_diffusion.convert.columns import KNOWN
 from recbole_diffusion.convert.selection import Selection
 from recbole_diffusion.convert.tables import NAMES, TableOptions
 from recbole_diffusion.convert.writing import check_name
@@ -242,7 +243,7 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
-    for what, names in user_tables.KNOWN.items():
+    for what, names in KNOWN.items():
         text = f"column of the {what}s (default: one such as {', '.join(names[:4])})"
         parser.add_argument(f"--{what}", metavar="COLUMN", help=text)
     text = "values of the column of events to keep, with commas (default: all)"

@@ -10,6 +10,7 @@ from typing import Any
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert import released_splits
 from recbole_diffusion.convert.amazon import read_amazon
+from recbole_diffusion.convert.columns import KNOWN, plain_name
 from recbole_diffusion.convert.interactions import Interactions
 from recbole_diffusion.convert.lists import read_lists, read_pairs, read_sequences
 from recbole_diffusion.convert.microlens import PAIRS, TITLES, read_microlens
@@ -17,7 +18,6 @@ from recbole_diffusion.convert.movielens import read_movielens
 from recbole_diffusion.convert.records import is_parquet, open_table
 from recbole_diffusion.convert.sources import head_lines
 from recbole_diffusion.convert.tables import TableOptions, n_fields
-from recbole_diffusion.convert.user_tables import KNOWN, plain_name
 
 
 @dataclass(frozen=True)

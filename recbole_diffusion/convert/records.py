@@ -42,7 +42,15 @@ class ParquetTable:
         self.notes: list[str] = []
         with source_refusals(path):
             self.file = pyarrow.parquet.ParquetFile(path)
-            self.columns = list(self.file.schema_arrow.names)
+            schema = self.file.schema_arrow
+        self.columns = list(schema.names)
+        self.nested = [field.name for field in schema if pa.types.is_nested(field.type)]
+
+    def head(self, column: str) -> pa.ChunkedArray:
+        """First values of a column, of the type that it is stored in."""
+        batches = self.file.iter_batches(SAMPLE, columns=[column])
+        values = next((batch.column(0) for batch in batches), pa.array([], pa.string()))
+        return pa.chunked_array([values])
 
     def read(self, kinds: Mapping[str, str]) -> pa.Table:
         """Reads columns, of the types that they are stored in."""
@@ -74,8 +82,18 @@ class JsonTable:
         self.notes = list(self.text.notes)
         self.records = [record for _, record in itertools.islice(self._objects(), SAMPLE)]
         self.columns = list(dict.fromkeys(name for record in self.records for name in record))
+        values = ((name, value) for record in self.records for name, value in record.items())
+        self.nested = list(
+            dict.fromkeys(c for c, value in values if isinstance(value, list | dict))
+        )
         if not self.columns:
             raise UserError(f"{path}: found no object with fields, expected at least one.")
+
+    def head(self, column: str) -> pa.ChunkedArray:
+        """First values of a field, as texts; null where it is missing."""
+        values = (record.get(column) for record in self.records)
+        texts = [None if value is None else str(value) for value in values]
+        return pa.chunked_array([texts], pa.string())
 
     def read(self, kinds: Mapping[str, str]) -> pa.Table:
         """Reads fields of the types that they have in the first lines; null where one is missing.

@@ -91,10 +91,13 @@ class TextTable:
         has_header: Whether the file names them.
         sample: Fields of its first rows.
         notes: What the report says of it.
+        nested: Names of columns of lists or objects, of which text has none.
 
     Raises:
         UserError: It cannot be read, is empty, has a column twice, or a malformed row.
     """
+
+    nested: tuple[str, ...] = ()
 
     def __init__(self, path: Path, options: TableOptions = TableOptions()) -> None:
         csv.field_size_limit(max(MAX_FIELD, csv.field_size_limit()))
@@ -134,6 +137,11 @@ class TextTable:
         header = "a header" if self.has_header else "no header"
         delimiter = names.get(self.delimiter, self.delimiter)
         return f"a table with {header}, separated by {delimiter}"
+
+    def head(self, column: str) -> pa.ChunkedArray:
+        """First values of a column."""
+        n = self.columns.index(column)
+        return pa.chunked_array([[row[n] for row in self.sample]], pa.string())
 
     def read(self, kinds: Mapping[str, str]) -> pa.Table:
         """Reads columns.

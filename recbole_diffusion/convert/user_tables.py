@@ -1,6 +1,7 @@
 """Data of your own: a table of interactions, and one of items, into a data set that runs."""
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.convert.columns import KNOWN, listed, plain_name, told_left_out
 from recbole_diffusion.convert.interactions import Interactions, Table, distinct_rows
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.convert.records import open_table
@@ -22,16 +24,6 @@ from recbole_diffusion.convert.unsplit import EVERYTHING, InteractionsReport, co
 from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of, times_of
 from recbole_diffusion.convert.writing import check_name
 
-# Names of columns in small letters, without other characters and RecBole's types.
-GUESSES = {
-    "user": "userid user uid reviewerid customerid visitorid memberid profileid username",
-    "item": "itemid item iid movieid movie productid product asin parentasin artistid isbn bookid "
-    "businessid gameid appid songid trackid videoid articleid newsid recipeid sku",
-    "rating": "rating overall stars score bookrating weight playcount",
-    "timestamp": "timestamp time unixreviewtime date datetime createdat eventtime ts",
-    "event": "event eventtype behavior behaviour behaviortype action",
-}
-KNOWN = {what: tuple(names.split()) for what, names in GUESSES.items()}
 OPTIONAL = ("rating", "timestamp", "event")
 # RecBole keeps the columns of all files of a data set under one name each.
 TAKEN = ("user_id", "item_id", "rating", "timestamp", "label")
@@ -144,6 +136,7 @@ def _read_interactions(source: Path, options: CsvOptions) -> tuple[Interactions,
         numbers["timestamp"], unit = times_of(table, columns["timestamp"], times, decimal)
         if unit is not None:
             notes.append(f"{columns['timestamp']}: taken for {unit}, written as seconds")
+    notes += told_left_out(table, columns.values(), "timestamp" in columns)
     users, items = (ids_of(table, rows[columns[what]]) for what in ("user", "item"))
     log = Interactions(source, users, items, numbers, notes=notes)
     if "event" in columns:
@@ -204,11 +197,6 @@ def find_columns(table: Any, options: CsvOptions) -> dict[str, str]:
     return columns
 
 
-def plain_name(column: str) -> str:
-    """A column's name in small letters and digits, without a type of RecBole's."""
-    return re.sub(r"[\W_]+", "", re.sub(r":(token|float)(_seq)?$", "", column).lower())
-
-
 def _find_column(table: Any, option: str, given: str | None, names: Sequence[str]) -> str:
     if given is not None:
         matches = [given] if given in table.columns else []
@@ -220,6 +208,9 @@ def _find_column(table: Any, option: str, given: str | None, names: Sequence[str
         expected = f"exactly one such as {', '.join(names[:6])}, or another one named by {option}"
     if len(matches) != 1:
         advice = " (--columns=... where the first line is a row)" if given is None else ""
+        if len(matches) > 1:
+            options = " or ".join(f"{option}={shlex.quote(column)}" for column in matches)
+            advice = f"; {' and '.join(matches)} compete: {options}"
         raise UserError(
             f"{table.path}, line 1: found the columns {table.columns}, expected {expected}{advice}."
         )
@@ -267,7 +258,8 @@ def _with_items(
     own = [column for column in table.columns if column == item_column]
     key = own[0] if own and options.item_key is None else None
     key = key or _find_column(table, "--item-key", options.item_key, KNOWN["item"])
-    kept = options.item_columns or [c for c in table.columns if c and c != key]
+    nested = [c for c in table.columns if c in table.nested and options.item_columns is None]
+    kept = options.item_columns or [c for c in table.columns if c and c not in (key, *nested)]
     for option, columns, known in (
         ("--item-columns", kept, set(table.columns) - {"", key}),
         ("--float-columns", options.float_columns, set(kept)),
@@ -288,6 +280,9 @@ def _with_items(
     counts = Counter(log.counts)
     if len(chosen) < len(ids):
         counts[f"rows of {path.name} left out, their item repeated"] = len(ids) - len(chosen)
+    taken = f"{path.name}: taken for {table.title}: {key} -> item"
+    left = f"{path.name}: columns left out, neither texts nor numbers: {listed(nested)}"
+    notes = [*log.notes, taken, *table.notes, *([left] if nested else [])]
     fields: dict[str, Any] = {"item_id:token": ids}
     for column, name in zip(kept, names, strict=True):
         if column in options.float_columns:
@@ -296,7 +291,6 @@ def _with_items(
             fields[f"{name}:token_seq"] = _spaced(texts_of(rows[column], counts), column)
     if len(chosen) < len(ids):
         fields = {name: values.take(pa.array(chosen)) for name, values in fields.items()}
-    notes = [*log.notes, f"{path.name}: taken for {table.title}: {key} -> item", *table.notes]
     return replace(log, item_table=Table(path, fields), counts=counts, notes=notes)
 
 

@@ -1,10 +1,13 @@
 """The command `convert`: which file and column is what, and what is left out."""
 
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from conversion_tools import lines_of
+from conversion_tools import lines_of, next_run
 
 HEAD = "user_id:token\titem_id:token"
 RATED = f"{HEAD}\trating:float"
@@ -16,6 +19,94 @@ UNKNOWN = ORDERS.replace("customer", "who").replace("when", "moment")
 PRODUCTS = "sku,title\nlamp,A lamp\ndesk,A desk\n"
 ROWS = [TIMED, "ann\tlamp\t1714566600", "ben\tdesk\t1714566601"]
 ITEMS = ["item_id:token\ttitle:token_seq", "lamp\tA lamp", "desk\tA desk"]
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    stream = io.BytesIO()
+    frame.to_parquet(stream)
+    return stream.getvalue()
+
+
+MOMENTS = pd.to_datetime(["2020-01-01", "2020-01-02"])
+LEFT_OUT = {
+    "dates": ("u,item,moment,qty\na,b,2024-05-01 10:00:00,3\n", "moment (T=moment), qty"),
+    "seconds": ("u,item,moment\na,b,1714566600\n", "moment (T=moment)"),
+    "milliseconds": ("u,item,moment\na,b,1714566600000\n", "moment (T=moment)"),
+    "a blank in the name": ("u,item,the moment\na,b,2024-05-01\n", "the moment (T='the moment')"),
+    "two": ("u,item,m,n\na,b,2024-05-01,2024-05-02\n", "m (T=m), n (T=n)"),
+    "years": ("u,item,year\na,b,2019\n", "year"),
+    "births": ("u,item,born\na,b,1975-01-02\n", "born"),
+    "one that is no date": ("u,item,moment\na,b,2024-05-01\na,c,soon\n", "moment"),
+    "one that is missing": ("u,item,moment\na,b,2024-05-01\na,c,\n", "moment"),
+    "times known": ("u,item,time,moment\na,b,5,2024-05-01\n", "moment"),
+    "json": (
+        json.dumps({"u": "a", "item": "b", "m": 1714566600, "on": True, "t": {"a": 1}, "n": None}),
+        "m (T=m), on, t, n",
+    ),
+    "half a character": ('{"u": "a", "item": "b", "m\\ud800": 1, "n": "\\ud800"}', "'m\\ud800', n"),
+    "a line break": ('"a\nb",u,item\n2024-05-01,a,b\n', "'a\\nb'"),
+    "many": (
+        ",".join(["u", "item", *(f"c{n}" for n in range(30)), "moment"])
+        + f"\na,b,{'x,' * 30}2024-05-01\n",
+        f"moment (T=moment), {', '.join(f'c{n}' for n in range(20))} and 10 more",
+    ),
+    "parquet": (
+        parquet(pd.DataFrame({"u": ["a", "b"], "item": [1, 2], "m": MOMENTS, "l": [[1], [2]]})),
+        "m (T=m), l",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LEFT_OUT)
+def test_columns_that_are_left_out_are_told(case: str, convert: Convert) -> None:
+    content, told = LEFT_OUT[case]
+
+    code, out, err = convert({"log": content}, "--user=u")
+
+    assert code == 0, err
+    line = f"log: columns left out: {told}".replace("T=", "looks like times: --timestamp=")
+    assert line in out.splitlines()
+
+
+def test_nothing_is_told_where_no_column_is_left_out(convert: Convert) -> None:
+    code, out, err = convert({"log.csv": ",user,item\n0,a,b\n"})  # an index as pandas writes it
+
+    assert code == 0, err
+    assert "columns left out" not in out
+
+
+USERS = "customer buyer client shopper member account"
+TIMES = "when ordered_at purchased_at created_at viewed_at clicked_at event_time time_stamp ts"
+
+
+@pytest.mark.parametrize("user", [*USERS.split(), *(f"{u}_id" for u in USERS.split()), "Buyer-ID"])
+def test_columns_of_users_have_many_names(user: str, convert: Convert, output: Path) -> None:
+    code, _, err = convert({"log.csv": f"{user},product_id\na,b\n"})
+
+    assert code == 0, err
+    assert lines_of(output, "inter") == [HEAD, "a\tb"]
+
+
+@pytest.mark.parametrize("time", [*TIMES.split(), "datetime", "date", "OrderedAt"])
+def test_columns_of_times_have_many_names(time: str, convert: Convert, output: Path) -> None:
+    code, _, err = convert({"log.csv": f"user,item,{time}\na,b,1970-01-02\n"})
+
+    assert code == 0, err
+    assert lines_of(output, "inter") == [TIMED, "a\tb\t86400"]
+
+
+@pytest.mark.parametrize(
+    ("header", "advice"),
+    [
+        ("customer,client,item", "customer and client compete: --user=customer or --user=client"),
+        ("user,item,when,created at", "--timestamp=when or --timestamp='created at'"),
+    ],
+)
+def test_competing_columns_are_not_guessed(header: str, advice: str, convert: Convert) -> None:
+    code, _, err = convert({"log.csv": f"{header}\n{header}\n"})
+
+    assert code == 2
+    assert advice in err
 
 
 def test_lists_of_equal_length_are_lists(convert: Convert, output: Path) -> None:
@@ -32,3 +123,9 @@ def test_lines_of_equal_length_may_be_sequences(lines: str, convert: Convert) ->
     assert code == 2
     assert "--as=lists" in err
     assert "--as=sequences" in err
+
+
+def test_first_run_is_of_the_model_to_start_with(convert: Convert, output: Path) -> None:
+    _, out, _ = convert({"log.csv": ORDERS})
+
+    assert next_run(out, output / "toy")["model"] == "LinDiffRec"

@@ -180,6 +180,7 @@ def test_amazon(source: Path, output: Path) -> None:
         (
             "reviews.json: taken for JSON lines: reviewerID -> user, asin -> item, "
             "overall -> rating, unixReviewTime -> timestamp",
+            "reviews.json: columns left out: summary",
         ),
     )
 
