@@ -264,8 +264,8 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", metavar="A,B", help=text)
     parser.add_argument("--encoding", help="such as utf-8 (default: it, else latin-1)")
     parser.add_argument("--no-quotes", action="store_true", help="quotes are part of the texts")
-    text = "what separates decimals, . or , (default: .)"
-    parser.add_argument("--decimal", default=".", help=text)
+    text = "what separates decimals, . or , (default: found out)"
+    parser.add_argument("--decimal", help=text)
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:

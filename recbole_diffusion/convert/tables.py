@@ -49,7 +49,7 @@ class TableOptions:
     columns: tuple[str, ...] | None = None
     encoding: str | None = None
     quotes: bool | None = None
-    decimal: str = "."
+    decimal: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be.
@@ -63,7 +63,7 @@ class TableOptions:
                 f"option --delimiter: found {found!r}, expected one character, :: or one of "
                 f"{', '.join(NAMES)}."
             )
-        if self.decimal not in (".", ","):
+        if self.decimal not in (None, ".", ","):
             raise UserError(f"option --decimal: found {self.decimal!r}, expected . or ,")
         try:
             "".encode(self.encoding or "utf-8")
@@ -189,7 +189,7 @@ class TextTable:
                 check_utf8=False,
                 column_types={column: TYPES[kind] for column, kind in kinds.items()},
                 null_values=[],
-                decimal_point=self.options.decimal,
+                decimal_point=self.options.decimal or ".",
                 include_columns=list(kinds),
             ),
         )

@@ -21,7 +21,7 @@ from recbole_diffusion.convert.selection import Selection
 from recbole_diffusion.convert.sources import source_refusals
 from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions
 from recbole_diffusion.convert.unsplit import EVERYTHING, InteractionsReport, convert_interactions
-from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of, times_of
+from recbole_diffusion.convert.values import decimal_of, ids_of, numbers_of, texts_of, times_of
 from recbole_diffusion.convert.writing import check_name
 
 OPTIONAL = ("rating", "timestamp", "event")
@@ -127,13 +127,17 @@ def _read_interactions(source: Path, options: CsvOptions) -> tuple[Interactions,
     notes = [f"{source.name}: taken for {table.title}: {taken}", *table.notes]
     kinds = {"user": ID, "item": ID, "event": TEXT}
     rows = table.read({column: kinds.get(what, NUMBER_KIND) for what, column in columns.items()})
-    decimal = options.table.decimal
     numbers: dict[str, np.ndarray] = {}
     if "rating" in columns:
-        numbers["rating"] = numbers_of(table, columns["rating"], rows[columns["rating"]], decimal)
+        ratings = rows[columns["rating"]]
+        decimal, told = _decimal(columns["rating"], ratings, options)
+        numbers["rating"] = numbers_of(table, columns["rating"], ratings, decimal)
+        notes += told
     if "timestamp" in columns:
         times = rows[columns["timestamp"]]
-        numbers["timestamp"], unit = times_of(table, columns["timestamp"], times, decimal)
+        numbers["timestamp"], unit = times_of(
+            table, columns["timestamp"], times, options.table.decimal or "."
+        )
         if unit is not None:
             notes.append(f"{columns['timestamp']}: taken for {unit}, written as seconds")
     notes += told_left_out(table, columns.values(), "timestamp" in columns)
@@ -286,7 +290,9 @@ def _with_items(
     fields: dict[str, Any] = {"item_id:token": ids}
     for column, name in zip(kept, names, strict=True):
         if column in options.float_columns:
-            fields[f"{name}:float"] = _optional_numbers(table, column, rows[column], options)
+            found = rows[column]
+            fields[f"{name}:float"], told = _optional_numbers(table, column, found, options)
+            notes += told
         else:
             fields[f"{name}:token_seq"] = _spaced(texts_of(rows[column], counts), column)
     if len(chosen) < len(ids):
@@ -305,12 +311,21 @@ def _spaced(texts: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
 
 def _optional_numbers(
     table: Any, column: str, found: pa.ChunkedArray, options: CsvOptions
-) -> pa.ChunkedArray:
-    """Numbers as they stand, or nothing."""
+) -> tuple[pa.ChunkedArray, list[str]]:
+    """Numbers as they stand, or nothing; and a note on their decimals, or none."""
     texts = pc.utf8_trim_whitespace(found.cast(pa.large_string()).fill_null(""))
     filled = pc.if_else(pc.equal(texts, ""), "0", texts)
-    numbers_of(table, column, filled, options.table.decimal)
-    return pc.replace_substring(texts, options.table.decimal, ".")
+    decimal, told = _decimal(column, filled, options)
+    numbers_of(table, column, filled, decimal)
+    return pc.replace_substring(texts, decimal, "."), told
+
+
+def _decimal(column: str, found: pa.ChunkedArray, options: CsvOptions) -> tuple[str, list[str]]:
+    """What separates a column's decimals, and a note where it was found out and is a comma."""
+    if options.table.decimal is not None:
+        return options.table.decimal, []
+    decimal = decimal_of(found)
+    return decimal, [f"{column}: decimals behind a comma"] if decimal == "," else []
 
 
 def field_name(column: str) -> str:

@@ -18,6 +18,9 @@ NANOSECONDS = (1e9, "nanoseconds")
 NUMBER_PATTERN = f"^{NUMBER.pattern}$"  # PyArrow's digits are those of ASCII
 COUNTING_PATTERN = r"^(0|[1-9][0-9]{0,17})$"
 COUNTING = "a non-negative integer of at most 18 digits, no leading zeros"
+# Decimals behind a comma, and those that thousands could not be.
+COMMA_PATTERN = r"^[+-]?(\d+|\d*,\d+)([eE][+-]?\d+)?$"
+SURE_COMMA_PATTERN = r"^[+-]?0*,|,(\d{1,2}|\d{4,})([eE][+-]?\d+)?$"
 BREAKS = "texts whose tabs or line breaks became spaces"
 
 
@@ -90,6 +93,16 @@ def numbers_of(
         found = str((column if texts is None else texts)[row].as_py())
         raise source.error(row, f"{name} {shown(found)}", "a finite number")
     return numbers
+
+
+def decimal_of(column: pa.ChunkedArray) -> str:
+    """What separates decimals: a comma where it does in all numbers and no thousands are meant."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return "."
+    texts = _trimmed(column, ".")
+    are_of_commas = pc.all(pc.match_substring_regex(texts, COMMA_PATTERN)).as_py()
+    is_sure = pc.any(pc.match_substring_regex(texts, SURE_COMMA_PATTERN)).as_py()
+    return "," if are_of_commas and is_sure else "."
 
 
 def times_of(

@@ -109,6 +109,46 @@ def test_competing_columns_are_not_guessed(header: str, advice: str, convert: Co
     assert advice in err
 
 
+DECIMALS = {
+    "comma": ("4,5\n3\n", ["4.5", "3"]),
+    "comma and sign": ("-4,25\n+,5\n", ["-4.25", "0.5"]),
+    "three digits, others of one": ("4,125\n3,5\n", ["4.125", "3.5"]),
+}
+
+
+@pytest.mark.parametrize("case", DECIMALS)
+def test_decimal_comma_is_found(case: str, convert: Convert, output: Path) -> None:
+    ratings, expected = DECIMALS[case]
+    rows = "".join(f"u;i{n};{rating}\n" for n, rating in enumerate(ratings.split()))
+
+    code, out, err = convert({"log.csv": f"user;item;rating\n{rows}"})
+
+    assert code == 0, err
+    assert [line.split("\t")[2] for line in lines_of(output, "inter")[1:]] == expected
+    assert "rating: decimals behind a comma" in out
+
+
+@pytest.mark.parametrize("ratings", ["1,500 2,000", "4,5 3.5", "4,5 x", "1,234,5 2", "4,5 1,"])
+def test_other_commas_are_refused(ratings: str, convert: Convert) -> None:
+    """Thousands may be meant, or the column holds no numbers."""
+    rows = "".join(f"u;i{n};{rating}\n" for n, rating in enumerate(ratings.split()))
+
+    code, _, err = convert({"log.csv": f"user;item;rating\n{rows}"})
+
+    assert code == 2
+    assert "expected a finite number" in err
+
+
+def test_decimal_comma_of_a_column_of_items_is_found(convert: Convert, output: Path) -> None:
+    files = {"log.csv": "user,item\nu,i\n", "items.csv": "item;price\ni;1,25\nj;\n"}
+
+    code, out, err = convert(files, "--float-columns", "price")
+
+    assert code == 0, err
+    assert "price: decimals behind a comma" in out
+    assert lines_of(output, "item")[1:] == ["i\t1.25", "j\t"]
+
+
 def test_lists_of_equal_length_are_lists(convert: Convert, output: Path) -> None:
     code, _, err = convert({"buys.lst": "0 5 3 9 7\n1 7 3 2 5\n"})
 
