@@ -97,13 +97,14 @@ def _words_of_a_run(args: argparse.Namespace, n_items: int) -> list[str]:
 
 def _convert_files(args: argparse.Namespace) -> tuple[str, int]:
     check_name(args.name, args.output)
-    storage = _storage(args)
-    found = formats.guess(args.files, storage, args.kind)
+    found = formats.guess(args.files, _csv_options(args), args.kind)
     _refuse_unread(args, found.kind)
     told = f"taken for {found.kind}: {found.source}"
     if found.items is not None:
         told = f"{told}, items: {found.items}"
-        args.items = args.items or found.items
+        args.items = found.items
+    if found.others:
+        told = f"{told}, left out: {', '.join(path.name for path in found.others)}"
     args.format, args.source = found.kind, found.source
     if found.kind in released_splits.FORMATS:
         report, n_items = _convert_split(args)
@@ -153,12 +154,15 @@ def _storage(args: argparse.Namespace) -> TableOptions:
     return TableOptions(args.delimiter, header, columns, args.encoding, quotes, args.decimal)
 
 
-def _convert_csv(args: argparse.Namespace) -> tuple[str, int]:
+def _csv_options(args: argparse.Namespace) -> user_tables.CsvOptions:
     given = _fields_of(user_tables.CsvOptions, args)
-    options = user_tables.CsvOptions(**{**given, "table": _storage(args)})
+    return user_tables.CsvOptions(**{**given, "table": _storage(args)})
+
+
+def _convert_csv(args: argparse.Namespace) -> tuple[str, int]:
     selection = Selection(**_fields_of(Selection, args))
     report = user_tables.convert_csv(
-        args.source, args.output, args.name, options, args.overwrite, selection
+        args.source, args.output, args.name, _csv_options(args), args.overwrite, selection
     )
     return unsplit.format_report(report), report.items
 
@@ -248,7 +252,7 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{what}", metavar="COLUMN", help=text)
     text = "values of the column of events to keep, with commas (default: all)"
     parser.add_argument("--events", type=_texts, metavar="A,B", help=text)
-    parser.add_argument("--items", type=Path, help="table of items, with header")
+    parser.add_argument("--items", type=Path, help="table of items, as in: convert A --items=B")
     parser.add_argument("--item-key", metavar="COLUMN", help="its column of the items")
     text = "its columns to keep (default: all)"
     parser.add_argument("--item-columns", metavar="COLUMN", nargs="+", type=str, help=text)

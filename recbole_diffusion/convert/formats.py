@@ -5,19 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert import released_splits
 from recbole_diffusion.convert.amazon import read_amazon
-from recbole_diffusion.convert.columns import KNOWN, plain_name
 from recbole_diffusion.convert.interactions import Interactions
 from recbole_diffusion.convert.lists import read_lists, read_pairs, read_sequences
 from recbole_diffusion.convert.microlens import PAIRS, TITLES, read_microlens
 from recbole_diffusion.convert.movielens import read_movielens
-from recbole_diffusion.convert.records import is_parquet, open_table
+from recbole_diffusion.convert.records import is_parquet
+from recbole_diffusion.convert.roles import is_of_amazon, tables_of
 from recbole_diffusion.convert.sources import head_lines
 from recbole_diffusion.convert.tables import TableOptions, n_fields
+from recbole_diffusion.convert.user_tables import CsvOptions
 
 
 @dataclass(frozen=True)
@@ -82,19 +82,21 @@ class Guess:
         kind: One of ``KINDS``.
         source: The interactions, or the folder of a release.
         items: Table of items, if there is one.
+        others: Files that are left out.
     """
 
     kind: str
     source: Path
     items: Path | None = None
+    others: Sequence[Path] = ()
 
 
-def guess(paths: Sequence[Path], options: TableOptions, kind: str | None = None) -> Guess:
+def guess(paths: Sequence[Path], options: CsvOptions, kind: str | None = None) -> Guess:
     """Finds out what files are.
 
     Args:
         paths: Files, or one folder.
-        options: How tables are stored.
+        options: How tables are stored, and their columns that are named.
         kind: One of ``KINDS``, where it is given.
 
     Raises:
@@ -119,13 +121,16 @@ def guess(paths: Sequence[Path], options: TableOptions, kind: str | None = None)
         files = sorted(path for path in folder.iterdir() if path.is_file() and _is_data(path))
         if MOVIELENS <= {path.name for path in files}:  # beside tags and links
             files = [path for path in files if path.name in MOVIELENS]
+    files = [path for path in files if path != options.items]
     if not files:
         raise UserError(f"{folder}: found no file that holds data, expected at least one.")
     if kind is not None and len(files) == 1:
         return Guess(kind, files[0])
     if len(files) == 1:
-        return _of_file(files[0], options)
-    return _of_tables(files, options, kind)
+        return _of_file(files[0], options.table)
+    source, items, others = tables_of(files, options, needs_all=not paths[0].is_dir())
+    is_amazon = items is not None and is_of_amazon(items, options)
+    return Guess(kind or ("amazon" if is_amazon else TABLE), source, items, others)
 
 
 def _is_data(path: Path) -> bool:
@@ -185,38 +190,3 @@ def _of_file(path: Path, options: TableOptions) -> Guess:
         f"{path}: found lines of {min(lengths)} to {max(lengths)} words, expected --as=lists "
         "(`user item item ...`) or --as=sequences (`item item ...`)."
     )
-
-
-def _of_tables(files: Sequence[Path], options: TableOptions, kind: str | None) -> Guess:
-    """One table with users and items, and one with items alone."""
-    roles: dict[str, list[Path]] = {"interactions": [], "items": []}
-    for path in files:
-        columns = _columns(path, options)
-        has = {
-            what for what in ("user", "item") if set(map(plain_name, columns)) & set(KNOWN[what])
-        }
-        if "user" in has and "item" in has:
-            roles["interactions"].append(path)
-        elif "item" in has:
-            roles["items"].append(path)
-    if len(roles["interactions"]) != 1 or len(roles["items"]) > 1:
-        told = {role: [path.name for path in paths] for role, paths in roles.items()}
-        raise UserError(
-            f"{files[0].parent}: found {told}, expected one file with users and items and at most "
-            "one of items; name those two, or `csv FILE --items=FILE` (--user, --item, --item-key)."
-        )
-    items = roles["items"][0] if roles["items"] else None
-    is_amazon = items is not None and _is_object(items)
-    return Guess(kind or ("amazon" if is_amazon else TABLE), roles["interactions"][0], items)
-
-
-def _is_object(path: Path) -> bool:
-    return not is_parquet(path) and head_lines(path)[0].startswith("{")
-
-
-def _columns(path: Path, options: TableOptions) -> list[str]:
-    """Names of a table's columns, those of a product as Python prints it among them."""
-    if _is_object(path) and head_lines(path)[0].startswith("{'"):
-        return ["asin"]
-    table: Any = open_table(path, options)
-    return list(table.columns) if table.has_header else []

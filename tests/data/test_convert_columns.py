@@ -2,12 +2,15 @@
 
 import io
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conversion_tools import lines_of, next_run
+
+from recbole_diffusion.commands.cli import main
 
 HEAD = "user_id:token\titem_id:token"
 RATED = f"{HEAD}\trating:float"
@@ -19,6 +22,155 @@ UNKNOWN = ORDERS.replace("customer", "who").replace("when", "moment")
 PRODUCTS = "sku,title\nlamp,A lamp\ndesk,A desk\n"
 ROWS = [TIMED, "ann\tlamp\t1714566600", "ben\tdesk\t1714566601"]
 ITEMS = ["item_id:token\ttitle:token_seq", "lamp\tA lamp", "desk\tA desk"]
+
+
+@pytest.mark.parametrize("order", [("orders.csv", "products.csv"), ("products.csv", "orders.csv")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--user=who", "--item=sku", "--timestamp=moment"),
+        ("--user=who", "--timestamp=moment"),
+        ("--user=who", "--timestamp=moment", "--as=table"),
+    ],
+)
+def test_named_columns_decide_which_file_is_what(
+    order: tuple[str, str], options: tuple[str, ...], convert: Convert, output: Path
+) -> None:
+    files = {"orders.csv": UNKNOWN, "products.csv": PRODUCTS}
+
+    code, out, err = convert({name: files[name] for name in order}, *options)
+
+    assert code == 0, err
+    assert lines_of(output, "inter") == ROWS
+    assert lines_of(output, "item") == ITEMS
+    first = out.splitlines()[0]
+    assert first.index("orders.csv, items:") < first.index("products.csv (--as")
+
+
+def test_named_user_column_alone_makes_a_table_of_interactions(convert: Convert) -> None:
+    """Its column of items is unknown, so that the refusal is about that column of that file."""
+    files = {"orders.csv": "who,thing\nann,lamp\n", "products.csv": PRODUCTS}
+
+    code, _, err = convert(files, "--user=who")
+
+    assert code == 2
+    assert "orders.csv, line 1: found the columns ['who', 'thing']" in err
+    assert "named by --item" in err
+
+
+def test_items_are_known_by_their_named_key(convert: Convert, output: Path) -> None:
+    files = {"orders.csv": ORDERS, "stock.csv": PRODUCTS.replace("sku", "code")}
+
+    code, _, err = convert(files)
+    assert (code, "--item-key=COLUMN" in err) == (2, True)
+
+    code, _, err = convert(files, "--item-key=code")
+    assert code == 0, err
+    assert lines_of(output, "item") == ITEMS
+
+
+UNDECIDED = {
+    "no users": (
+        {"orders.csv": UNKNOWN, "products.csv": PRODUCTS},
+        ("orders.csv (who, sku, moment)", "products.csv (sku, title)"),
+        {"user": "who", "timestamp": "moment"},
+    ),
+    "no column known": (
+        {"a b.csv": UNKNOWN.replace("sku", "thing"), "b.csv": PRODUCTS.replace("sku", "thing")},
+        ("a b.csv (who, thing, moment)", "b.csv (thing, title)"),
+        {"user": "who", "item": "thing", "item-key": "thing"},
+    ),
+    "a wrong name": (
+        {"orders.csv": UNKNOWN, "products.csv": PRODUCTS},
+        ("orders.csv (who, sku, moment)", "--user=whom"),
+        {"user": "who", "timestamp": "moment"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNDECIDED)
+def test_undecided_files_are_told_with_a_command_that_works(
+    case: str, convert: Convert, output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, told, columns = UNDECIDED[case]
+
+    code, _, err = convert(files, *(["--user=whom"] if case == "a wrong name" else []))
+
+    assert code == 2
+    assert all(text in err for text in told), err
+    words = shlex.split(err.rpartition("such as: ")[2].strip())
+    assert words[0] == "convert"
+    assert "--timestamp=moment" in words  # the one column that looks like times
+    filled = [_filled(word, columns) for word in words]
+    assert main([*filled, f"--output={output}"]) == 0, capsys.readouterr().err
+    assert lines_of(output, "inter") == ROWS
+    assert lines_of(output, "item") == ITEMS
+
+
+def _filled(word: str, columns: dict[str, str]) -> str:
+    option, _, value = word.removeprefix("--").partition("=")
+    return {"COLUMN": f"--{option}={columns.get(option)}", "NAME": f"--{option}=toy"}.get(
+        value, word
+    )
+
+
+def test_named_table_of_items_may_stand_among_the_files(convert: Convert, output: Path) -> None:
+    files = {"orders.csv": ORDERS, "rows.csv": ORDERS.replace("ann", "A lamp")}
+    items = output.parent / "source" / "rows.csv"
+
+    code, _, err = convert(files, f"--items={items}", "--item-columns", "customer")
+
+    assert code == 0, err
+    assert lines_of(output, "inter") == ROWS
+    assert lines_of(output, "item")[1:] == ["lamp\tA lamp", "desk\tben"]
+
+
+def test_interactions_without_a_header_are_known_beside_items(
+    convert: Convert, output: Path
+) -> None:
+    files = {"u.data": "1\t2\t3\t881250949\n2\t3\t4\t881250950\n", "u.item": "movie|title\n2|A\n"}
+
+    code, _, err = convert(files)
+
+    assert code == 0, err
+    assert lines_of(output, "inter")[1:] == ["1\t2\t3\t881250949", "2\t3\t4\t881250950"]
+    assert lines_of(output, "item")[1:] == ["2\tA"]
+
+
+def test_columns_of_a_table_without_a_header_are_asked_for(convert: Convert) -> None:
+    code, _, err = convert({"log.csv": "a,1,x,y,z\n", "items.csv": PRODUCTS})
+
+    assert code == 2
+    assert "log.csv (no header); items.csv (sku, title)" in err
+    assert "--columns=user,item,..." in err.rpartition("such as: ")[2]
+
+
+def test_two_files_of_interactions_are_told(convert: Convert) -> None:
+    code, _, err = convert({"may.csv": ORDERS, "june.csv": ORDERS})
+
+    assert code == 2
+    assert "may.csv (customer, sku, when); june.csv (customer, sku, when)" in err
+    assert "--items=" not in err.rpartition("such as: ")[2]
+
+
+def test_file_of_a_folder_that_has_no_part_is_told(convert: Convert) -> None:
+    files = {"orders.csv": ORDERS, "products.csv": PRODUCTS, "staff.csv": "name,age\nx,3\n"}
+
+    code, out, err = convert(files, folder=True)
+
+    assert code == 0, err
+    assert "left out: staff.csv" in out.splitlines()[0]
+
+
+def test_own_items_in_json_are_no_amazon_products(convert: Convert, output: Path) -> None:
+    log = '{"user": "u", "item": "i"}\n'
+    items = '{"item": "i", "title": "A lamp", "hours": {"Monday": "9-5"}, "tags": ["a", "b"]}\n'
+
+    code, out, err = convert({"log.jsonl": log, "items.jsonl": items})
+
+    assert code == 0, err
+    assert lines_of(output, "item")[1:] == ["i\tA lamp"]
+    assert "items.jsonl: columns left out, neither texts nor numbers: hours, tags" in out
 
 
 def parquet(frame: pd.DataFrame) -> bytes:
@@ -169,3 +321,10 @@ def test_first_run_is_of_the_model_to_start_with(convert: Convert, output: Path)
     _, out, _ = convert({"log.csv": ORDERS})
 
     assert next_run(out, output / "toy")["model"] == "LinDiffRec"
+
+
+def test_help_tells_the_form_with_an_option_for_items(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["convert", "--help"])
+
+    assert "convert A --items=B" in " ".join(capsys.readouterr().out.split())
