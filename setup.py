@@ -64,7 +64,12 @@ setup(
     entry_points={"console_scripts": ["recbole-diffusion = recbole_diffusion.commands.cli:main"]},
     classifiers=[
         "License :: OSI Approved :: MIT License",
+        "Operating System :: POSIX :: Linux",
+        # Those that docs/reference/versions.md has as tried.
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
 )
