@@ -5,26 +5,29 @@ import shlex
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert.reading import MAX_SHOWN, shown
 from recbole_diffusion.convert.values import times_of
 
-# Names of columns in small letters, without other characters and RecBole's types.
+# Names of columns in small letters, without other characters and RecBole's types; those behind
+# the bar count where there is none before it.
 GUESSES = {
-    "user": "userid user uid reviewerid customerid visitorid memberid profileid username customer "
-    "buyer buyerid client clientid shopper shopperid member account accountid visitor reviewer "
-    "listener listenerid viewer viewerid reader readerid player playerid",
+    "user": "userid user uid reviewerid customerid visitorid memberid profileid username | "
+    "customer buyer buyerid client clientid shopper shopperid member account accountid visitor "
+    "reviewer listener listenerid viewer viewerid reader readerid player playerid",
     "item": "itemid item iid movieid movie productid product asin parentasin artistid isbn bookid "
-    "businessid gameid appid songid trackid videoid articleid newsid recipeid sku filmid animeid "
-    "courseid goodsid",
+    "businessid gameid appid songid trackid videoid articleid newsid recipeid sku | "
+    "filmid animeid courseid goodsid",
     "rating": "rating overall stars score bookrating weight playcount",
-    "timestamp": "timestamp time unixreviewtime date datetime createdat eventtime ts when "
-    "orderedat purchasedat boughtat viewedat clickedat playedat watchedat ratedat",
+    "timestamp": "timestamp time unixreviewtime date datetime createdat eventtime ts | "
+    "when orderedat purchasedat boughtat viewedat clickedat playedat watchedat ratedat",
     "event": "event eventtype behavior behaviour behaviortype action",
 }
-KNOWN = {what: tuple(names.split()) for what, names in GUESSES.items()}
+USUAL = {what: tuple(names.partition("|")[0].split()) for what, names in GUESSES.items()}
+KNOWN = {what: tuple(names.replace("|", "").split()) for what, names in GUESSES.items()}
 MAX_COLUMNS = 20  # that a message names
 PLAUSIBLE_TIMES = 631_152_000, 2**31  # seconds since 1970: from 1990 to 2038
 
@@ -43,6 +46,20 @@ def listed(columns: Sequence[str]) -> str:
 
 def _told(column: str) -> str:
     return column if column.isprintable() and len(column) <= MAX_SHOWN else shown(column)
+
+
+def guessed(table: Any, what: str) -> list[str]:
+    """Columns that are something by their names: the usual ones, or else others that can be it.
+
+    Args:
+        table: As ``open_table`` gives it.
+        what: user, item, rating, timestamp or event.
+    """
+    fitting = [column for column in table.columns if plain_name(column) in KNOWN[what]]
+    usual = [column for column in fitting if plain_name(column) in USUAL[what]]
+    if usual or what != "timestamp":
+        return usual or fitting
+    return [column for column in fitting if _times(table, column) is not None]
 
 
 def told_left_out(table: Any, taken: Collection[str], has_times: bool) -> list[str]:
@@ -72,9 +89,15 @@ def columns_of_times(table: Any, columns: Sequence[str]) -> list[str]:
 
 
 def _are_times(table: Any, column: str) -> bool:
-    try:
-        seconds, _ = times_of(table, column, table.head(column))
-    except (UserError, pa.ArrowException, UnicodeError):
+    seconds, (first, last) = _times(table, column), PLAUSIBLE_TIMES
+    if seconds is None or len(seconds) == 0:
         return False
-    first, last = PLAUSIBLE_TIMES
-    return len(seconds) > 0 and bool(((seconds >= first) & (seconds < last)).all())
+    return bool(((seconds >= first) & (seconds < last)).all())
+
+
+def _times(table: Any, column: str) -> np.ndarray | None:
+    """Seconds of the first rows; None where they are no times."""
+    try:
+        return times_of(table, column, table.head(column))[0]
+    except (UserError, pa.ArrowException, UnicodeError):
+        return None

@@ -13,7 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.columns import KNOWN, listed, plain_name, told_left_out
+from recbole_diffusion.convert.columns import (
+    KNOWN,
+    USUAL,
+    guessed,
+    listed,
+    plain_name,
+    told_left_out,
+)
 from recbole_diffusion.convert.interactions import Interactions, Table, distinct_rows
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.convert.records import open_table
@@ -190,26 +197,26 @@ def find_columns(table: Any, options: CsvOptions) -> dict[str, str]:
     if not table.has_header and options.table.columns is None:
         return _by_values(table)
     columns = {}
-    for what, names in KNOWN.items():
+    for what in KNOWN:
         given = getattr(options, what)
-        is_guessed = given is None and any(plain_name(column) in names for column in table.columns)
         needs = what not in OPTIONAL or (what == "event" and options.events is not None)
-        if given is not None or needs or is_guessed:
-            columns[what] = _find_column(table, f"--{what}", given, names)
+        if given is not None or needs or guessed(table, what):
+            columns[what] = _find_column(table, f"--{what}", given, what)
     if len(set(columns.values())) < len(columns):
         raise UserError(f"{table.path}, line 1: found one column named for two of {columns}.")
     return columns
 
 
-def _find_column(table: Any, option: str, given: str | None, names: Sequence[str]) -> str:
+def _find_column(table: Any, option: str, given: str | None, what: str) -> str:
     if given is not None:
         matches = [given] if given in table.columns else []
         expected = f"{shown(given)} (option {option}) among them"
     else:
-        matches = [column for column in table.columns if plain_name(column) in names]
+        matches = guessed(table, what)
         if {"asin", "parent_asin"} == set(matches):  # variants of a product share the second
             matches = ["parent_asin"]
-        expected = f"exactly one such as {', '.join(names[:6])}, or another one named by {option}"
+        such = ", ".join(USUAL[what][:6])
+        expected = f"exactly one such as {such}, or another one named by {option}"
     if len(matches) != 1:
         advice = " (--columns=... where the first line is a row)" if given is None else ""
         if len(matches) > 1:
@@ -261,7 +268,7 @@ def _with_items(
     table = open_table(path, storage)
     own = [column for column in table.columns if column == item_column]
     key = own[0] if own and options.item_key is None else None
-    key = key or _find_column(table, "--item-key", options.item_key, KNOWN["item"])
+    key = key or _find_column(table, "--item-key", options.item_key, "item")
     nested = [c for c in table.columns if c in table.nested and options.item_columns is None]
     kept = options.item_columns or [c for c in table.columns if c and c not in (key, *nested)]
     for option, columns, known in (

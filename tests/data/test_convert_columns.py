@@ -248,17 +248,37 @@ def test_columns_of_times_have_many_names(time: str, convert: Convert, output: P
 
 
 @pytest.mark.parametrize(
-    ("header", "advice"),
+    ("header", "row", "advice"),
     [
-        ("customer,client,item", "customer and client compete: --user=customer or --user=client"),
-        ("user,item,when,created at", "--timestamp=when or --timestamp='created at'"),
+        ("customer,client,item", "a,c,b", "customer and client compete: --user=customer or"),
+        ("user,item,when,played at", "a,b,7,8", "--timestamp=when or --timestamp='played at'"),
     ],
 )
-def test_competing_columns_are_not_guessed(header: str, advice: str, convert: Convert) -> None:
-    code, _, err = convert({"log.csv": f"{header}\n{header}\n"})
+def test_competing_columns_are_not_guessed(
+    header: str, row: str, advice: str, convert: Convert
+) -> None:
+    code, _, err = convert({"log.csv": f"{header}\n{row}\n"})
 
     assert code == 2
     assert advice in err
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "left"),
+    [
+        ("user_id,client,item", "a,c,b", "client"),
+        ("user,item,timestamp,when", "a,b,86400,now", "when"),
+        ("user,item,when", "a,b,01.05.2024", "when"),
+    ],
+)
+def test_usual_names_come_first_and_what_cannot_be_a_time_is_left_out(
+    header: str, row: str, left: str, convert: Convert, output: Path
+) -> None:
+    code, out, err = convert({"log.csv": f"{header}\n{row}\n"})
+
+    assert code == 0, err
+    assert f"columns left out: {left}" in out
+    assert lines_of(output, "inter")[1].split("\t")[:2] == ["a", "b"]
 
 
 DECIMALS = {
