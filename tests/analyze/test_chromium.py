@@ -1,24 +1,14 @@
 """The report in a headless browser: it draws, without errors, for the keyboard and on a phone."""
 
-import json
-import re
-import shutil
-import subprocess
-from html import unescape
 from typing import Any
 
 import pytest
 from analyze_tools import MODELS, write_comparison
+from browser_tools import MARKS, SCHEMES, has_scheme, visited
 
 from recbole_diffusion.studies.compare import report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
-# Chromium's number of each scheme.
-SCHEMES = {"light": 1, "dark": 0}
+pytestmark = MARKS
 PHONE = 390
 # Walks the page as the Tab key does, presses every switch, and tells what it met.
 PROBE = """
@@ -78,27 +68,8 @@ def visit(
     text = report.write_report(folder).read_text(encoding="utf-8")
     (folder / "page.html").write_text(text + PROBE, encoding="utf-8")
     (folder / "frame.html").write_text(FRAME, encoding="utf-8")
-    done = subprocess.run(
-        [
-            str(CHROMIUM),
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            f"--user-data-dir={folder / 'profile'}",
-            f"--blink-settings=preferredColorScheme={SCHEMES[request.param]}",
-            "--virtual-time-budget=10000",
-            "--enable-logging=stderr",
-            "--dump-dom",
-            (folder / "frame.html").as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
-    found = re.search(r'data-found="(.*?)"', done.stdout)
-    assert found is not None, done.stderr[-2000:]
-    return request.param, json.loads(unescape(found[1])), done.stderr
+    url = (folder / "frame.html").as_uri()
+    return request.param, *visited(url, request.param, folder / "profile", 10_000)
 
 
 def test_every_plot_is_drawn_without_an_error(visit: tuple[str, dict[str, Any], str]) -> None:
@@ -133,7 +104,4 @@ def test_switches_hide_what_they_name(visit: tuple[str, dict[str, Any], str]) ->
 
 def test_scheme_of_the_system_is_followed(visit: tuple[str, dict[str, Any], str]) -> None:
     scheme, found, _ = visit
-    paper, ink = (
-        sum(map(int, re.findall(r"\d+", found[name])[:3])) / 3 for name in ("paper", "ink")
-    )
-    assert (paper < 60 and ink > 200) if scheme == "dark" else (paper > 240 and ink < 60)
+    assert has_scheme(found, scheme)

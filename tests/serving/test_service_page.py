@@ -1,28 +1,19 @@
 """The service's page in a headless browser: lists, texts that stay texts, a phone, both schemes."""
 
 import json
-import re
-import shutil
-import subprocess
-from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("fastapi")
+from browser_tools import MARKS, SCHEMES, has_scheme, visited
 from fastapi.responses import HTMLResponse
 from service_tools import HOSTILE, live, service, train, write_data, write_pictures
 
 from recbole_diffusion import load
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
-]
-# Chromium's number of each scheme.
-SCHEMES = {"light": 1, "dark": 0}
+pytestmark = MARKS
 PHONE = 400
 # Fills the form as a visitor does, on a page as wide as a phone, and tells what came of it.
 FRAME = f"""<!doctype html><body>
@@ -90,27 +81,9 @@ def visit(
     app = service(runs, runs[0].parents[1] / "pictures")
     app.add_api_route("/frame", lambda: HTMLResponse(FRAME))
     with live(app) as (host, port):
-        done = subprocess.run(
-            [
-                str(CHROMIUM),
-                "--headless",
-                "--no-sandbox",
-                "--disable-gpu",
-                f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-                f"--blink-settings=preferredColorScheme={SCHEMES[request.param]}",
-                "--virtual-time-budget=20000",
-                "--enable-logging=stderr",
-                "--dump-dom",
-                f"http://{host}:{port}/frame",
-            ],
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=True,
-        )
-    found = re.search(r'data-found="(.*?)"', done.stdout)
-    assert found is not None, done.stderr[-2000:]
-    return request.param, json.loads(unescape(found[1])), done.stderr
+        profile = tmp_path_factory.mktemp("profile")
+        url = f"http://{host}:{port}/frame"
+        return request.param, *visited(url, request.param, profile, 20_000)
 
 
 def test_lists_of_users_stand_with_their_titles(
@@ -168,7 +141,4 @@ def test_a_phone_needs_no_sideways_scrolling_and_fields_have_names(
 
 def test_the_scheme_of_the_system_is_followed(visit: tuple[str, dict[str, Any], str]) -> None:
     scheme, found, _ = visit
-    paper, ink = (
-        sum(map(int, re.findall(r"\d+", found[name])[:3])) / 3 for name in ("paper", "ink")
-    )
-    assert (paper < 60 and ink > 200) if scheme == "dark" else (paper > 240 and ink < 60)
+    assert has_scheme(found, scheme)
