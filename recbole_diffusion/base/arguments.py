@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from importlib import import_module
@@ -24,7 +25,11 @@ class ArgumentParser(argparse.ArgumentParser):
         Raises:
             UserError: Always.
         """
-        raise UserError(f"{message}; {self.prog} --help lists the arguments")
+        unknown = re.search(r"unrecognized arguments: (--[\w-]+)", message)
+        options = self._option_string_actions
+        near = get_close_matches(unknown[1], options, n=1, cutoff=0.6) if unknown else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UserError(f"{message}{hint}; {self.prog} --help lists the arguments")
 
 
 def described_keys(function: Callable[..., object], **forms: str) -> str:

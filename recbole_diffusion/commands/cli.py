@@ -140,7 +140,7 @@ LISTED = {"models": "--list_models", "datasets": "--list_datasets"}
 # What a key may be called, a label of a comparison before it.
 KEY = re.compile(r"[\w.+-]{1,200}")
 # Keys that are true without a value.
-SWITCHES = ("verbose", "without_users")
+SWITCHES = ("verbose", "without_users", "only_cold")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

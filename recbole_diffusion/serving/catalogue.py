@@ -23,12 +23,18 @@ class Ids:
         tokens: Id of each internal number [n], that of the padding first.
         refusal: Why none may be asked for; None: they may.
         unscored: Those that the model cannot score, bool [n]; None: it can score all.
+        absent: What else is said of ids that are not in the data.
     """
 
     def __init__(
-        self, tokens: np.ndarray, refusal: str | None = None, unscored: Tensor | None = None
+        self,
+        tokens: np.ndarray,
+        refusal: str | None = None,
+        unscored: Tensor | None = None,
+        absent: str = "",
     ) -> None:
         self._tokens, self._refusal, self.unscored = tokens, refusal, unscored
+        self._absent = absent
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -68,12 +74,13 @@ class Ids:
         reason = "not in the data"
         if self.unscored is not None:
             numbers[self.unscored.numpy()[numbers]] = 0
-            reason += ", or cold and nothing that the model can score"
+            reason += ", or cold, which this model cannot score"
         found = numbers.tolist()
         missing = [token for token, number in zip(tokens, found, strict=True) if not number]
         if missing:
             shown = ", ".join(repr(str(token)) for token in missing[:N_SHOWN])
-            text = f"{what}: {len(missing)} of {len(tokens)} are {reason}, such as {shown}"
+            told = f"{what}: {len(missing)} of {len(tokens)} are {reason}, such as {shown}"
+            text = told + self._absent
             if unknown == "error":
                 raise UserError(text)
             getLogger().warning(f"{text}; they are left out")

@@ -28,6 +28,9 @@ from recbole_diffusion.serving.strangers import (
     vector_tables,
 )
 
+# Behind ids of items that are not in the data.
+NOT_KEPT = " (a run with keep_cold_items: true has items that nobody has met)"
+
 
 class RunSource:
     """Scores by the code of evaluations, one call at a time; see ``Source``.
@@ -51,7 +54,8 @@ class RunSource:
         trainer.tot_item_num = data.item_num
         tokens = data.field2id_token
         users = Ids(tokens[data.uid_field])
-        items = Ids(tokens[data.iid_field], unscored=run.unranked_items)
+        absent = "" if run.config["keep_cold_items"] else NOT_KEPT
+        items = Ids(tokens[data.iid_field], unscored=run.unranked_items, absent=absent)
         self.catalogue = Catalogue(
             users, items, lambda name: self.item_texts([name])[name], self.config["seq_separator"]
         )

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from logging import getLogger
 from pathlib import Path
@@ -68,9 +69,11 @@ def keys_text() -> str:
 
 
 def printed(frame: pd.DataFrame) -> str:
-    """A table for a terminal, cut after some rows."""
+    """A table for stdout; on a terminal it is cut after some rows."""
     if frame.empty:
         return "nothing to list"
+    if not sys.stdout.isatty():
+        return frame.to_string(index=False)
     text = frame.head(N_PRINTED).to_string(index=False)
     more = len(frame) - N_PRINTED
     return text if more <= 0 else f"{text}\n({more} more rows: --out=FILE writes all)"
@@ -86,6 +89,7 @@ def recommend(
     columns: str | Sequence[str] = (),
     exclude: str | Sequence[str] = PARTS,
     unknown: str = "skip",
+    only_cold: bool = False,
     out: str | Path | None = None,
     **places: Any,
 ) -> pd.DataFrame | Path:
@@ -106,7 +110,9 @@ def recommend(
         columns: Of the .item file, to stand beside each item.
         exclude: Parts of the data whose items are left out: train, validation, test; none if empty.
         unknown: skip or error, for ids that are not in the data.
-        out: File to write: .parquet, .csv or .jsonl; without one the lists are printed.
+        only_cold: Recommend items alone that nobody has met in the train part.
+        out: File to write: .parquet, .csv or .jsonl; without one the lists are printed, on a
+            terminal the first 50 rows.
         **places: As ``load`` takes them.
 
     Returns:
@@ -116,6 +122,7 @@ def recommend(
         UserError: No such run, a file that is malformed or would be overwritten, or what
             ``Recommender.recommend`` refuses.
     """
+    expect(type(only_cold) is bool, "only_cold", only_cold, "true or false")
     target = None if out is None else new_file(out)
     histories = None if history is None else read_histories(Path(history))
     wanted = None if users == "all" else listed_ids(users)
@@ -129,6 +136,7 @@ def recommend(
         "columns": listed(columns),
         "exclude": listed(exclude),
         "unknown": unknown,
+        "only_cold": only_cold,
     }
     if target is None:
         return recommender.recommend(wanted, histories=histories, **options)
@@ -166,7 +174,7 @@ def _conditions(where: str | Where | None) -> Where | None:
     found: dict[str, list[str]] = {}
     for word in str(where).split(","):
         column, equals, value = word.partition("=")
-        expect(equals, "where", where, "COLUMN=VALUE, more with commas between")
+        expect(equals, "where", where, "COLUMN=VALUE, more with commas between, or JSON")
         found.setdefault(column.strip(), []).append(value.strip())
     return found
 

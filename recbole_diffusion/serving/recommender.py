@@ -99,6 +99,7 @@ class Recommender:
         columns: Sequence[str] = (),
         exclude: Sequence[str] = PARTS,
         unknown: str = "skip",
+        only_cold: bool = False,
     ) -> pd.DataFrame:
         """The best items of each user.
 
@@ -115,6 +116,7 @@ class Recommender:
                 stands in a history never is.
             unknown: "skip" leaves out ids that are not in the data, and says so; "error" refuses
                 them.
+            only_cold: Candidates are the items that nobody has met in the train part.
 
         Returns:
             Columns user, rank (from 1), item, score, and ``columns``; users in the order given.
@@ -132,6 +134,7 @@ class Recommender:
             columns=columns,
             exclude=exclude,
             unknown=unknown,
+            only_cold=only_cold,
         )
         return pd.concat(list(blocks), ignore_index=True)
 
@@ -146,6 +149,7 @@ class Recommender:
         columns: Sequence[str] = (),
         exclude: Sequence[str] = PARTS,
         unknown: str = "skip",
+        only_cold: bool = False,
     ) -> Iterator[pd.DataFrame]:
         """As ``recommend``, a block of users at a time; at least one frame."""
         _check_length(k)
@@ -156,6 +160,8 @@ class Recommender:
             raise UserError("recommend: found users and histories, expected one of them")
         beside = self._beside(columns)
         is_candidate = self._catalogue.candidates(items, where, unknown)
+        if only_cold:
+            is_candidate = self._cold(is_candidate)
         if histories is not None:
             names, rows = self._histories(histories, unknown)
             scored = self._scored_histories(rows)
@@ -167,6 +173,21 @@ class Recommender:
         first = next(frames, None)
         yield self._frame(names[:0], [], beside) if first is None else first
         yield from frames
+
+    def _cold(self, is_candidate: Tensor | None) -> Tensor:
+        """Candidates that nobody has met in the train part, bool [n_items]."""
+        is_cold = torch.ones(len(self._items), dtype=torch.bool)
+        is_cold[self.source.rows(("train",)).items.cpu()] = False
+        is_cold[0] = False
+        for others in (self._items.unscored, None if is_candidate is None else ~is_candidate):
+            if others is not None:
+                is_cold &= ~others
+        if not is_cold.any():
+            raise UserError(
+                "only_cold: found no candidate that nobody has met, expected one that the model "
+                "can score; `keep_cold_items: true` keeps such items in a run"
+            )
+        return is_cold
 
     def _histories(
         self, histories: Mapping[str, Sequence[str]], unknown: str

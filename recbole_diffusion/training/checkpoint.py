@@ -12,11 +12,6 @@ from recbole_diffusion.base.files import archive_fault, written_whole
 
 FORMAT = "recbole_diffusion checkpoint 1"
 _KIND = "__kind__"
-# Behind another hash of the split.
-CHANGED = (
-    ": its data have changed since; give it the files that it had (`data_path`), go on "
-    "with the new ones by `refresh`, or use an export of it"
-)
 
 
 def save_checkpoint(path: str | Path, content: dict[str, Any]) -> None:
@@ -84,7 +79,15 @@ def check_origin(path: str | Path, content: dict[str, Any], **expected: Any) -> 
     for key, value in expected.items():
         if content.get(key) != value:
             told = f"checkpoint {path}: found {key} {content.get(key)!r}, this run has {value!r}"
-            raise UserError(told + (CHANGED if key == "split_hash" else ""))
+            raise UserError(_changed_data(Path(path), told) if key == "split_hash" else told)
+
+
+def _changed_data(path: Path, told: str) -> str:
+    return (
+        f"the data have changed since {path.parent} was made. Train on from it with the new ones "
+        f"(`refresh {path.parent}`), give it the files that it had (`--data_path=FOLDER`), or use "
+        f"an export of it ({told})"
+    )
 
 
 def _encode(value: Any, place: str) -> Any:

@@ -281,6 +281,13 @@ def test_usual_names_come_first_and_what_cannot_be_a_time_is_left_out(
     assert lines_of(output, "inter")[1].split("\t")[:2] == ["a", "b"]
 
 
+def test_a_misspelt_option_names_the_nearest(convert: Convert) -> None:
+    code, _, err = convert({"log.csv": "user,item\na,b\n"}, "--timestmp=when")
+
+    assert code == 2
+    assert "--timestmp=when; did you mean --timestamp?" in err
+
+
 DECIMALS = {
     "comma": ("4,5\n3\n", ["4.5", "3"]),
     "comma and sign": ("-4,25\n+,5\n", ["-4.25", "0.5"]),

@@ -29,6 +29,9 @@ def test_a_model_that_scores_cold_items_recommends_them(tmp_path: Path) -> None:
     scores = recommender.score(["u3"] * 5, found["item"].tolist())
     assert scores.tolist() == pytest.approx(found["score"].tolist())
     assert set(recommender.recommend(["u3"], k=60, where={"kind": "k3"})["item"]) >= set(OWN)
+    cold = recommender.recommend(["u3"], k=60, only_cold=True)
+    assert set(cold["item"]) == set(UNMET)
+    assert set(cold["item"][: len(OWN)]) == set(OWN)
     near = recommender.similar([OWN[0]], k=10)
     kinds = {int(item[1:]) % 8 for item in near["similar"]}
     assert kinds == {3}
@@ -52,7 +55,7 @@ def test_a_model_that_cannot_never_lists_them(tmp_path: Path, model: str) -> Non
         lambda: recommender.explain("u3", UNMET[0]),
         lambda: recommender.recommend(["u3"], items=UNMET[:1], unknown="error"),
     ):
-        with pytest.raises(UserError, match="cold and nothing that the model can score.*'i3"):
+        with pytest.raises(UserError, match="cold, which this model cannot score.*'i3"):
             refused()
     with pytest.raises(UserError, match=rf"40 cold items that {model} cannot score"):
         export(folder, tmp_path / "out", kind="embeddings" if model == "BPR" else "item-item")

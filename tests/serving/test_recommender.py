@@ -330,6 +330,12 @@ def test_only_the_answer_goes_to_stdout(
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == 2  # the header, and a row
     assert "users: 1 of 2 are not in the data" in told.err
+    assert main(["recommend", run, "--k=4"]) == 0  # to a file or a pipe they are whole
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 4 * len(USERS)
+    assert main(["recommend", run, "--only_cold"]) == 2
+    assert "`keep_cold_items: true` keeps such items" in capsys.readouterr().err
+    assert main(["recommend", run, "--items=nothing"]) == 2
+    assert "(a run with keep_cold_items: true has items" in capsys.readouterr().err
     assert main(["recommend", run, "--users=nobody"]) == 0
     assert capsys.readouterr().out == "nothing to list\n"
     seen = seen_of(load(run), "train")["u3"]

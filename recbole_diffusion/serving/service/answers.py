@@ -97,7 +97,7 @@ def _check_columns(served: Served, names: Iterable[str]) -> None:
     for name in names:
         if name not in served.columns:
             known = ", ".join(served.columns) or "none"
-            raise UserError(f"columns, where: found {name!r:.200}, expected of {known}")
+            raise UserError(f"columns, where: found {name!r:.200}, expected one of {known}")
 
 
 def _known(ids: Sequence[str], known: frozenset[str]) -> list[str]:

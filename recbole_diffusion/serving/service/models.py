@@ -90,7 +90,7 @@ class Models:
         chosen = next(iter(self._places)) if name is None else name
         if chosen not in self._places:
             known = ", ".join(self._places)
-            raise UserError(f"model: found {chosen!r:.200}, expected of {known}")
+            raise UserError(f"model: found {chosen!r:.200}, expected one of {known}")
         return self._places[chosen].served
 
     def has_failed(self, name: str) -> bool:
