@@ -26,6 +26,7 @@ def test_a_run_is_shown_with_what_was_changed(
     text = show(result["run_folder"])
     assert "  steps: 7 (default 5)" in text.splitlines()
     assert "learning_rate" not in text
+    assert "eval_args" not in text
     name, value = next(iter(result["test"].items()))
     assert any(line.split() == [name, f"{result['valid'][name]:.4f}", f"{value:.4f}"]
                for line in text.splitlines())  # fmt: skip

@@ -53,7 +53,7 @@ def show(run: str | Path, **places: Any) -> str:
         again = format_word("resume", folder)
         lines.append(f"{config.model} on {config.dataset}: stopped; to go on: {again}")
     epochs = read_history(folder)
-    if epochs:
+    if len(epochs) > 1:
         first, last = epochs[0]["loss"], epochs[-1]["loss"]
         lines.append(
             f"loss {first:.4f} in the first epoch, {last:.4f} in the last of {len(epochs)}"
@@ -72,9 +72,12 @@ def _changed_settings(config: Config) -> list[tuple[str, Any, Any]]:
     defaults: dict[str, Any] = {}
     for _, layer in default_layers(config.registration, config.dataset):
         defaults |= layer
-    settings = config.settable().items()
+    settings = config.settable()
+    modes = set(settings["eval_args"]["mode"].values())
+    if len(modes) == 1:  # RecBole gives each part its own
+        settings["eval_args"] = {**settings["eval_args"], "mode": modes.pop()}
     return [
         (key, value, defaults.get(key))
-        for key, value in settings
+        for key, value in settings.items()
         if key not in KEYS_OF_PLACE and value != defaults.get(key)
     ]

@@ -399,3 +399,13 @@ def test_committed_page_is_that_of_the_committed_results(tmp_path: Path) -> None
     write_reproduction(sorted((BENCHMARKS / "results").glob("*.json")), tmp_path / "page.md")
     committed = BENCHMARKS.parent / "docs" / "reproduction.md"
     assert (tmp_path / "page.md").read_bytes() == committed.read_bytes()
+
+
+def test_runs_that_were_stopped_while_they_got_better_are_told(results: dict[str, Any]) -> None:
+    for entry, epochs, best in zip(results["models"], (10, 10, 1), (9, 4, 0), strict=False):
+        entry["cells"][0] |= {"epochs_trained": epochs, "best_epoch": best}
+    rising, others = results["models"][0]["name"], results["models"][1]["name"]
+    notes = [note for note in make_tables(results)[0].notes if "still getting better" in note]
+    assert len(notes) == 1
+    assert f"the best: {rising};" in notes[0]
+    assert others not in notes[0]

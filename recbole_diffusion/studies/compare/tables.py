@@ -87,6 +87,12 @@ def _accuracy_notes(results: Mapping[str, Any]) -> list[str]:
         f"{results['evaluation']['masked']}.",
         _budget_text(results),
     ]
+    rising = [model["name"] for model in results["models"] if any(map(_is_rising, model["cells"]))]
+    if rising:
+        notes.append(
+            f"Stopped while still getting better, the last epoch the best: {', '.join(rising)}; "
+            "more `epochs` may change their place."
+        )
     if tests["comparisons"]:
         name = {"wilcoxon": "Wilcoxon signed-rank test (Pratt)", "t": "paired t-test"}
         notes.append(
@@ -107,10 +113,16 @@ def _accuracy_notes(results: Mapping[str, Any]) -> list[str]:
     return notes
 
 
+def _is_rising(cell: Mapping[str, Any]) -> bool:
+    """Whether a run that is not solved at once ended by its number of epochs, at its best one."""
+    n_epochs = cell.get("epochs_trained") or 0
+    return n_epochs > 1 and cell["best_epoch"] == n_epochs - 1
+
+
 def _budget_text(results: Mapping[str, Any]) -> str:
     budget = results["budget"]
     if budget is None:
-        return "Untuned: each model at its settings as they are."
+        return "Untuned: each model at the settings of its property files and of the command."
     spent = [
         f"{model['name']} {search_text(model['tuning'])}"
         for model in results["models"]
