@@ -19,7 +19,7 @@ SKIPS = [
     "the model has no score_histories",
     "no two modalities to contrast",
     "not in this RecBole, or without faiss",
-    "not run",  # a baseline that its own test has skipped
+    "Skipped: not run'",  # a baseline that its own test has skipped
     "needs a CUDA device",
     "beside the clone",  # released data
     "could not import '(mlflow|codecarbon)'",  # extras that are large

@@ -1,6 +1,7 @@
 """What a run shows while it runs: a few lines that matter, and all the rest in its log."""
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 from recbole.model.general_recommender import Pop
 
-from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.base.log import answering, run_logger
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.settings.registry import register
 
@@ -24,6 +25,16 @@ def test_a_reader_that_goes_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         with run_logger(None, "info") as log:
             log.info("nobody reads this")
             log.info("nor this")
+
+
+def test_messages_go_nowhere_where_stderr_is_closed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with answering() as answer:
+        logging.getLogger().info("a message")
+        answer("the answer")
+    assert capsys.readouterr().out == "the answer\n"
 
 
 def log_of(planted: dict[str, Any]) -> str:

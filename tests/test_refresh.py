@@ -14,6 +14,7 @@ from recbole_diffusion import load_run, refresh_run, resume_run, run_recbole_dif
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.runs.saved import saved_result
+from recbole_diffusion.runs.show import show
 from recbole_diffusion.training.carry import BOTH, ITEMS, USERS, WHOLE, Matches, carry_over
 from recbole_diffusion.training.checkpoint import read_checkpoint
 from recbole_diffusion.training.trainer import RunTrainer
@@ -272,6 +273,7 @@ def test_the_start_is_kept_where_no_epoch_is_better(
 ) -> None:
     older = run_recbole_diffusion("BPR", "older", config_dict=settings("BPR", "older", epochs=30))
     newer = refresh_run(older["run_folder"], config_dict={"learning_rate": 0.0, "epochs": 3})
+    assert f"without the start from {older['run_folder']}: " in show(newer["run_folder"])
     assert newer["best_epoch"] == -1
     assert newer["epochs_trained"] == 3
     assert newer["valid"] == older["valid"]

@@ -39,10 +39,13 @@ class _Console(logging.Handler):
 
 
 def _write(text: str, stream: str) -> None:
+    file = getattr(sys, stream)
+    if file is None:  # closed by the shell
+        return
     try:
-        tqdm.write(text, file=getattr(sys, stream))
+        tqdm.write(text, file=file)
     except BrokenPipeError:  # who read it has gone, as `head` does; the work goes on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, stream).fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 @contextmanager

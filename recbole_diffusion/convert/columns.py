@@ -98,6 +98,7 @@ def _are_times(table: Any, column: str) -> bool:
 def _times(table: Any, column: str) -> np.ndarray | None:
     """Seconds of the first rows; None where they are no times."""
     try:
-        return times_of(table, column, table.head(column))[0]
+        head = table.head(column)
+        return times_of(table, column, head)[0] if len(head) else None
     except (UserError, pa.ArrowException, UnicodeError):
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.columns import KNOWN, columns_of_times, listed, plain_name
+from recbole_diffusion.convert.columns import KNOWN, USUAL, columns_of_times, listed, plain_name
 from recbole_diffusion.convert.records import is_parquet, open_table
 from recbole_diffusion.convert.sources import head_lines
 from recbole_diffusion.convert.user_tables import CsvOptions, find_columns
@@ -30,6 +30,9 @@ def tables_of(
     """
     columns = {path: _columns(path, options) for path in files if path != options.items}
     with_users = [path for path in columns if _has(columns[path], "user", options.user)]
+    usual = [path for path in with_users if _has_usual(columns[path], "user")]
+    if options.user is None and usual:
+        with_users = usual
     logs = [path for path in with_users if _has(columns[path], "item", options.item)]
     if not logs and options.user is not None:
         logs = with_users
@@ -64,6 +67,10 @@ def _has(columns: Sequence[str], what: str, named: str | None) -> bool:
     if named is not None:
         return named in columns
     return not set(map(plain_name, columns)).isdisjoint(KNOWN[what])
+
+
+def _has_usual(columns: Sequence[str], what: str) -> bool:
+    return not set(map(plain_name, columns)).isdisjoint(USUAL[what])
 
 
 def _has_key(columns: Sequence[str], options: CsvOptions) -> bool:
@@ -117,6 +124,7 @@ def _named_times(log: Path, columns: Sequence[str], options: CsvOptions) -> list
     """Likewise for the times, by the one column that looks like them if there is one."""
     if options.timestamp not in columns and _has(columns, "timestamp", None):
         return []
+    table: Any = open_table(log, options.table)
     found = [column for column in columns if column == options.timestamp]
-    found = found or columns_of_times(open_table(log, options.table), columns)
-    return [f"--timestamp={found[0] if len(found) == 1 else 'COLUMN'}"]
+    found = found or columns_of_times(table, [name for name in columns if name in table.columns])
+    return [f"--timestamp={found[0] if len(found) == 1 else 'COLUMN'}"] if found else []

@@ -41,7 +41,8 @@ def source_refusals(path: Path) -> Iterator[None]:
         reason = getattr(error, "strerror", None) or error
         kind = packing_of(path)
         expected = f"a {kind[1:] if kind else 'text'} file"
-        expected = {".gz": "a gzip file of text", "": "a text file"}.get(kind, expected)
+        texts = "texts" if path.suffix == ".parquet" else "a text file"
+        expected = {".gz": "a gzip file of text", "": texts}.get(kind, expected)
         raise UserError(f"{path}: cannot be read ({reason}), expected {expected}.") from error
 
 

@@ -195,6 +195,12 @@ def find_columns(table: Any, options: CsvOptions) -> dict[str, str]:
         UserError: A column is missing, or several fit.
     """
     if not table.has_header and options.table.columns is None:
+        named = [what for what in KNOWN if getattr(options, what) is not None]
+        if named or options.events is not None:
+            raise UserError(
+                f"{table.path}: found option --{(*named, 'events')[0]} for a file without a "
+                "header, expected its columns by name, in their order: --columns=user,item,..."
+            )
         return _by_values(table)
     columns = {}
     for what in KNOWN:
@@ -285,7 +291,8 @@ def _with_items(
             f"{path}, line 1: found columns that become {names}, expected --item-columns without "
             "equals."
         )
-    rows = table.read({key: ID, **dict.fromkeys(kept, TEXT)})
+    with source_refusals(path):
+        rows = table.read({key: ID, **dict.fromkeys(kept, TEXT)})
     ids = ids_of(table, rows[key])
     chosen = distinct_rows(table, ids, options.items_duplicates == "first")
     counts = Counter(log.counts)
@@ -301,7 +308,9 @@ def _with_items(
             fields[f"{name}:float"], told = _optional_numbers(table, column, found, options)
             notes += told
         else:
-            fields[f"{name}:token_seq"] = _spaced(texts_of(rows[column], counts), column)
+            with source_refusals(path):
+                texts = texts_of(rows[column], counts)
+            fields[f"{name}:token_seq"] = _spaced(texts, column)
     if len(chosen) < len(ids):
         fields = {name: values.take(pa.array(chosen)) for name, values in fields.items()}
     return replace(log, item_table=Table(path, fields), counts=counts, notes=notes)

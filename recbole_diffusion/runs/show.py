@@ -6,6 +6,7 @@ from typing import Any
 
 from recbole_diffusion.base.arguments import checked, described_keys
 from recbole_diffusion.base.log import run_logger
+from recbole_diffusion.runs.ids import refresh_facts
 from recbole_diffusion.runs.report import format_result
 from recbole_diffusion.runs.saved import saved_config, saved_result
 from recbole_diffusion.settings.config import Config
@@ -64,7 +65,9 @@ def show(run: str | Path, **places: Any) -> str:
     )
     lines += [f"  {key}: {value!r} (default {default!r})" for key, value, default in changed]
     again = run_command(config.registration, config.dataset, folder / "config.yaml")
-    return "\n".join([*lines, f"the same as a new run: {again}"])
+    older = refresh_facts(folder).get("refreshed_from")
+    kind = f"the same settings without the start from {older}" if older else "the same as a new run"
+    return "\n".join([*lines, f"{kind}: {again}"])
 
 
 def _changed_settings(config: Config) -> list[tuple[str, Any, Any]]:

@@ -72,7 +72,7 @@ def printed(frame: pd.DataFrame) -> str:
     """A table for stdout; on a terminal it is cut after some rows."""
     if frame.empty:
         return "nothing to list"
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return frame.to_string(index=False)
     text = frame.head(N_PRINTED).to_string(index=False)
     more = len(frame) - N_PRINTED

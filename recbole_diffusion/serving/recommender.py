@@ -184,8 +184,8 @@ class Recommender:
                 is_cold &= ~others
         if not is_cold.any():
             raise UserError(
-                "only_cold: found no candidate that nobody has met, expected one that the model "
-                "can score; `keep_cold_items: true` keeps such items in a run"
+                "only_cold: found no candidate that nobody has met, expected one: a run keeps such "
+                "items by `keep_cold_items: true`, and models that read item features score them"
             )
         return is_cold
 

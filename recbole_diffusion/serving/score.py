@@ -80,7 +80,10 @@ def _scored(recommender: Recommender, path: Path, unknown: str) -> Iterator[pa.T
         if unknown == "error":
             catalogue.users.known(f"{path}: users", users, unknown)
             catalogue.items.known(f"{path}: items", items, unknown)
-        is_known = (catalogue.users.numbers(users) > 0) & (catalogue.items.numbers(items) > 0)
+        item_numbers = catalogue.items.numbers(items)
+        is_known = (catalogue.users.numbers(users) > 0) & (item_numbers > 0)
+        if catalogue.items.unscored is not None:
+            is_known &= ~catalogue.items.unscored.numpy()[item_numbers]
         scores = np.full(len(block), np.nan, dtype=np.float32)
         places = np.flatnonzero(is_known)
         scores[places] = recommender.score([users[n] for n in places], [items[n] for n in places])
@@ -89,4 +92,7 @@ def _scored(recommender: Recommender, path: Path, unknown: str) -> Iterator[pa.T
         values = pa.array(scores, mask=~is_known)
         yield block.select(without).append_column("score", values)
     if n_unknown:
-        getLogger().warning(f"{path}: {n_unknown} pairs have an id that is not in the data")
+        getLogger().warning(
+            f"{path}: {n_unknown} pairs have an id that is not in the data, or a cold item that "
+            "this model cannot score"
+        )

@@ -1,5 +1,6 @@
 """Checkpoints of tensors and plain values: written atomically, read without unpickling code."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,10 @@ def check_origin(path: str | Path, content: dict[str, Any], **expected: Any) -> 
 
 
 def _changed_data(path: Path, told: str) -> str:
+    again = f"refresh {shlex.quote(str(path.parent))}"
     return (
         f"the data have changed since {path.parent} was made. Train on from it with the new ones "
-        f"(`refresh {path.parent}`), give it the files that it had (`--data_path=FOLDER`), or use "
+        f"(`{again}`), give it the files that it had (`--data_path=FOLDER`), or use "
         f"an export of it ({told})"
     )
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conversion_tools import lines_of, next_run
 
@@ -279,6 +281,61 @@ def test_usual_names_come_first_and_what_cannot_be_a_time_is_left_out(
     assert code == 0, err
     assert f"columns left out: {left}" in out
     assert lines_of(output, "inter")[1].split("\t")[:2] == ["a", "b"]
+
+
+def test_columns_of_a_file_without_a_header_are_not_named(convert: Convert) -> None:
+    code, _, err = convert({"log.csv": "100,7,1\n101,8,1\n"}, "--user=column 2")
+
+    assert code == 2
+    assert "found option --user for a file without a header" in err
+    assert "--columns=user,item,..." in err
+
+
+@pytest.mark.parametrize("options", [["--no-header"], ["--item=item_id"]])
+def test_a_log_without_a_header_beside_items_is_refused_in_words(
+    options: list[str], convert: Convert
+) -> None:
+    files = {"log.csv": "u1,i1,4\nu2,i2,5\n", "items.csv": "item_id,title\ni1,A\ni2,B\n"}
+    code, _, err = convert(files, *options)
+
+    assert code == 2
+    assert err.startswith("error: ")
+
+
+@pytest.mark.parametrize("column", ["foo", "when"])
+def test_a_header_alone_has_no_interactions(column: str, convert: Convert) -> None:
+    code, _, err = convert({"log.csv": f"user_id,item_id,{column}\n"})
+
+    assert code == 2
+    assert "no interaction" in err
+
+
+def test_a_column_of_rare_name_makes_no_users_of_items(convert: Convert, output: Path) -> None:
+    files = {"items.csv": "item_id,reviewer\ni1,Ann\n", "log.csv": "user_id,item_id\nu1,i1\n"}
+    code, _, err = convert(files)
+
+    assert code == 0, err
+    assert lines_of(output, "inter")[1] == "u1\ti1"
+
+
+def test_advice_names_no_times_where_nothing_looks_like_them(convert: Convert) -> None:
+    files = {"log.csv": "user_id,item_id,rating\nu,i,4\n", "books.csv": "id,title\ni,A\n"}
+    code, _, err = convert(files)
+
+    assert code == 2
+    assert "--item-key=COLUMN" in err
+    assert "--timestamp" not in err
+
+
+def test_texts_that_are_none_are_refused(convert: Convert, tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"item_id": ["i1"], "title": [b"\xff\xfe"]}), stream)
+    code, _, err = convert(
+        {"log.csv": "user_id,item_id\nu1,i1\n", "items.parquet": stream.getvalue()}
+    )
+
+    assert code == 2
+    assert "items.parquet: cannot be read" in err
 
 
 def test_a_misspelt_option_names_the_nearest(convert: Convert) -> None:

@@ -9,6 +9,7 @@ from cold_tools import make_cold_data
 from recbole_diffusion import load, run_recbole_diffusion
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.serving.export import export
+from recbole_diffusion.serving.score import score
 
 KEPT = {"keep_cold_items": True, "eval_args": {"split": {"RS": [8, 1, 1]}}}
 # Of 40 further items that nobody has met; group 3 is that of user u3.
@@ -57,6 +58,9 @@ def test_a_model_that_cannot_never_lists_them(tmp_path: Path, model: str) -> Non
     ):
         with pytest.raises(UserError, match="cold, which this model cannot score.*'i3"):
             refused()
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text(f"user,item\nu3,{UNMET[0]}\nu3,i3\n")
+    assert score(folder, pairs)["score"].isna().tolist() == [True, False]
     with pytest.raises(UserError, match=rf"40 cold items that {model} cannot score"):
         export(folder, tmp_path / "out", kind="embeddings" if model == "BPR" else "item-item")
 

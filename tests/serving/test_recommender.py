@@ -333,7 +333,7 @@ def test_only_the_answer_goes_to_stdout(
     assert main(["recommend", run, "--k=4"]) == 0  # to a file or a pipe they are whole
     assert len(capsys.readouterr().out.splitlines()) == 1 + 4 * len(USERS)
     assert main(["recommend", run, "--only_cold"]) == 2
-    assert "`keep_cold_items: true` keeps such items" in capsys.readouterr().err
+    assert "keeps such items by `keep_cold_items: true`" in capsys.readouterr().err
     assert main(["recommend", run, "--items=nothing"]) == 2
     assert "(a run with keep_cold_items: true has items" in capsys.readouterr().err
     assert main(["recommend", run, "--users=nobody"]) == 0
