@@ -154,10 +154,14 @@ class Recommender:
         """As ``recommend``, a block of users at a time; at least one frame."""
         _check_length(k)
         expect(unknown in ("skip", "error"), "unknown", unknown, "skip or error")
+        _check_lists(users=users, items=items, columns=columns, exclude=exclude)
         for part in exclude:
             expect(part in PARTS, "exclude", part, f"some of {', '.join(PARTS)}")
         if users is not None and histories is not None:
             raise UserError("recommend: found users and histories, expected one of them")
+        if histories is not None:
+            expect(isinstance(histories, Mapping), "histories", histories, "lists of ids by name")
+            _check_lists(**{f"histories[{name!r}]": row for name, row in histories.items()})
         beside = self._beside(columns)
         is_candidate = self._catalogue.candidates(items, where, unknown)
         if only_cold:
@@ -288,6 +292,7 @@ class Recommender:
             UserError: Not as many items as users, or an id that is not in the data or, of a cold
                 item, nothing that the model can score.
         """
+        _check_lists(users=users, items=items)
         expect(len(users) == len(items), "items", f"{len(items)} ids", f"{len(users)}, as users")
         user_ids = torch.tensor(self._users.known("users", users, "error"))
         item_ids = torch.tensor(self._items.known("items", items, "error"))
@@ -321,6 +326,7 @@ class Recommender:
                 a model that has neither.
         """
         _check_length(k)
+        _check_lists(items=items, columns=columns)
         ids = self._items.known("items", items, "error")
         beside = self._beside(columns)
         names = self._items.of(ids)
@@ -369,6 +375,7 @@ class Recommender:
             UserError: An id that is not in the data, an unknown column, a user without train items,
                 or a model that has none of these.
         """
+        _check_lists(columns=columns)
         beside = self._beside(columns)
         number = self._users.known("user", [user], "error")[0]
         target = self._items.known("item", [item], "error")[0]
@@ -405,6 +412,12 @@ class Recommender:
         shorter = [history[:i] + history[i + 1 :] for i in range(len(history))]
         scores = self.source.score_histories([history, *shorter])[:, item]
         return "loss", scores[0] - scores[1:]
+
+
+def _check_lists(**values: Any) -> None:
+    """Refuse a text in the place of a list, whose letters would be taken for ids."""
+    for name, value in values.items():
+        expect(not isinstance(value, str), name, value, f"a list, such as [{value!r}]")
 
 
 def _check_length(k: int) -> None:

@@ -182,6 +182,22 @@ def test_unknown_ids_are_told_or_refused(
             recommender.recommend(["nobody"], **keys)
 
 
+def test_a_text_is_no_list(run_of: Callable[[str], Path]) -> None:
+    recommender = load(run_of("EASE"))
+    for call in (
+        lambda: recommender.recommend("007"),
+        lambda: recommender.recommend(histories={"me": "i3"}),
+        lambda: recommender.recommend(histories=["i3"]),
+        lambda: recommender.recommend(["007"], items="i3"),
+        lambda: recommender.recommend(["007"], columns="title"),
+        lambda: recommender.recommend(["007"], exclude="train"),
+        lambda: recommender.similar("i3"),
+        lambda: recommender.score("007", "i3?"),
+    ):
+        with pytest.raises(UserError, match="expected (a list, such as|lists of ids by name)"):
+            call()
+
+
 def test_scores_of_pairs_are_those_of_the_model(run_of: Callable[[str], Path]) -> None:
     recommender = load(run_of("LightGCN"))
     users, items = USERS[3:9], ITEMS[10:16]
