@@ -317,6 +317,11 @@ def test_version(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"recbole_diffusion {__version__}\n"
 
 
+def test_help_of_a_misspelt_model_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--model=DiffReck", "--help"]) == 2
+    assert "did you mean DiffRec" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["--help", "foo"], ["compare", "--help"], ["foo", "-h"]])
 def test_help_stands_before_all_else(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0

@@ -215,10 +215,17 @@ def _listing(words: Sequence[str]) -> str:
 
 
 def _model_of(words: Sequence[str]) -> str | None:
-    """Of `--model=X --help` and `--help X`, the X, if there is such a model."""
+    """Of `--model=X --help` and `--help X`, the X, if one is named.
+
+    Raises:
+        UserError: There is no such model, as far as is known without the user's modules.
+    """
     known = {name for names in list_models().values() for name in names}
-    found = (word.removeprefix("--model=") for word in words)
-    return next((word for word in found if word in known), None)
+    by_key = [word[len("--model=") :] for word in words if word.startswith("--model=")]
+    named = [*by_key, *(word for word in words if not word.startswith("-"))]
+    if by_key and by_key[0] not in known and not any(w.startswith("--modules") for w in words):
+        find_model(by_key[0])  # refuses it, with the nearest names
+    return next((word for word in named if word in known), None)
 
 
 def parse_arguments(words: Sequence[str]) -> dict[str, Any]:
