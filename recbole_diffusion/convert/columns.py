@@ -20,7 +20,7 @@ GUESSES = {
     "reviewer listener listenerid viewer viewerid reader readerid player playerid",
     "item": "itemid item iid movieid movie productid product asin parentasin artistid isbn bookid "
     "businessid gameid appid songid trackid videoid articleid newsid recipeid sku | "
-    "filmid animeid courseid goodsid",
+    "filmid animeid courseid goodsid film song track video article book game recipe course goods",
     "rating": "rating overall stars score bookrating weight playcount",
     "timestamp": "timestamp time unixreviewtime date datetime createdat eventtime ts | "
     "when orderedat purchasedat boughtat viewedat clickedat playedat watchedat ratedat",

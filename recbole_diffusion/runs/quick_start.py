@@ -216,7 +216,7 @@ def load_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -
 
 def saved_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
     """A saved run with the parameters of its best epoch, and its trainer; as ``load_run``."""
-    run = Run(saved_config("load_run", folder, "best.pth", config_dict), keeps_data=False)
+    run = Run(saved_config("run", folder, "best.pth", config_dict), keeps_data=False)
     with run_logger(None, run.config["state"]):
         trainer = run.make_trainer(Path(folder).resolve())
         trainer.load_checkpoint(trainer.saved_model_file)

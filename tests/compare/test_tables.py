@@ -409,3 +409,11 @@ def test_runs_that_were_stopped_while_they_got_better_are_told(results: dict[str
     assert len(notes) == 1
     assert f"the best: {rising};" in notes[0]
     assert others not in notes[0]
+
+
+def test_without_a_baseline_it_is_said_that_nothing_is_tested(results: dict[str, Any]) -> None:
+    told = "No test: none of the models is a baseline"
+    assert not any(told in note for note in make_tables(results)[0].notes)
+    results["models"] = [entry for entry in results["models"] if entry["role"] != "baseline"]
+    results["significance"]["comparisons"] = []
+    assert any(told in note for note in make_tables(results)[0].notes)

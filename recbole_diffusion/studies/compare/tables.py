@@ -100,6 +100,8 @@ def _accuracy_notes(results: Mapping[str, Any]) -> list[str]:
             f"users at {tests['alpha']} after Holm's correction over {len(tests['comparisons'])} "
             "tests."
         )
+    elif not any(model["role"] == "baseline" for model in results["models"]):
+        notes.append("No test: none of the models is a baseline; add one, such as EASE.")
     if results["quoted"]:
         notes.append(f"{QUOTED} as the paper reports it: not run here, not tested, never best.")
     for model in results["models"]:
