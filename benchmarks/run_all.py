@@ -32,6 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--write", action="store_true", help=f"keep the ratios in {KEPT.name}")
     arguments = parser.parse_args()
+    kept = None if arguments.write else json.loads(KEPT.read_text())
     found: dict[str, float] = {}
     for title, (script, *words) in SCRIPTS.items():
         print(f"{title} ({script} {' '.join(words)})", flush=True)
@@ -41,10 +42,10 @@ def main() -> int:
             found |= {f"{title}: {name}": value for name, value in ratios(echoed(process.stdout))}
         if process.returncode:
             return process.returncode
-    if arguments.write:
+    if kept is None:
         KEPT.write_text(json.dumps(found, indent=1) + "\n")
         return 0
-    return compared(found, json.loads(KEPT.read_text()))
+    return compared(found, kept)
 
 
 def echoed(lines: Iterable[str]) -> Iterator[str]:

@@ -79,8 +79,7 @@ def checked(
     unknown = sorted(set(given) - set(names) - set(others))
     missing = [name for name in needed if name not in given]
     if unknown:
-        called = {**dict(zip(names, names, strict=True)), **{v: k for k, v in renamed.items()}}
-        known = [*called.values(), *others]
+        known = [n for n in names if n not in renamed.values()] + [*renamed, *others]
         near = [get_close_matches(key, known, n=1, cutoff=0.6) for key in unknown]
         hints = [f"; did you mean `{found[0]}`?" for found in near if found]
         raise UserError(

@@ -57,6 +57,13 @@ class Ids:
         known = self._numbers
         return np.array([known.get(str(token), 0) for token in tokens], dtype=np.int64)
 
+    def scorable(self, tokens: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """As ``numbers``; 0 also for one that the model cannot score."""
+        numbers = self.numbers(tokens)
+        if self.unscored is not None:
+            numbers[self.unscored.numpy()[numbers]] = 0
+        return numbers
+
     def known(self, what: str, tokens: Sequence[Any], unknown: str) -> list[int]:
         """Internal numbers of the ids that the data have and the model can score.
 
@@ -70,17 +77,15 @@ class Ids:
         """
         if self._refusal is not None:
             raise UserError(self._refusal)
-        numbers = self.numbers(tokens)
         reason = "not in the data"
         if self.unscored is not None:
-            numbers[self.unscored.numpy()[numbers]] = 0
             reason += ", or cold, which this model cannot score"
-        found = numbers.tolist()
+        found = self.scorable(tokens).tolist()
         missing = [token for token, number in zip(tokens, found, strict=True) if not number]
         if missing:
             shown = ", ".join(repr(str(token)) for token in missing[:N_SHOWN])
-            told = f"{what}: {len(missing)} of {len(tokens)} are {reason}, such as {shown}"
-            text = told + self._absent
+            counts = f"{len(missing)} of {len(tokens)}"
+            text = f"{what}: {counts} are {reason}, such as {shown}{self._absent}"
             if unknown == "error":
                 raise UserError(text)
             getLogger().warning(f"{text}; they are left out")

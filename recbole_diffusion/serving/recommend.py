@@ -193,8 +193,8 @@ def read_histories(path: Path) -> dict[str, list[str]]:
     Raises:
         UserError: It cannot be read, or has no such columns.
     """
-    expect_file(path, "history")
     if path.suffix == ".jsonl":
+        expect_file(path, "history")
         with refusals_of(f"{path}: not histories", *UNREADABLE):
             lines = [line for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
             return _histories(lines)

@@ -183,9 +183,8 @@ class Recommender:
         is_cold = torch.ones(len(self._items), dtype=torch.bool)
         is_cold[self.source.rows(("train",)).items.cpu()] = False
         is_cold[0] = False
-        for others in (self._items.unscored, None if is_candidate is None else ~is_candidate):
-            if others is not None:
-                is_cold &= ~others
+        if is_candidate is not None:  # which leaves out what the model cannot score
+            is_cold &= is_candidate
         if not is_cold.any():
             raise UserError(
                 "only_cold: found no candidate that nobody has met, expected one: a run keeps such "

@@ -80,10 +80,7 @@ def _scored(recommender: Recommender, path: Path, unknown: str) -> Iterator[pa.T
         if unknown == "error":
             catalogue.users.known(f"{path}: users", users, unknown)
             catalogue.items.known(f"{path}: items", items, unknown)
-        item_numbers = catalogue.items.numbers(items)
-        is_known = (catalogue.users.numbers(users) > 0) & (item_numbers > 0)
-        if catalogue.items.unscored is not None:
-            is_known &= ~catalogue.items.unscored.numpy()[item_numbers]
+        is_known = (catalogue.users.numbers(users) > 0) & (catalogue.items.scorable(items) > 0)
         scores = np.full(len(block), np.nan, dtype=np.float32)
         places = np.flatnonzero(is_known)
         scores[places] = recommender.score([users[n] for n in places], [items[n] for n in places])

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recbole_diffusion.base.errors import expect
+from recbole_diffusion.base.errors import UserError, expect
 from recbole_diffusion.host.patch import is_1_2_0
 from recbole_diffusion.settings.words import format_word, format_words
 
@@ -148,8 +148,10 @@ def _check_metrics(final: Mapping[str, Any]) -> None:
         expect(is_group, "valid_metric", final["valid_metric"], expected)
     if valid_metric.lower() not in {name.lower() for name in names}:
         advice = _metric_advice(valid_metric, metrics, topk)
-        expected = f"`metrics` at `topk`: {sorted(names)}; type {advice}"
-        expect(False, "valid_metric", valid_metric, expected)
+        raise UserError(
+            f"key `valid_metric`: found {valid_metric!r}, expected `metrics` at `topk`: "
+            f"{sorted(names)}; type {advice}"
+        )
 
 
 def _names(metric: str, topk: Sequence[int]) -> list[str]:

@@ -173,8 +173,9 @@ class RunTrainer(CheckpointMixin, EvaluationMixin):
 
     def _validate_start(self, valid_data: Any) -> None:
         """Keep what an older run learned, as the epoch -1, unless a later one is better."""
-        is_solved = self.model.type == ModelType.TRADITIONAL  # and starts from nothing
-        if is_solved or not self._chooses_by_validation() or self.start_epoch >= self.epochs:
+        if self.is_solved:  # it starts from nothing
+            return
+        if not self._chooses_by_validation() or self.start_epoch >= self.epochs:
             return
         result = self.evaluate(valid_data, load_best_model=False)
         score = calculate_valid_score(result, self.valid_metric)
