@@ -189,7 +189,7 @@ def evaluate_run(
     with sharing():
         config = saved_config("--evaluate", folder, "best.pth", config_dict)
         with repeatable_operations(config["device"]):
-            run = Run(config, keeps_data=False)
+            run = Run(config, is_trained=False)
             with run_logger(None, config["state"]) as logger:
                 result = run.evaluate(run.make_trainer(Path(folder).resolve()))
                 report.log_table(logger, config, result)
@@ -216,7 +216,7 @@ def load_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -
 
 def saved_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
     """A saved run with the parameters of its best epoch, and its trainer; as ``load_run``."""
-    run = Run(saved_config("run", folder, "best.pth", config_dict), keeps_data=False)
+    run = Run(saved_config("run", folder, "best.pth", config_dict), is_trained=False)
     with run_logger(None, run.config["state"]):
         trainer = run.make_trainer(Path(folder).resolve())
         trainer.load_checkpoint(trainer.saved_model_file)

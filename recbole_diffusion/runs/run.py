@@ -22,7 +22,7 @@ from recbole_diffusion.base.errors import (
 )
 from recbole_diffusion.base.files import LOCK, remove_unfinished, sole_writer
 from recbole_diffusion.base.log import kept_messages, run_logger
-from recbole_diffusion.base.randomness import seed_everything
+from recbole_diffusion.base.randomness import own_randomness, seed_everything
 from recbole_diffusion.base.ranks import current_ranks
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.models.history_weights import weigh_histories
@@ -73,7 +73,8 @@ class Run:
 
     Args:
         config: The settings.
-        keeps_data: Whether large data may be kept for further runs, below ``output_dir``.
+        is_trained: Whether training follows: the process's generators go on from the run's seed,
+            and large data may be kept for further runs, below ``output_dir``.
 
     Attributes:
         config: The settings.
@@ -83,15 +84,14 @@ class Run:
         setup_seconds: That making the model took; some of RecBole's are solved there.
     """
 
-    def __init__(self, config: Config, keeps_data: bool = True) -> None:
+    def __init__(self, config: Config, is_trained: bool = True) -> None:
         self.config = config
         with kept_messages(config["state"]) as self.messages:
-            seed_everything(config["seed"])
-            self.split = load_split(config, keeps_data)
+            self.split = load_split(config, is_trained)
             config["split_hash"] = self.split.digest
             config["data_hash"] = self.split.data_digest
-            seed_everything(config["seed"])
-            made = _timed(_make_model, config, self.split.train._dataset)
+            with _draws(config, is_trained):
+                made = _timed(_make_model, config, self.split.train._dataset)
             if current_ranks().is_shared and made[0].type != ModelType.TRADITIONAL:
                 refuse_unshared(made[0], config)
         self.network, self.setup_seconds = made
@@ -138,6 +138,14 @@ class Run:
             scores, seconds = _timed(trainer.evaluate, part, load_best_model=False)
             result |= {name: dict(scores), f"{name}_seconds": seconds}
         return result
+
+
+def _draws(config: Config, is_trained: bool) -> AbstractContextManager[None]:
+    """Where a model's first parameters are drawn: in a stage of its own if no training follows."""
+    if not is_trained:
+        return own_randomness(config["seed"], config["device"])
+    seed_everything(config["seed"])
+    return nullcontext()
 
 
 def train(

@@ -9,7 +9,11 @@ from typing import Any
 import torch
 
 from recbole_diffusion.base.errors import UserError, refusals_of
-from recbole_diffusion.base.randomness import generator_states, set_generator_states
+from recbole_diffusion.base.randomness import (
+    generator_states,
+    own_randomness,
+    set_generator_states,
+)
 from recbole_diffusion.base.ranks import Ranks
 from recbole_diffusion.training.checkpoint import check_origin, read_checkpoint, save_checkpoint
 from recbole_diffusion.training.host_attributes import HostAttributes
@@ -147,7 +151,9 @@ class CheckpointMixin(HostAttributes):
         content = read_checkpoint(path)
         check_origin(path, content, **self._origin())
         try:
-            self.model.load_state_dict(content["state_dict"])
+            # Layers that the checkpoint asks for are drawn before they get its values.
+            with own_randomness(self.config["seed"], self.device):
+                self.model.load_state_dict(content["state_dict"])
         except RuntimeError as error:
             raise UserError(
                 f"checkpoint {path}: its parameters do not fit this run's settings: {error}"

@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -19,6 +20,7 @@ from odd_ids import GENRES, ITEMS, USERS
 from recbole_diffusion import load
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import LOCK, sole_writer
+from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.commands.cli import main
 from recbole_diffusion.serving import recommend as command
 from recbole_diffusion.serving import strangers
@@ -286,6 +288,34 @@ def test_threads_get_what_one_gets(run_of: Callable[[str], Path]) -> None:
         together = list(pool.map(lambda user: recommender.recommend([user], k=3), USERS))
     for one, other in zip(alone, together, strict=True):
         pd.testing.assert_frame_equal(one, other)
+
+
+def test_runs_load_while_others_load_and_score(run_of: Callable[[str], Path]) -> None:
+    folders = [run_of(model) for model in ("BPR", "DiffRec", "EASE")]
+    recommenders = [load(folder) for folder in folders]
+    lists = [recommender.recommend(k=3) for recommender in recommenders]
+    tasks = [n for _ in range(8) for n in range(len(folders))]
+    with ThreadPoolExecutor(4) as pool:
+        scored = pool.map(lambda n: recommenders[n].recommend(k=3), tasks)
+        loaded = list(pool.map(lambda n: load(folders[n]), tasks))
+    for n, again, found in zip(tasks, scored, loaded, strict=True):
+        assert found.digest == recommenders[n].digest
+        pd.testing.assert_frame_equal(again, lists[n])
+        pd.testing.assert_frame_equal(found.recommend(k=3), lists[n])
+
+
+@pytest.mark.parametrize("model", OURS)
+def test_loading_leaves_the_callers_draws_alone(run_of: Callable[[str], Path], model: str) -> None:
+    folder = run_of(model)
+    seed_everything(5)
+    expected = _next_draws()
+    seed_everything(5)
+    load(folder).recommend(["u1"], k=3)
+    assert _next_draws() == expected
+
+
+def _next_draws() -> tuple[float, float, float]:
+    return random.random(), float(np.random.rand()), float(torch.rand(()))
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl"])
