@@ -38,6 +38,7 @@ OURS: dict[str, dict[str, Any]] = {
     "SASRec": {"embedding_size": 8, "n_heads": 2, "inner_size": 8},
     "GRU4Rec": {"embedding_size": 8},
     "XSimGCL": {"embedding_size": 8},
+    "FlowCF": {"hidden_sizes": [16], "sampling_steps": 1},  # as DiffRec
     "VBPR": {"embedding_size": 8, "modal_size": 6},
     "BM3": {"embedding_size": 8},
 }
