@@ -1,4 +1,4 @@
-"""Encodes texts of a data set's ``.item`` file, before a run does.
+"""Encodes texts, pictures or sounds of a data set's items, before a run does.
 
 python -m recbole_diffusion.data.encode --dataset=NAME
 """
@@ -6,14 +6,22 @@ python -m recbole_diffusion.data.encode --dataset=NAME
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+import yaml
 
 from recbole_diffusion.base.arguments import ArgumentParser
-from recbole_diffusion.base.errors import exit_code, refusals_of
-from recbole_diffusion.data.text_vectors import BATCH_SIZE, encoded_table
+from recbole_diffusion.base.errors import UserError, exit_code, refusals_of
+from recbole_diffusion.data.feature_table import FeatureTable
+from recbole_diffusion.data.media_vectors import media_vectors
+from recbole_diffusion.data.text_vectors import encoded_table
 from recbole_diffusion.settings.config import Config
-from recbole_diffusion.settings.item_features import DEFAULT_ENCODER, declared_texts
+from recbole_diffusion.settings.item_features import DEFAULT_ENCODER, ENCODED, declared_source
+
+# Under item_features, of what is encoded.
+NAMES = {"fields": "text", "images": "image", "sounds": "sound"}
+SOURCE = (*ENCODED, "encoder")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,38 +43,68 @@ def _run(args: argparse.Namespace) -> str:
     if args.device:
         with refusals_of(f"--device: found {args.device!r}", RuntimeError, AssertionError):
             config["device"] = torch.empty(0, device=args.device).device
-    fields, encoder = args.fields, args.model or DEFAULT_ENCODER
-    if not fields:
-        fields, declared_encoder = declared_texts(config, args.name)
-        encoder = args.model or declared_encoder
-    table = encoded_table(config, fields, encoder, args.batch_size)
+    source = {kind: getattr(args, kind) for kind in ENCODED if getattr(args, kind)}
+    if len(source) > 1:
+        raise UserError(f"found {' and '.join(map('--{}'.format, source))}, expected one of them")
+    name = args.name or NAMES[next(iter(source), "fields")]
+    source = source or declared_source(config, name)
+    if args.model:
+        source = {**source, "encoder": args.model}
+    if "fields" in source:
+        source = {"encoder": DEFAULT_ENCODER, **source}
+    kind = next(key for key in ENCODED if key in source)
+    table, told = _encoded(config, kind, source[kind], source.get("encoder"), args.batch_size)
+    options = ", ".join(f"{key}: {_written(source[key])}" for key in SOURCE if key in source)
     return (
-        f"{len(table.ids)} items, width {table.width}: {table.source}{table.remark}\n"
+        f"{told}{len(table.ids)} items, width {table.width}: {table.source}{table.remark}\n"
         f"a run reads it by these lines in {args.dataset}.yaml beside the data, or another "
-        "property file:\n"
-        f"item_features:\n  {args.name}: {{fields: [{', '.join(fields)}], encoder: {encoder}}}\n"
+        f"property file:\nitem_features:\n  {name}: {{{options}}}\n"
     )
+
+
+def _encoded(
+    config: Config, kind: str, place: Any, encoder: Any, batch_size: int | None
+) -> tuple[FeatureTable, str]:
+    """The vectors, and lines that list what could not be read."""
+    size = {} if batch_size is None else {"batch_size": batch_size}
+    if kind == "fields":
+        return encoded_table(config, place, encoder, **size), ""
+    found = media_vectors(config, kind, place, encoder, **size)
+    lists = (("not there", found.missing), ("cannot be read", found.broken))
+    lines = (f"{one}: its file {why}\n" for why, ids in lists for one in ids)
+    return found.table, "".join(lines)
+
+
+def _written(value: Any) -> str:
+    """A text or list as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).split("\n...")[0].strip()
 
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m recbole_diffusion.data.encode",
-        description="Encode texts of a data set's .item file, before a run does.",
+        description="Encode texts, pictures or sounds of items, before a run does.",
     )
     parser.add_argument("--dataset", required=True, help="name of the data set, as in a run")
     parser.add_argument("--data_path", help="folder of data sets, as in a run")
-    parser.add_argument(
-        "--name", default="text", help="name under item_features (default: %(default)s)"
-    )
+    parser.add_argument("--name", help="name under item_features (default: text, image or sound)")
     parser.add_argument(
         "--fields", nargs="+", help="columns of the .item file (default: as --name declares)"
     )
     parser.add_argument(
-        "--model", help=f"name or folder (default: as --name declares, else {DEFAULT_ENCODER})"
+        "--images", metavar="PLACE", help="column of paths, or folder of files named by item ids"
+    )
+    parser.add_argument("--sounds", metavar="PLACE", help="as --images")
+    parser.add_argument(
+        "--model",
+        help="folder, or name of a sentence encoder (default: as --name declares, else "
+        f"{DEFAULT_ENCODER}, or no model for images and sounds)",
     )
     parser.add_argument("--device", help="such as cpu or cuda:0 (default: as a run)")
     parser.add_argument(
-        "--batch-size", type=_positive, default=BATCH_SIZE, help="texts (default: %(default)s)"
+        "--batch-size",
+        type=_positive,
+        help="texts or files (default: 64, 16)",
     )
     return parser
 

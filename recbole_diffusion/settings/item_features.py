@@ -1,5 +1,6 @@
 """What the keys of feature vectors and files of embeddings declare."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,8 +17,11 @@ EMBEDDING_FILES = {
 }
 TFIDF = "tfidf"
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-SOURCES = ("file", "field", "fields")
-ONLY_WITH = {"ids": "file", "columns": "file", "encoder": "fields"}
+# What makes vectors of files without a trained model.
+PLAIN_ENCODERS = {"images": "pixels", "sounds": "mfcc"}
+SOURCES = ("file", "field", "fields", "images", "sounds")
+ENCODED = ("fields", "images", "sounds")
+ONLY_WITH = {"ids": ("file",), "columns": ("file",), "encoder": ENCODED}
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Declaration:
     file: str | None = None
     field: str | None = None
     fields: Sequence[str] = ()
+    images: str | None = None
+    sounds: str | None = None
     ids: str | None = None
     columns: Sequence[str] = ()
     encoder: str | None = None
@@ -38,7 +44,7 @@ class Declaration:
 
 
 EXPECTED = {
-    **dict.fromkeys(("file", "field", "ids", "encoder"), "a text"),
+    **dict.fromkeys(("file", "field", "images", "sounds", "ids", "encoder"), "a text"),
     **dict.fromkeys(("fields", "columns"), "a list of column names, each once"),
     "dtype": "float32 or float16",
     "width": "a whole number above 0",
@@ -86,8 +92,8 @@ def _declaration(name: str, options: Any) -> Declaration:
     sources = [s for s in SOURCES if s in options] if isinstance(options, Mapping) else []
     if len(sources) != 1:
         raise UserError(
-            f"{key}: found {options!r}, expected one of {{file: path}}, {{field: column}} and "
-            "{fields: [column, ...]}"
+            f"{key}: found {options!r}, expected one of {{file: path}}, {{field: column}}, "
+            "{fields: [column, ...]}, {images: column or folder} and {sounds: column or folder}"
         )
     known = [option.name for option in fields(Declaration)]
     for option, value in options.items():
@@ -95,10 +101,10 @@ def _declaration(name: str, options: Any) -> Declaration:
             raise UserError(
                 f"{key}: unknown option {option!r}, expected some of {', '.join(known)}"
             )
-        if ONLY_WITH.get(option, sources[0]) != sources[0]:
+        if sources[0] not in ONLY_WITH.get(option, sources):
             raise UserError(
                 f"{key}: found {option!r} beside {sources[0]!r}, expected it beside "
-                f"{ONLY_WITH[option]!r} only"
+                f"{' or '.join(map(repr, ONLY_WITH[option]))} only"
             )
         if not _fits(option, value):
             raise UserError(f"{key}: {option}: found {value!r}, expected {EXPECTED[option]}")
@@ -123,23 +129,25 @@ def _fits(option: str, value: Any) -> bool:
     return isinstance(value, str) and value != "" and value in choices.get(option, (value,))
 
 
-def declared_texts(config: Any, name: str) -> tuple[list[str], str]:
-    """Columns and encoder of a name whose texts are encoded.
+def declared_source(config: Any, name: str) -> dict[str, Any]:
+    """What of a name is encoded, and by which encoder: options of ``item_features``.
 
     Args:
         config: Settings.
         name: Of those declared under ``item_features``.
 
     Raises:
-        UserError: It is not declared, or not by ``fields``.
+        UserError: It is not declared, or nothing of it is encoded.
     """
     declared = declarations(config).get(name)
-    if declared is None or not declared.fields:
+    options = {} if declared is None else dataclasses.asdict(declared)
+    found = {key: options[key] for key in ENCODED if options.get(key)}
+    if not found:
         raise UserError(
-            f"key `item_features`: found {config['item_features']!r}, expected {name}: "
-            "{fields: [column, ...]} there, or the columns by --fields"
+            f"key `item_features`: found {config['item_features']!r}, expected {name} there with "
+            f"one of {', '.join(ENCODED)}, or what to encode by --fields, --images or --sounds"
         )
-    return list(declared.fields), declared.encoder or DEFAULT_ENCODER
+    return found | ({"encoder": options["encoder"]} if options["encoder"] else {})
 
 
 def check_embedding_files(config: Mapping[str, Any]) -> None:

@@ -83,8 +83,9 @@ class RunSettings(Settings):
     item_features: dict[str, Any] | None = key(
         None,
         "vectors of items, by a name of your own: {file: path}, {field: column of "
-        ".item} or {fields: [columns of .item to encode]}; read by models that take "
-        "them; docs/features.md lists the options",
+        ".item}, {fields: [columns of .item to encode]}, {images: folder or column} or "
+        "{sounds: folder or column}; read by models that take them; docs/features.md lists "
+        "the options",
         kind=KINDS["item_features"],
         form="dict",
     )

@@ -11,6 +11,7 @@ import torch
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.commands.encode import main
+from recbole_diffusion.data import encoder_files
 from recbole_diffusion.data import text_vectors as encode
 from recbole_diffusion.data.feature_files import read_table
 from recbole_diffusion.data.features import load_item_features
@@ -228,9 +229,11 @@ def test_vectors_of_a_folder_that_is_not_ours_lie_under_dataset_atomic(
         data.parent.mkdir()
         mine.rename(data)
     else:
-        may = encode.os.access
+        may = encoder_files.os.access
         monkeypatch.setattr(
-            encode.os, "access", lambda path, mode: mode != encode.os.W_OK and may(path, mode)
+            encoder_files.os,
+            "access",
+            lambda path, mode: mode != encoder_files.os.W_OK and may(path, mode),
         )
     before = sorted(data.rglob("*"))
     load(data)
@@ -247,7 +250,7 @@ def test_a_damaged_cache_is_made_anew_and_told(mine, fake, caplog, change):
     content = path.read_bytes()
     path.write_bytes(change(content))
     np.testing.assert_array_equal(load(mine)[1], whole[1])
-    assert f"{path}: found damaged vectors of texts, which are encoded anew" in caplog.text
+    assert f"{path}: found damaged vectors, which are made anew" in caplog.text
     assert path.read_bytes() == content
     assert len(fake.calls) == 2
 
@@ -288,7 +291,7 @@ def test_the_command_reads_what_is_declared_beside_the_data(mine, fake):
     [
         (
             ["--name=plot"],
-            "key `item_features`: found None, expected plot: {fields: [column, ...]}",
+            "key `item_features`: found None, expected plot there with one of fields, images",
         ),
         (["--fields", "titel"], "expected titel among them"),
         (["--fields", "title", "--device=tpu0"], "--device: found 'tpu0'"),

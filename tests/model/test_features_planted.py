@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from planted_features import write_interactions
 
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
 
@@ -47,34 +48,9 @@ MODEL_KEYS = {
 
 
 def make_data(folder, n_own):
-    """The data set ``made``, with features that tell the groups, permuted ones, and zeros.
-
-    A cold item has ``n_own`` train interactions with users of its group. Gives its folder.
-    """
-    rng = np.random.default_rng(0)
-    group, is_cold = np.arange(N_ITEMS) % N_GROUPS, np.arange(N_ITEMS) >= N_ITEMS // 2
-    user_group = rng.integers(N_GROUPS, size=N_USERS)
-    parts = {"train": set(), "valid": set(), "test": set()}
-    for user, own in enumerate(user_group):
-        popular, cold = (np.flatnonzero((group == own) & (is_cold == kind)) for kind in (0, 1))
-        items = rng.choice(popular, 3, replace=False)
-        is_own = rng.random(3) < 0.9
-        items = np.where(is_own, items, rng.integers(N_ITEMS // 2, size=3))
-        parts["train"] |= {(user, item) for item in items}
-        held_out = rng.choice(cold, 4, replace=False)
-        parts["valid"].add((user, held_out[0]))
-        parts["test"] |= {(user, item) for item in held_out[1:]}
-    for item in np.flatnonzero(is_cold):
-        free = {u for u in range(N_USERS) if (u, item) not in parts["valid"] | parts["test"]}
-        own = sorted(free & set(np.flatnonzero(user_group == group[item])))
-        users = [*rng.choice(own, n_own, replace=False), rng.choice(sorted(free - set(own)))]
-        parts["train"] |= {(user, item) for user in users}
-
+    """The data set ``made``, with features that tell the groups, permuted ones, and zeros."""
     folder = folder / "made"
-    folder.mkdir()
-    for name, pairs in parts.items():
-        rows = ["user_id:token\titem_id:token", *(f"u{u}\ti{i}" for u, i in sorted(pairs))]
-        (folder / f"made.{name}.inter").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    group, rng = write_interactions(folder, n_own, N_USERS, N_ITEMS, N_GROUPS)
     centres = rng.normal(size=(N_GROUPS, WIDTH))
     matrix = (centres[group] + 0.4 * rng.normal(size=(N_ITEMS, WIDTH))).astype(np.float32)
     shuffled = rng.permutation(N_ITEMS)  # rows of the file are in no order, and joined by id
