@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from recbole_diffusion.studies.compare import jobs, worker
-from recbole_diffusion.studies.compare.jobs import Job
+from recbole_diffusion.studies.compare import worker
+from recbole_diffusion.studies.jobs import local
+from recbole_diffusion.studies.jobs.process import Job
 
 
 class _Ended:
@@ -33,8 +34,8 @@ def run_in_process(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             monkeypatch.setenv(name, value)
         return _Ended(worker.main(job.folder))
 
-    monkeypatch.setattr(jobs, "_start", start)
-    monkeypatch.setattr(jobs, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(local, "_start", start)
+    monkeypatch.setattr(local, "WAIT_SECONDS", 0.0)
     return names
 
 

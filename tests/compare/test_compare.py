@@ -26,8 +26,11 @@ from recbole_diffusion.base.files import LOCK, read_json, sole_writer
 from recbole_diffusion.commands import cli
 from recbole_diffusion.settings import schema
 from recbole_diffusion.settings.registry import register
-from recbole_diffusion.studies.compare import command, jobs, plan, run, worker
-from recbole_diffusion.studies.compare.jobs import Job, Limits, Outcome, run_jobs
+from recbole_diffusion.studies.compare import command, plan, run, worker
+from recbole_diffusion.studies.jobs import local, process
+from recbole_diffusion.studies.jobs.limits import Limits
+from recbole_diffusion.studies.jobs.local import run_jobs
+from recbole_diffusion.studies.jobs.process import Job, Outcome
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
 
@@ -454,7 +457,7 @@ def test_killed_and_crashed_processes_are_failures(
     def popen(command: list[str], **kwargs: Any) -> Any:
         return real([sys.executable, "-c", programs[Path(command[-1]).name]], **kwargs)
 
-    monkeypatch.setattr(jobs.subprocess, "Popen", popen)
+    monkeypatch.setattr(process.subprocess, "Popen", popen)
     ended: dict[str, Outcome] = {}
     limits = Limits(2, 1e6)
     todo = [job(tmp_path, name) for name in programs]
@@ -468,8 +471,8 @@ def test_killed_and_crashed_processes_are_failures(
 
 def test_threads_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert jobs._environment(3)["OMP_NUM_THREADS"] == "2"
-    assert jobs._environment(20)["MKL_NUM_THREADS"] == "1"
+    assert process.environment(local._threads(3))["OMP_NUM_THREADS"] == "2"
+    assert process.environment(local._threads(20))["MKL_NUM_THREADS"] == "1"
 
 
 def test_waiting_for_a_dying_process(tmp_path: Path) -> None:

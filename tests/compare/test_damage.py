@@ -12,8 +12,9 @@ from damage_tools import mutations
 from recbole_diffusion import compare
 from recbole_diffusion.base.files import read_json
 from recbole_diffusion.studies.compare import parts, run, worker
-from recbole_diffusion.studies.compare.plan import REASON_LOST, Data, make_configs, read_data
+from recbole_diffusion.studies.compare.plan import Data, make_configs, read_data
 from recbole_diffusion.studies.compare.request import read_request
+from recbole_diffusion.studies.jobs.process import REASON_LOST
 
 DATASETS = Path(__file__).resolve().parents[2] / "dataset_atomic"
 TABLES = ("topk.parquet", "relevant.parquet", "items.parquet", "per_user.parquet")

@@ -13,7 +13,9 @@ from recbole_diffusion.base.files import sole_writer
 PARENT = """\
 import sys
 from pathlib import Path
-from recbole_diffusion.studies.compare.jobs import Job, Limits, run_jobs
+from recbole_diffusion.studies.jobs.limits import Limits
+from recbole_diffusion.studies.jobs.local import run_jobs
+from recbole_diffusion.studies.jobs.process import Job
 sys.path.insert(0, sys.argv[1])
 job = Job("job", "job", Path(sys.argv[2]), {"kind": "cell", "modules": []})
 run_jobs([job], Limits(1, 1e6), lambda job: None, lambda outcome: None)

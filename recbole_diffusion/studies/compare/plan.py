@@ -4,10 +4,9 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from itertools import count
 from pathlib import Path
@@ -18,7 +17,7 @@ import recbole
 from recbole_diffusion.base.errors import PACKAGE, DamagedFile, UserError
 from recbole_diffusion.base.files import read_json
 from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.base.version import __version__
+from recbole_diffusion.base.version import __version__, digest_of_files, source_digest
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.evaluation.per_user import PER_USER, RANKING_TABLES, TRAIN_MASKED
 from recbole_diffusion.host.patch import host_arguments
@@ -26,14 +25,14 @@ from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.property_files import find_property_file
 from recbole_diffusion.settings.run_settings import KEYS_WITHOUT_EFFECT
 from recbole_diffusion.studies.compare.request import Request, naming_label
+from recbole_diffusion.studies.jobs.process import TASK, read_failure
 
 # Settings of the data beside RecBole's own list.
 DATA_KEYS = ("eval_args", "split_seed", "train_noise_ratio", "keep_cold_items")
 SAME_FOR_ALL = (
     *("eval_args", "metrics", "topk", "valid_metric", "train_noise_ratio", "keep_cold_items"),
 )
-RESULT, FAILURE = "result.json", "failure.json"
-REASON_LOST = f"its reason is lost: {FAILURE} is damaged"
+RESULT = "result.json"
 # Names of cells and searches: a label, perhaps a seed, and a key.
 KEYED = re.compile(r"(.*-)[0-9a-f]{12}(-on-test)?")
 
@@ -113,15 +112,6 @@ class Cell:
 def is_finished(folder: Path) -> bool:
     """Whether all files of a cell's evaluation are there."""
     return all((folder / name).is_file() for name in (RESULT, PER_USER, *RANKING_TABLES))
-
-
-def read_failure(folder: Path) -> str | None:
-    """Why the job of a folder failed, on one line; None where it did not."""
-    path = folder / FAILURE
-    try:
-        return str(read_json(path, "error")["error"]) if path.is_file() else None
-    except DamagedFile:
-        return REASON_LOST
 
 
 def comparison_folder(request: Request) -> Path:
@@ -289,32 +279,13 @@ def code_of(config: Config) -> str:
     file = getattr(sys.modules.get(name), "__file__", None)
     if name.startswith(("recbole.", "recbole_diffusion.")) or file is None:
         return code_version()
-    return f"{code_version()}, {name} ({_digest_of_files(Path(file).parent, [Path(file)])})"
+    return f"{code_version()}, {name} ({digest_of_files(Path(file).parent, [Path(file)])})"
 
 
 def code_version() -> str:
     """Versions of what computes: a finished cell of another one is run again."""
     own = f"recbole_diffusion {__version__} ({source_digest(PACKAGE)})"
     return f"{own}, recbole {recbole.__version__}"
-
-
-@cache
-def source_digest(folder: Path) -> str:
-    """Digest of the Python files of a package. Property files count by the settings they give.
-
-    Args:
-        folder: Of the package.
-    """
-    return _digest_of_files(folder, sorted(folder.rglob("*.py")))
-
-
-def _digest_of_files(folder: Path, files: Sequence[Path]) -> str:
-    """Of names and texts, whatever their line ends."""
-    texts = {
-        path.relative_to(folder).as_posix(): path.read_bytes().replace(b"\r\n", b"\n").hex()
-        for path in files
-    }
-    return _digest(texts)[:16]
 
 
 def of_other_code(folder: Path, task: Mapping[str, Any]) -> Path | None:
@@ -325,7 +296,7 @@ def of_other_code(folder: Path, task: Mapping[str, Any]) -> Path | None:
         task: As ``job.json`` in there would have it.
     """
     parts = KEYED.fullmatch(folder.name)
-    for path in sorted(folder.parent.glob("*/job.json")):
+    for path in sorted(folder.parent.glob(f"*/{TASK}")):
         other = KEYED.fullmatch(path.parent.name)
         if not parts or not other or parts.groups() != other.groups():
             continue

@@ -22,16 +22,7 @@ from recbole_diffusion.base.memory import machine_memory_mb
 from recbole_diffusion.evaluation.metrics import metric_names
 from recbole_diffusion.evaluation.protocol import check_modes
 from recbole_diffusion.pages.tables import as_latex, as_markdown, as_text
-from recbole_diffusion.settings.config import Config
 from recbole_diffusion.studies.compare import tables, worker
-from recbole_diffusion.studies.compare.jobs import (
-    STORAGE_VARIABLE,
-    TUNED,
-    Job,
-    Limits,
-    Outcome,
-    run_jobs,
-)
 from recbole_diffusion.studies.compare.parts import Parts
 from recbole_diffusion.studies.compare.plan import (
     Cell,
@@ -43,13 +34,16 @@ from recbole_diffusion.studies.compare.plan import (
     make_configs,
     of_other_code,
     read_data,
-    read_failure,
     search_folder,
 )
 from recbole_diffusion.studies.compare.report import write_report
 from recbole_diffusion.studies.compare.request import Request, check_run_keys, read_request
 from recbole_diffusion.studies.compare.results import WARNING_ON_TEST, collect, tested_metrics
 from recbole_diffusion.studies.compare.settings import CompareSettings
+from recbole_diffusion.studies.compare.worker import TUNED
+from recbole_diffusion.studies.jobs.limits import Limits
+from recbole_diffusion.studies.jobs.local import modules_of, run_jobs
+from recbole_diffusion.studies.jobs.process import STORAGE_VARIABLE, Job, Outcome, read_failure
 
 
 def compare(
@@ -202,7 +196,7 @@ class _Comparison:
         task = {
             "kind": "tune",
             "code": code_of(config),
-            "modules": [*settings.modules, *_modules(config)],
+            "modules": [*settings.modules, *modules_of(config)],
             "model": config.registration.key,
             "dataset": settings.dataset,
             "config_files": settings.config_files,
@@ -270,7 +264,7 @@ class _Comparison:
         task = {
             "kind": "cell",
             "code": code_of(config),
-            "modules": [*self.request.settings.modules, *_modules(config)],
+            "modules": [*self.request.settings.modules, *modules_of(config)],
             "model": cell.model,
             "dataset": self.request.settings.dataset,
             "settings": cell.settings,
@@ -340,20 +334,3 @@ def _check_tuning(settings: CompareSettings) -> None:
     worker.tuned_settings()
     storage = import_module("recbole_diffusion.studies.tune.storage")
     storage.check_url("tune_storage", settings.tune_storage)
-
-
-def _modules(config: Config) -> list[str]:
-    """Modules that register a model of the user's when they are imported.
-
-    Raises:
-        UserError: It was made where another process cannot import it.
-    """
-    module = config.registration.module
-    if module is None:
-        return []
-    if module == "__main__":
-        raise UserError(
-            f"model {config.model}: a comparison runs in processes of its own, which cannot "
-            "import what a script defines; expected the class and its `register` in a module"
-        )
-    return [module]

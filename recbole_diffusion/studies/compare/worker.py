@@ -20,9 +20,10 @@ from recbole_diffusion.evaluation.per_user import (
 )
 from recbole_diffusion.runs.quick_start import run_in_folder, saved_run
 from recbole_diffusion.runs.run import peak_memory_mb
-from recbole_diffusion.studies.compare.jobs import MEMORY, STORAGE_VARIABLE, TUNED
-from recbole_diffusion.studies.compare.plan import FAILURE, is_finished
+from recbole_diffusion.studies.compare.plan import is_finished
+from recbole_diffusion.studies.jobs.process import FAILURE, MEMORY, STORAGE_VARIABLE, TASK
 
+TUNED = "tuned.json"
 # How long the process of a comparison that was killed may take to end.
 ORPHAN_SECONDS = 30.0
 
@@ -33,7 +34,7 @@ def main(folder: Path) -> int:
     Returns:
         0, or 1 for a failure.
     """
-    task = read_json(folder / "job.json")
+    task = read_json(folder / TASK)
     try:
         for module in task["modules"]:
             import_module(module)
