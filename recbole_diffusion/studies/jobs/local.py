@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.run_settings import RunSettings
 from recbole_diffusion.studies.jobs.limits import Limits
 from recbole_diffusion.studies.jobs.process import (
     Job,
@@ -93,3 +94,11 @@ def modules_of(config: Config) -> list[str]:
             "defines; expected the class and its `register` in a module"
         )
     return [module]
+
+
+def asked_gpu(config: Config) -> bool | str:
+    """Key ``use_gpu`` as it was given: ``config`` has it as this machine makes it."""
+    asked: bool | str = config.external_config_dict.get(
+        "use_gpu", RunSettings.keys()["use_gpu"].default
+    )
+    return asked
