@@ -1,4 +1,4 @@
-"""Comparisons on a Ray cluster of two nodes give what processes of one machine do."""
+"""Comparisons and searches on a Ray cluster of two nodes give what processes of one machine do."""
 
 import _thread
 import importlib
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from compare_tools import folder_of, row, run_in_process
 
-from recbole_diffusion import compare
+from recbole_diffusion import compare, tune
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import read_json, sole_writer
 from recbole_diffusion.studies.jobs import cluster as cluster_module
@@ -143,6 +143,26 @@ def test_comparison_whose_node_is_killed_ends_as_one_of_local_processes(
     assert script.equal(folder_of(keys), folder_of(alone))
 
 
+@pytest.mark.slow
+def test_search_that_goes_on_on_a_cluster_ends_as_one_of_this_process(
+    nodes: TwoNodes, keys: dict[str, Any], tmp_path: Path
+) -> None:
+    own = {"data_path": keys["data_path"]}
+    for name, trials, address in (("one", 2, None), ("two", 1, None), ("two", 2, nodes.address)):
+        folder = tmp_path / name
+        tune("EASE", "planted", (), own, trials=trials, folder=folder, cluster=address)
+    assert (tmp_path / "two" / "jobs" / "0" / "output.txt").is_file()
+    one, two = (trials_of(tmp_path / name) for name in ("one", "two"))
+    assert [trial["outcome"] for trial in one] == ["complete"] * 2
+    assert one == two
+
+
+def trials_of(folder: Path) -> list[dict[str, Any]]:
+    """The trials of a study, less the seconds that they took."""
+    trials = read_json(folder / "study.json")["trials"]
+    return [{key: value for key, value in trial.items() if key != "seconds"} for trial in trials]
+
+
 def test_interrupt_ends_the_processes(nodes: TwoNodes, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text(SLOW_IMPORT)
     variables = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
@@ -211,13 +231,16 @@ def test_address_of_another_form_is_refused(address: str) -> None:
 
 
 def test_without_ray_the_key_is_refused(
-    keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    keys: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     advice = r"key `cluster` needs ray .*pip install 'recbole_diffusion\[cluster\]'"
     with pytest.raises(UserError, match=advice):
         compare("EASE", "planted", config_dict={**keys, "cluster": "auto"})
     assert not Path(keys["output_dir"]).exists()
+    own = {"data_path": keys["data_path"]}
+    with pytest.raises(UserError, match=advice):
+        tune("EASE", "planted", (), own, folder=tmp_path / "study", cluster="auto")
 
 
 def machine(cpus: float, gpus: float = 0.0, gib: float = 8.0, alive: bool = True) -> dict[str, Any]:

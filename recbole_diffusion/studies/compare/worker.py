@@ -103,7 +103,14 @@ def tune_model(folder: Path, task: dict[str, Any]) -> None:
     write_json(folder / TUNED, {"asked": task, "found": found})
 
 
-TASKS = {"cell": run_cell, "tune": tune_model}
+def run_trial(folder: Path, task: dict[str, Any]) -> None:
+    """Run one trial of a search that other processes share."""
+    study = import_module("recbole_diffusion.studies.tune.study")
+    searched = study.make_task(**task["searched"])
+    study.Search(searched, os.environ[STORAGE_VARIABLE] or None, task["study_name"]).run_one()
+
+
+TASKS = {"cell": run_cell, "tune": tune_model, "trial": run_trial}
 
 if __name__ == "__main__":
     sys.exit(main(Path(sys.argv[1])))

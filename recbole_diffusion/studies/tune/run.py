@@ -6,12 +6,14 @@ from typing import Any
 
 from recbole_diffusion.base.arguments import described_keys
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.settings.kinds import TEXT, Kind, check_value, or_null
 from recbole_diffusion.settings.property_files import shipped_name
 from recbole_diffusion.settings.registry import find_model
 from recbole_diffusion.settings.words import split_files
 
 try:
     from recbole_diffusion.studies.tune.grid import parse_grid
+    from recbole_diffusion.studies.tune.shared import run_trials
     from recbole_diffusion.studies.tune.study import Search, Tuned, make_task
 except ModuleNotFoundError as error:
     missing = str(error.name).partition(".")[0]
@@ -28,6 +30,8 @@ OPTIONS = (
     "study_name",
     "space",
     "grid",
+    "processes",
+    "cluster",
 )
 
 
@@ -64,6 +68,8 @@ def tune(
     study_name: str | None = None,
     space: str | None = None,
     grid: Mapping[str, Sequence[Any]] | None = None,
+    processes: int = 1,
+    cluster: str | None = None,
 ) -> Tuned:
     """Search a model's settings on validation, and print the table of trials.
 
@@ -80,6 +86,8 @@ def tune(
         study_name: In the storage.
         space: Property file of the search space; None: the package's of the model.
         grid: Values by key; every combination is one trial, in place of a search.
+        processes: Trials at the same time on a machine; above 1 each in a process of its own.
+        cluster: Ray cluster whose machines run them: auto, or HOST:PORT; None: this machine.
 
     Returns:
         The best settings, and what they cost.
@@ -89,9 +97,27 @@ def tune(
         KeyboardInterrupt: The same call goes on with the study.
     """
     place = folder or Path("tuning") / f"{shipped_name(find_model(model))}-{dataset}"
+    check_value("", "processes", processes, 1, {"processes": Kind((int,), 1, 1024)})
+    check_value("", "cluster", cluster, None, {"cluster": or_null(TEXT)})
     arguments = (model, dataset, config_files, config_dict, trials, minutes, trial_minutes)
     task = make_task(*arguments, place, None, space, grid)
     search = Search(task, storage, study_name)
-    search.run()
+    if processes == 1 and cluster is None:
+        search.run()
+    else:
+        searched = {
+            "model": task.config.registration.key,
+            "dataset": dataset,
+            "config_files": list(task.files),
+            "config_dict": dict(task.keys),
+            "n_trials": trials,
+            "minutes": minutes,
+            "trial_minutes": trial_minutes,
+            "folder": str(task.folder),
+            "seed": None,
+            "space": space,
+            "grid": grid,
+        }
+        run_trials(search, searched, storage, study_name, processes, cluster)
     search.log_table()
     return search.tuned()

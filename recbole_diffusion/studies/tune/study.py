@@ -226,7 +226,6 @@ class Search:
                 f"{where}: lacks {lost} trials that study.json has; they are done again",
             )
         self.study.set_user_attr("asked", {"trials": task.n_trials, "minutes": task.minutes})
-        tables.write_tables(task, self.study)
 
     def _given(self) -> list[dict[str, Any]]:
         """Parameters of the first slots: a grid's points, or the defaults."""
@@ -236,21 +235,47 @@ class Search:
 
     def run(self) -> None:
         """Run trials until, with those of other workers, the budget is spent."""
+        tables.write_tables(self.task, self.study)
         with quiet_optuna(), self._worker.alive():
-            while True:
-                self._worker.fail_dead(self.study)
-                self._remove_leftovers()
-                live = self._live()
-                finished = [trial for trial in live if trial.state in FINISHED]
-                is_spent = len(finished) >= self.task.n_trials or self._seconds_left() <= 0
-                if is_spent and len(finished) == len(live):
-                    break
-                if is_spent or len(live) >= self.task.n_trials:
-                    time.sleep(POLL)  # others run what is left, and may die
-                    continue
-                self._run_one()
+            while self._run_next():
                 tables.write_tables(self.task, self.study)
         tables.write_tables(self.task, self.study)  # with what others have finished
+
+    def run_one(self) -> None:
+        """Run one trial to its end, unless the budget is spent; the tables are left to others."""
+        with quiet_optuna(), self._worker.alive():
+            self._run_next()
+
+    def _run_next(self) -> bool:
+        """Run one trial to its end; False where none is left to run and none runs elsewhere."""
+        while True:
+            self._worker.fail_dead(self.study)
+            self._remove_leftovers()
+            live = self._live()
+            finished = [trial for trial in live if trial.state in FINISHED]
+            is_spent = len(finished) >= self.task.n_trials or self._seconds_left() <= 0
+            if is_spent and len(finished) == len(live):
+                return False
+            if is_spent or len(live) >= self.task.n_trials:
+                time.sleep(POLL)  # others run what is left, and may die
+            elif self._run_one():
+                return True
+
+    def lacking(self) -> int:
+        """How many trials are not finished, and may still be run."""
+        finished = tables.finished_trials(self.study, self.task.n_trials)
+        return self.task.n_trials - len(finished) if self._seconds_left() > 0 else 0
+
+    def tell_finished(self) -> None:
+        """Print the trials that were not told yet, and write the tables."""
+        tables.write_tables(self.task, self.study)
+        for trial in tables.finished_trials(self.study, self.task.n_trials):
+            if trial.number not in self._told:
+                self._tell(trial)
+
+    def tell_interrupted(self) -> None:
+        """Say how to go on."""
+        self._log(logging.CRITICAL, "interrupted; the same command goes on with the study")
 
     def _remove_leftovers(self) -> None:
         """Folders of trials that were killed, or are of a study that is no more."""
@@ -264,22 +289,28 @@ class Search:
                 with suppress(OSError):  # it holds something, which is not ours
                     folder.rmdir()
 
-    def _run_one(self) -> None:
+    def _run_one(self) -> bool:
+        """Run a trial; gives whether it is finished."""
         try:
             self.study.optimize(self._objective, n_trials=1, catch=(_Surplus,))
         except optuna.exceptions.UpdateFinishedTrialError:
-            return  # taken for dead, and its slot given away
+            return False  # taken for dead, and its slot given away
         except KeyboardInterrupt:
-            self._log(logging.CRITICAL, "interrupted; the same command goes on with the study")
+            self.tell_interrupted()
             raise
         except Exception as error:
             if self._is_interrupted:  # Optuna fails on its way out
                 raise KeyboardInterrupt from error
             raise
         trial = self.study.get_trials(deepcopy=False)[self._number]
-        if trial.state in FINISHED:
-            if self._log(logging.INFO, tables.format_trial(self.task, trial)):
-                self._told.add(trial.number)
+        if trial.state not in FINISHED:
+            return False
+        self._tell(trial)
+        return True
+
+    def _tell(self, trial: FrozenTrial) -> None:
+        if self._log(logging.INFO, tables.format_trial(self.task, trial)):
+            self._told.add(trial.number)
 
     def _objective(self, trial: optuna.Trial) -> float:
         self._number = trial.number
