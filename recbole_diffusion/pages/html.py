@@ -11,9 +11,12 @@ import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from recbole_diffusion.pages.figure import Figure, Gallery, Panel, Series, plotly_spec
+from recbole_diffusion.pages.ranking import Ranking
 from recbole_diffusion.pages.swatch import swatch
 from recbole_diffusion.pages.tables import BETTER, QUOTED, WORSE, Table
 
+# By this a page is known as one that may be written anew.
+GENERATOR = '<meta name="generator" content="recbole_diffusion">'
 MARKS = {
     BETTER: "significantly better than the best baseline",
     WORSE: "significantly worse than the best baseline",
@@ -43,6 +46,7 @@ def page(
     facts: Sequence[tuple[str, str]],
     command: str | None,
     sections: Sequence[Section],
+    ranking: Ranking | None = None,
 ) -> str:
     """The whole document.
 
@@ -51,6 +55,7 @@ def page(
         facts: Name and value, printed under the title.
         command: That gives the numbers, if there is one.
         sections: Those without content are left out.
+        ranking: A picture that the page begins with.
     """
     filled = [s for s in sections if s.tables or s.gallery.figures or s.gallery.missing]
     return _template().render(
@@ -58,8 +63,10 @@ def page(
         facts=facts,
         command=command,
         sections=filled,
+        ranking=ranking,
         marks=MARKS,
-        plotly=get_plotlyjs(),
+        generator=GENERATOR,
+        plotly=get_plotlyjs() if any(s.gallery.figures for s in filled) else "",
     )
 
 

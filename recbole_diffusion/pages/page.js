@@ -57,6 +57,50 @@
       button.closest("figure").querySelectorAll(".plot").forEach(draw);
     });
   }
+  // What a cell is sorted by: its first number, else its text; empty ones come last.
+  function key(row, column) {
+    const text = row.cells[column].textContent.trim();
+    const number = parseFloat(text.replaceAll(",", ""));
+    return { text, number, isEmpty: text === "" };
+  }
+
+  function sort(table, column, ascends) {
+    const rows = [...table.tBodies[0].rows].map((row) => ({ row, ...key(row, column) }));
+    const isNumeric = rows.every((one) => one.isEmpty || !Number.isNaN(one.number)) && column > 0;
+    const compared = (a, b) => (isNumeric ? a.number - b.number : a.text.localeCompare(b.text));
+    rows.sort((a, b) => a.isEmpty - b.isEmpty || (ascends ? 1 : -1) * (a.isEmpty ? 0 : compared(a, b)));
+    table.tBodies[0].append(...rows.map((one) => one.row));
+  }
+
+  for (const table of document.querySelectorAll("table.results")) {
+    [...table.tHead.rows[0].cells].forEach((head, column) => {
+      if (!head.textContent.trim()) return;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "sort";
+      button.append(...head.childNodes);
+      head.append(button);
+      button.addEventListener("click", () => {
+        // The greatest first, but names from the first letter on.
+        const before = head.getAttribute("aria-sort");
+        const ascends = before === null ? column === 0 : before === "descending";
+        for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+        head.setAttribute("aria-sort", ascends ? "ascending" : "descending");
+        sort(table, column, ascends);
+      });
+    });
+  }
+
+  for (const button of document.querySelectorAll("button.copy")) {
+    const text = document.getElementById(button.dataset.of);
+    if (!navigator.clipboard) button.remove();
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(text.textContent);
+      button.textContent = "Copied";
+    });
+  }
+
   dark.addEventListener("change", () => plots.forEach(draw));
   plots.forEach(draw);
 })();

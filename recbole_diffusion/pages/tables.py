@@ -19,21 +19,38 @@ METRIC_NAMES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One place of a table."""
+    """One place of a table.
+
+    Attributes:
+        text: What is printed.
+        is_best: Of its column.
+        mark: Behind it.
+        link: Where a click on it leads, on a page.
+    """
 
     text: str
     is_best: bool = False
     mark: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a title, the notes that explain them below."""
+    """Rows under a title, the notes that explain them below.
+
+    Attributes:
+        title: Of the whole.
+        header: Names of the columns; the first names the rows.
+        rows: As long as the header each.
+        notes: Sentences.
+        is_folded: Whether a page shows the title alone at first.
+    """
 
     title: str
     header: list[str]
     rows: list[list[Entry]]
     notes: list[str]
+    is_folded: bool = False
 
 
 def metric_name(name: str) -> str:

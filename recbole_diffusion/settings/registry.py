@@ -307,6 +307,14 @@ def has_figures(name: str) -> bool:
     return name in _REGISTERED and _REGISTERED[name].figures is not None
 
 
+def knowledge(name: str) -> str:
+    """What a model learns from, as lists say; "" for one that they do not know."""
+    about = _REGISTERED[name].about if name in _REGISTERED else None
+    if about is not None:
+        return about.knows
+    return "interactions" if name.removeprefix(HOST_PREFIX) in host_models() else ""
+
+
 def list_models() -> dict[str, list[str]]:
     """Names that ``--model`` takes, under "recbole_diffusion" and "recbole"."""
     ours = {*_REGISTERED, *_brought()}

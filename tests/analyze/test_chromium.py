@@ -1,5 +1,6 @@
 """The report in a headless browser: it draws, without errors, for the keyboard and on a phone."""
 
+import re
 from typing import Any
 
 import pytest
@@ -18,6 +19,13 @@ PROBE = """
   const seen = (plot) => plot.querySelectorAll(".trace, .bars .points .point").length;
   const style = (element) => getComputedStyle(element);
   const stops = all("a[href], button, summary, [tabindex='0']");
+  const table = document.querySelector("table.results");
+  const column = (n) => [...table.tBodies[0].rows].map((row) => row.cells[n].textContent.trim());
+  const press = (n) => {
+    const head = table.tHead.rows[0].cells[n];
+    head.querySelector("button").click();
+    return [head.getAttribute("aria-sort"), column(n)];
+  };
   const found = {
     plots: all(".plot").length,
     drawn: all(".plot").filter((plot) => plot.querySelector("svg.main-svg") && seen(plot)).length,
@@ -33,6 +41,11 @@ PROBE = """
         && (box.left < frame.left - 1 || box.right > frame.right + 1
             || box.top < frame.top - 1 || box.bottom > frame.bottom + 1);
     })).map((plot) => plot.id),
+    metric: table.tBodies[0].rows[0].cells[1].getBoundingClientRect().right,
+    sorted: [press(1), press(1), press(0), press(0)],
+    folded: all("details:has(table.results)").map((one) => [one.open, one.innerText.trim()]),
+    axes: all(".ranking .axis svg[role]").map((axis) => [axis.getAttribute("aria-label"),
+      axis.querySelector("circle").getBoundingClientRect().x]),
     open: all("details").map((one) => { one.open = true; return one.offsetHeight > 60; }),
     reached: stops.map((stop) => {
       stop.focus({ focusVisible: true });
@@ -100,6 +113,43 @@ def test_switches_hide_what_they_name(visit: tuple[str, dict[str, Any], str]) ->
     before, after = found["hidden"]
     assert before > 0
     assert after == 0
+
+
+def test_tables_are_sorted_by_a_click(visit: tuple[str, dict[str, Any], str]) -> None:
+    _, found, _ = visit
+    falling, rising, names, names_back = found["sorted"]
+    ways = [way for way, _ in (falling, rising, names, names_back)]
+    assert ways == ["descending", "ascending", "ascending", "descending"]
+    numbers = [float(re.match(r"[\d.]+", text)[0]) for text in falling[1] if text[:1].isdigit()]
+    assert len(set(numbers)) > 1
+    assert numbers == sorted(numbers, reverse=True)
+    ascending = [float(re.match(r"[\d.]+", text)[0]) for text in rising[1] if text[:1].isdigit()]
+    assert ascending == sorted(numbers)
+    assert names[1] == sorted(names[1], key=str.lower)
+    assert names_back[1] == names[1][::-1]
+
+
+def test_figures_of_papers_are_folded(visit: tuple[str, dict[str, Any], str]) -> None:
+    _, found, _ = visit
+    assert found["folded"]
+    for is_open, shown in found["folded"]:
+        assert not is_open
+        assert shown.startswith("What papers report on toys")
+        assert "\n" not in shown
+
+
+def test_picture_has_the_best_first_and_rightmost(visit: tuple[str, dict[str, Any], str]) -> None:
+    _, found, _ = visit
+    labels, places = zip(*found["axes"], strict=True)
+    values = [float(label.split()[0].rstrip(";")) for label in labels]
+    assert len(set(values)) > 1
+    assert values == sorted(values, reverse=True)
+    assert list(places) == sorted(places, reverse=True)
+
+
+def test_phone_shows_the_first_metric(visit: tuple[str, dict[str, Any], str]) -> None:
+    _, found, _ = visit
+    assert found["metric"] <= PHONE
 
 
 def test_scheme_of_the_system_is_followed(visit: tuple[str, dict[str, Any], str]) -> None:

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import analyze_tools
 import pandas as pd
 import pytest
 from analyze_tools import HOSTILE, MODELS, SEEDS, write_comparison
@@ -17,6 +18,7 @@ from recbole_diffusion import pages, run_recbole_diffusion
 from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.base.files import read_json, write_json
 from recbole_diffusion.commands import cli
+from recbole_diffusion.pages.ranking import Ranked, Ranking
 from recbole_diffusion.studies.analyze import run as analysis
 from recbole_diffusion.studies.analyze.run import WRITTEN, analyze
 from recbole_diffusion.studies.compare import report
@@ -84,7 +86,8 @@ def test_figures_of_the_comparison_are_there(outline: Outline) -> None:
 
 def test_each_figure_has_caption_plots_and_data(outline: Outline) -> None:
     n_figures = len(outline.all("figure"))
-    assert len(outline.texts["figcaption"]) == len(outline.texts["summary"]) == n_figures
+    of_figures = [text for text in outline.texts["summary"] if text.startswith("Data of this")]
+    assert len(outline.texts["figcaption"]) == len(of_figures) == n_figures
     assert len(outline.all("div", class_="scroll data", role="region", tabindex="0")) == n_figures
     plots = outline.all("div", class_="plot", role="img", tabindex="0")
     specs = outline.all("script", type="application/json")
@@ -99,7 +102,7 @@ def test_tables_have_captions_and_scopes(outline: Outline) -> None:
     headers = outline.all("th")
     assert {header["scope"] for header in headers} == {"col", "row"}
     regions = outline.all("div", role="region")
-    assert len(regions) == len(outline.all("table"))
+    assert len(regions) == len(outline.all("table")) - 1  # the picture at the top fits any page
     assert all(region["tabindex"] == "0" for region in regions)
 
 
@@ -133,7 +136,7 @@ def test_names_are_escaped(text: str, outline: Outline) -> None:
     assert HOSTILE not in text.replace(json.dumps(HOSTILE)[1:-1], "")
     rows = [cell.strip() for cell in outline.texts["th"]]
     assert rows.count(HOSTILE) >= 1
-    buttons = {button["data-group"] for button in outline.all("button")}
+    buttons = {button.get("data-group") for button in outline.all("button")}
     assert set(MODELS) <= buttons
     for spec in re.findall(r'<script type="application/json">(.*?)</script>', text):
         assert "<" not in spec
@@ -233,6 +236,72 @@ def test_other_folders_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "results.json").write_text("{")
     assert report.main([str(tmp_path)]) == 2
     assert "found no JSON" in capsys.readouterr().err
+
+
+def test_picture_at_the_top_tells_order_knowledge_and_cost(tmp_path: Path) -> None:
+    results = analyze_tools.results()
+    results["models"][1] |= {"model": "EASE", "settings": {"recency": "power"}}
+    ranking = report.make_ranking(results)
+    assert ranking is not None
+    means = {model["name"]: model["test"]["recall@20"]["mean"] for model in results["models"]}
+    assert [row.name for row in ranking.rows] == sorted(means, key=lambda name: -means[name])
+    rows = {row.name: row for row in ranking.rows}
+    assert rows["InfoDCL"].mark == "†"
+    assert rows["InfoDCL"].others == [(0.15, "InfoDCL, InfoDCL, Table 9")]
+    assert rows["InfoDCL"].details[0] == "interactions, features"
+    second = results["models"][1]["name"]
+    assert rows[second].details[0] == "interactions, order"
+    assert rows["EASE"].spread == pytest.approx(results["models"][2]["test"]["recall@20"]["std"])
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [((0.12, 0.21), [0.15, 0.2]), ((2.0, 9.0), [2, 4, 6, 8]), ((0.3,), [0.3])],
+)
+def test_axis_of_the_picture_holds_all_and_is_ruled_at_round_values(
+    values: tuple[float, ...], ticks: list[float]
+) -> None:
+    rows = [Ranked("a", value, 0.0, "") for value in values]
+    ranking = Ranking("", ("", ""), rows, [])
+    low, high = ranking.ends
+    assert low < min(values) <= max(values) < high
+    assert set(ticks) <= set(ranking.ticks)
+    assert [ranking.place(low), ranking.place(high)] == [0, 100]
+    assert ranking.place((low + high) / 2) == 50
+
+
+def test_index_lists_comparisons_and_searches(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_comparison(tmp_path / "a #1")
+    report.write_report(folder)
+    study = {
+        "identity": {"model": "DiffRec", "dataset": "toys"}, "valid_metric": "recall@20",
+        "used": {"trials": 7, "minutes": 3.2}, "best": {"score": 0.1234},
+    }  # fmt: skip
+    (tmp_path / "b" / "tuning").mkdir(parents=True)
+    write_json(tmp_path / "b" / "tuning" / "study.json", study)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "results.json").write_text("{")
+    for _ in range(2):  # its own page is written anew
+        assert report.main([str(tmp_path)]) == 0
+    assert f"left out: {tmp_path / 'broken' / 'results.json'}: found no JSON" in caplog.text
+    page = Outline((tmp_path / "index.html").read_text())
+    links = [a["href"] for a in page.all("a") if not str(a["href"]).startswith("#")]
+    assert links == ["a%20%231/report.html"]
+    cells = page.texts["td"]
+    assert cells[:3] == ["toys & games", "EASE", "0.3000 ± 0.0100 Recall@20"]
+    assert cells[-5:] == ["toys", "DiffRec", "0.1234 Recall@20", "7", "3"]
+
+
+def test_an_index_of_others_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report.main([str(tmp_path)]) == 2
+    assert "holds no results.json and no study.json" in capsys.readouterr().err
+    write_comparison(tmp_path / "a")
+    (tmp_path / "index.html").write_text("mine")
+    assert report.main([str(tmp_path)]) == 2
+    assert "found a page of other making" in capsys.readouterr().err
+    assert (tmp_path / "index.html").read_text() == "mine"
 
 
 # One run

@@ -77,7 +77,9 @@ def test_text(results: dict[str, Any]) -> None:
     assert lines[2].split() == ["EASE", "[0.5100", "±", "0.0141]", "[0.5100", "±", "0.0141]"]
     assert lines[3].split() == ["Low_1", "0.4100", "±", "0.0141†", "0.4100", "±", "0.0141"]
     assert lines[4].split() == ["Missing", "not", "run"]
-    assert lines[5].split() == ["VBPR", "(Paper,", "Table", "1)‡", "0.9000"]
+    assert lines[lines.index("What papers report on toy") + 2].split() == [
+        *("VBPR", "(Paper,", "Table", "1)‡", "0.9000")
+    ]
     assert "Missing is not run: run Missing" in lines
 
 
@@ -235,16 +237,16 @@ def test_no_text_of_a_csv_is_a_formula(name: str, results: dict[str, Any]) -> No
 def test_hostile_names_break_no_table(name: str, results: dict[str, Any]) -> None:
     results["quoted"][0] |= {"name": name}
     tables = make_tables(results)
-    markdown = as_markdown(tables[:1]).splitlines()
+    markdown = as_markdown(tables[1:2]).splitlines()
     row = next(line for line in markdown if "‡" in line)
-    assert row.replace(r"\|", "").count("|") == len(tables[0].header) + 1
+    assert row.replace(r"\|", "").count("|") == len(tables[1].header) + 1
     assert not any(line.startswith("# c") for line in markdown)
-    latex = as_latex(tables[:1]).splitlines()
+    latex = as_latex(tables[1:2]).splitlines()
     (line,) = (line for line in latex if "ddagger" in line and "0.9" in line)
     assert not line.startswith(("[", "*"))  # an argument of the line break before it
     assert line.endswith(r" \\")
-    assert line.count(" & ") == len(tables[0].header) - 1
-    assert sum("‡" in line and "0.9" in line for line in as_text(tables[:1]).splitlines()) == 1
+    assert line.count(" & ") == len(tables[1].header) - 1
+    assert sum("‡" in line and "0.9" in line for line in as_text(tables[1:2]).splitlines()) == 1
 
 
 # Reproduction

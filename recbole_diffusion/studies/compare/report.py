@@ -1,4 +1,4 @@
-"""The page of a comparison, with its tables and figures.
+"""The page of a comparison, with its tables and figures, or of all below a folder.
 
 python -m recbole_diffusion.analyze.report FOLDER
 """
@@ -14,7 +14,9 @@ from recbole_diffusion.base.errors import UserError, exit_code, refusals_of
 from recbole_diffusion.base.files import read_json, written_whole
 from recbole_diffusion.pages.figure import Gallery
 from recbole_diffusion.pages.html import Section, page
-from recbole_diffusion.settings.registry import has_figures
+from recbole_diffusion.pages.ranking import Ranked, Ranking
+from recbole_diffusion.pages.tables import BETTER, WORSE, metric_name
+from recbole_diffusion.settings.registry import has_figures, knowledge
 from recbole_diffusion.studies.analyze.comparison import (
     GROUP_FIGURES,
     draw_efficiency,
@@ -31,8 +33,14 @@ from recbole_diffusion.studies.analyze.figures import (
 from recbole_diffusion.studies.analyze.training import (
     History,
 )
+from recbole_diffusion.studies.compare.index import write_index
 from recbole_diffusion.studies.compare.results import read_results
-from recbole_diffusion.studies.compare.tables import GROUP_TITLES, make_tables
+from recbole_diffusion.studies.compare.tables import (
+    GROUP_TITLES,
+    make_tables,
+    significance_marks,
+    spread_text,
+)
 from recbole_diffusion.training.history import lost_epochs, read_history
 
 
@@ -66,7 +74,11 @@ def write_report(folder: str | Path) -> Path:
         Section("noise", "Robustness", [], robustness),
     ]
     text = page(
-        f"Comparison on {results['dataset']}", _facts(results), results["command"], sections
+        f"Comparison on {results['dataset']}",
+        _facts(results),
+        results["command"],
+        sections,
+        make_ranking(results),
     )
     with written_whole(folder / REPORT) as stream:
         stream.write(text.encode())
@@ -164,6 +176,74 @@ def _plan(folder: Path) -> tuple[float, Any] | None:
         return ratio, identity
 
 
+def make_ranking(results: Mapping[str, Any]) -> Ranking | None:
+    """The models by the metric that picks epochs, with what they know and cost; None without any.
+
+    Args:
+        results: Content of ``results.json``.
+    """
+    metric = results["evaluation"]["valid_metric"]
+    marks = significance_marks(results)
+    rows = [
+        Ranked(
+            model["name"],
+            model["test"][metric]["mean"],
+            model["test"][metric]["std"] or 0.0,
+            spread_text(model["test"][metric]),
+            marks.get((model["name"], metric), ""),
+            [text for text in (_knows(model), _training_time(model)) if text],
+            _of_papers(results, model["model"], metric),
+        )
+        for model in results["models"]
+        if model["test"] and model["test"][metric]["mean"] is not None
+    ]
+    if not rows:
+        return None
+    notes = ["Line: one standard deviation over seeds to each side."] * any(r.spread for r in rows)
+    notes += ["Below a name: what the model can learn from, and how long it trained."]
+    if marks:
+        notes.append(
+            f"{BETTER} significantly better, {WORSE} worse than the best baseline; see the notes "
+            "of the table."
+        )
+    if any(row.others for row in rows):
+        notes.append("Hollow: what papers report of the model on these data; not run here.")
+    return Ranking(
+        f"{metric_name(metric)} on test, best first",
+        ("Model", metric_name(metric)),
+        sorted(rows, key=lambda row: -row.value),
+        notes,
+    )
+
+
+def _knows(model: Mapping[str, Any]) -> str:
+    """What it learns from; weights by age tell a model of the order."""
+    searched = (model["tuning"] or {}).get("settings", {})
+    known = knowledge(model["model"])
+    is_ordered = {**model["settings"], **searched}.get("recency") not in (None, "none")
+    return f"{known}, order" if is_ordered and known and "order" not in known else known
+
+
+def _of_papers(results: Mapping[str, Any], model: str, metric: str) -> list[tuple[float, str]]:
+    return [
+        (row["metrics"][metric], f"{row['name']}, {row['source']}")
+        for row in results["quoted"]
+        if row["model"] == model and row["metrics"].get(metric) is not None
+    ]
+
+
+def _training_time(model: Mapping[str, Any]) -> str:
+    """From the beginning to the last epoch, without validations."""
+    costs = {name: value["mean"] or 0.0 for name, value in model["costs"].items()}
+    if not costs:
+        return ""
+    once = sum(costs.get(name, 0.0) for name in ("setup_seconds", "pretrain_seconds"))
+    seconds = once + costs["train_seconds_per_epoch"] * costs.get("epochs_trained", 0.0)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
 def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     data, seeds = results["data"], results["seeds"]
     return [
@@ -188,5 +268,7 @@ def _write_and_tell(arguments: Sequence[str] | None) -> None:
         prog="python -m recbole_diffusion.analyze.report",
         description=(__doc__ or "").splitlines()[0],
     )
-    parser.add_argument("folder", help="of a comparison")
-    sys.stdout.write(f"{write_report(parser.parse_args(arguments).folder)}\n")
+    parser.add_argument("folder", help="of a comparison, or one that holds some")
+    folder = Path(parser.parse_args(arguments).folder)
+    write = write_report if (folder / RESULTS).is_file() else write_index
+    sys.stdout.write(f"{write(folder)}\n")

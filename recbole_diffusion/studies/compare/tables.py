@@ -34,7 +34,7 @@ def make_tables(results: Mapping[str, Any]) -> list[Table]:
     Args:
         results: Content of ``results.json``.
     """
-    makers = (_accuracy, protocol_table, test_table, cost_table, _diversity)
+    makers = (_accuracy, _quoted, protocol_table, test_table, cost_table, _diversity)
     kinds = next((list(m["groups"]) for m in results["models"] if m["groups"]), [])
     made = [make(results) for make in makers] + [_groups(results, kind) for kind in kinds]
     return [table for table in made if table.rows]
@@ -42,7 +42,7 @@ def make_tables(results: Mapping[str, Any]) -> list[Table]:
 
 def _accuracy(results: Mapping[str, Any]) -> Table:
     metrics = results["evaluation"]["metrics"]
-    marks = _marks(results)
+    marks = significance_marks(results)
     rows = []
     for model in results["models"]:
         name = model["name"]
@@ -58,13 +58,22 @@ def _accuracy(results: Mapping[str, Any]) -> Table:
         else:
             entries = [Entry(model["status"])] + [Entry("")] * (len(metrics) - 1)
         rows.append([Entry(_name(model)), *entries])
+    title = f"Test metrics on {results['dataset']}, {_seed_text(results)}"
+    return Table(title, ["model", *map(metric_name, metrics)], rows, _accuracy_notes(results))
+
+
+def _quoted(results: Mapping[str, Any]) -> Table:
+    """What papers report on this data set."""
+    metrics = results["evaluation"]["metrics"]
+    rows = []
     for row in results["quoted"]:
         values = [row["metrics"].get(metric) for metric in metrics]
         if any(value is not None for value in values):
-            quoted = [Entry("" if value is None else f"{value:.4f}") for value in values]
-            rows.append([Entry(f"{row['name']} ({row['source']})", mark=QUOTED), *quoted])
-    title = f"Test metrics on {results['dataset']}, {_seed_text(results)}"
-    return Table(title, ["model", *map(metric_name, metrics)], rows, _accuracy_notes(results))
+            entries = [Entry("" if value is None else f"{value:.4f}") for value in values]
+            rows.append([Entry(f"{row['name']} ({row['source']})", mark=QUOTED), *entries])
+    notes = [f"{QUOTED} as the paper reports it: not run here, not tested, never best."]
+    title = f"What papers report on {results['dataset']}"
+    return Table(title, ["model", *map(metric_name, metrics)], rows, notes, is_folded=True)
 
 
 def _name(model: Mapping[str, Any]) -> str:
@@ -102,8 +111,6 @@ def _accuracy_notes(results: Mapping[str, Any]) -> list[str]:
         )
     elif not any(model["role"] == "baseline" for model in results["models"]):
         notes.append("No test: none of the models is a baseline; add one, such as EASE.")
-    if results["quoted"]:
-        notes.append(f"{QUOTED} as the paper reports it: not run here, not tested, never best.")
     for model in results["models"]:
         notes += [
             f"{model['name']}, seed {cell['seed']}: {cell['error']}"
@@ -144,7 +151,8 @@ def search_text(tuning: Mapping[str, Any]) -> str:
     return f"{tuning['trials']} trials in {tuning['minutes']:.0f} min{cut}"
 
 
-def _marks(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+def significance_marks(results: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Marks of the candidates' metrics that differ from the best baseline's, by both names."""
     return {
         (test["candidate"], test["metric"]): BETTER if test["mean_difference"] > 0 else WORSE
         for test in results["significance"]["comparisons"]
