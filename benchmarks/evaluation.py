@@ -5,26 +5,30 @@
 BPR's scores on made data, Recall and NDCG at 10, 20 and 50, scoring and masks within. RecBole's
 trainer, loader and collector rank the same part, with one user a batch, as its default gives for
 more than 2048 items, and with the batch that is its best. Printed are medians of CPU seconds over
-pairs that take turns, their ratios, and the ratio for making the loader.
+pairs that take turns, their ratios, and the ratio for making the loader. With ``--host_python``
+RecBole's side runs in that Python, which has RecBole alone.
 """
 
 import argparse
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from host_python import HostPython, expect_same, host_keys
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.sampler import Sampler
 from recbole.trainer import Trainer
 from synthetic import write_synthetic
-from taking_turns import cpu_seconds, tell
+from taking_turns import cpu_seconds, tell, tell_seconds
 
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.full_sort import FullSortLoader
-from recbole_diffusion.data.split import load_split
+from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.settings.config import Config
 
 HOST_BATCHES = (8, 32, 128, 512)
@@ -39,6 +43,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=2000)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--host_python", help="with RecBole alone, for its side")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder, run_logger(Path(folder), "ERROR"):
@@ -57,28 +62,61 @@ def measure(folder: str, n_items: int, arguments: argparse.Namespace) -> None:
     seed_everything(0)
     model = config.model_class(config, split.train._dataset).eval()
     trainer = config.registration.trainer_class(config, model)
-    host = Trainer(config, model)
-    parts = [loader._dataset for loader in (split.train, split.valid, split.test)]
-    sampler = Sampler(PHASES, parts).set_phase("test")
-    loaders = {size: host_loader(config, parts[2], sampler, size) for size in HOST_BATCHES}
-    best = min(HOST_BATCHES, key=lambda size: cpu_seconds(evaluation(host, loaders[size])))
-    one = host_loader(config, parts[2], sampler, 1)
-    ours = evaluation(trainer, split.test)
     users = split.test.uid_list
-    print(f"{n_items} items, {len(users)} users, {split.test.step} a batch (RecBole: {best}, 1)")
-    for words, other in (
-        ("RecBole, best batch", evaluation(host, loaders[best])),
-        ("RecBole, one user a batch", evaluation(host, one)),
-        ("product", lambda: bare_product(model, users, split.test.step, 0)),
-        ("product and topk", lambda: bare_product(model, users, split.test.step, 50)),
-    ):
-        tell(words, ours, other, arguments.pairs)
-    tell(
-        "making RecBole's loader, with its sampler",
-        lambda: FullSortLoader(config, parts[2], parts[:2]),
-        lambda: host_loader(config, parts[2], Sampler(PHASES, parts).set_phase("test"), best),
-        arguments.pairs,
-    )
+    parts = [loader._dataset for loader in (split.train, split.valid, split.test)]
+    with ExitStack() as stack:
+        best, host = (
+            host_elsewhere(stack, arguments.host_python, config, split)
+            if arguments.host_python
+            else host_here(config, model, parts)
+        )
+        print(
+            f"{n_items} items, {len(users)} users, {split.test.step} a batch (RecBole: {best}, 1)"
+        )
+        ours = evaluation(trainer, split.test)
+        tell_seconds("RecBole, best batch", ours, host["best"], arguments.pairs)
+        tell_seconds("RecBole, one user a batch", ours, host["one"], arguments.pairs)
+        for words, k in (("product", 0), ("product and topk", 50)):
+            bare = partial(bare_product, model, users, split.test.step, k)
+            tell(words, ours, bare, arguments.pairs)
+        tell_seconds(
+            "making RecBole's loader, with its sampler",
+            lambda: FullSortLoader(config, parts[2], parts[:2]),
+            host["making"],
+            arguments.pairs,
+        )
+
+
+def host_here(
+    config: Config, model: Any, parts: list[Any]
+) -> tuple[int, dict[str, Callable[[], float]]]:
+    """The batch that is RecBole's best, and its classes in this process, by part."""
+    trainer = Trainer(config, model)
+    sampler = Sampler(PHASES, parts).set_phase("test")
+    loaders = {size: host_loader(config, parts[2], sampler, size) for size in (1, *HOST_BATCHES)}
+    best = min(HOST_BATCHES, key=lambda size: cpu_seconds(evaluation(trainer, loaders[size])))
+    works: dict[str, Callable[[], Any]] = {
+        "best": evaluation(trainer, loaders[best]),
+        "one": evaluation(trainer, loaders[1]),
+        "making": lambda: host_loader(
+            config, parts[2], Sampler(PHASES, parts).set_phase("test"), best
+        ),
+    }
+    return best, {part: partial(cpu_seconds, work) for part, work in works.items()}
+
+
+def host_elsewhere(
+    stack: ExitStack, python: str, config: Config, split: Split
+) -> tuple[int, dict[str, Callable[[], float]]]:
+    """The same in another Python, on the same files."""
+    folder = Path(config["data_path"]).parent
+    request = {"name": config["dataset"], "keys": host_keys(config, folder)}
+    request["batches"] = HOST_BATCHES
+    host = stack.enter_context(HostPython(python, folder, "evaluation", **request))
+    expect_same("interactions of the parts", list(split.sizes.values()), host.made["sizes"])
+    expect_same("items", split.test._dataset.item_num, host.made["items"])
+    expect_same("users to rank for", len(split.test.uid_list), host.made["users"])
+    return host.made["best"], {part: host.seconds_of(part) for part in ("best", "one", "making")}
 
 
 def host_loader(config: Config, part: Any, sampler: Any, users: int) -> FullSortEvalDataLoader:

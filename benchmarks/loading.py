@@ -7,7 +7,8 @@ and splits the file, makes three loaders and hashes the split; "kept" does it wi
 run kept; RecBole reads it, splits it and makes its loaders; the floor reads it by PyArrow, numbers
 the ids, splits the rows by user and makes three sparse matrices, without a check. Printed are
 medians of CPU seconds over rounds that take turns, their ratios to ours, and the peak memory of
-each, measured in processes of their own.
+each, measured in processes of their own. With ``--host_python`` RecBole's is of that Python, which
+has RecBole alone.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ import pandas as pd
 import pyarrow.csv
 import scipy.sparse as sp
 import torch
+from host_python import HostPython, expect_same, host_keys
 
 SIDES = ("ours", "kept", "RecBole", "floor")
 
@@ -36,6 +38,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--sides", default=",".join(SIDES))
+    parser.add_argument("--host_python", help="with RecBole alone, for its side")
     parser.add_argument("--folder", help="of the data: one side, in a process of its own")
     arguments = parser.parse_args()
     sides = arguments.sides.split(",")
@@ -47,15 +50,36 @@ def main() -> None:
         found = {side: [] for side in sides}
         for _ in range(arguments.rounds):
             for side in sides:
-                words = [f"--sides={side}", f"--folder={folder}", f"--threads={arguments.threads}"]
-                done = subprocess.run(
-                    [sys.executable, __file__, *words], check=True, capture_output=True, text=True
-                )
-                found[side].append(tuple(map(float, done.stdout.splitlines()[-1].split())))
-    ours = statistics.median(seconds for seconds, _ in found[sides[0]])
+                if side == "RecBole" and arguments.host_python:
+                    found[side].append(host_elsewhere(arguments.host_python, folder))
+                else:
+                    found[side].append(in_process(side, folder, arguments.threads))
+        made = {side: rounds[0][2:] for side, rounds in found.items()}
+        for side in {"kept", "RecBole"} & set(sides):
+            expect_same(f"interactions of the parts, {side}", made[sides[0]], made[side])
+    ours = statistics.median(seconds for seconds, *_ in found[sides[0]])
     for side, rounds in found.items():
-        seconds, peak = (statistics.median(values) for values in zip(*rounds, strict=True))
+        seconds, peak, *_ = map(statistics.median, zip(*rounds, strict=True))
         print(f"{side}: {seconds:.2f} s, {peak:.0f} MiB, a ratio of {seconds / ours:.2f}")
+
+
+def in_process(side: str, folder: str, threads: int) -> tuple[float, ...]:
+    """CPU seconds, peak MiB, and interactions of the parts of one side."""
+    words = [f"--sides={side}", f"--folder={folder}", f"--threads={threads}"]
+    done = subprocess.run(
+        [sys.executable, __file__, *words], check=True, capture_output=True, text=True
+    )
+    return tuple(map(float, done.stdout.splitlines()[-1].split()))
+
+
+def host_elsewhere(python: str, folder: str) -> tuple[float, ...]:
+    """The same of RecBole in another Python, on the same file."""
+    from recbole_diffusion.settings.config import Config
+
+    keys = host_keys(Config("BPR", "made", overrides={"data_path": folder}), folder)
+    with HostPython(python, Path(folder), "loading", name="made", keys=keys) as host:
+        found = host.run("load")
+    return (found["seconds"], found["peak_mib"], *map(float, found["made"]))
 
 
 def write_log(folder: Path, n: int) -> None:
@@ -84,39 +108,44 @@ def run(side: str, folder: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     load = {"ours": _ours, "kept": _kept, "RecBole": _recbole, "floor": _floor}[side](folder)
     start = time.process_time()
-    load()
+    sizes = load()
     seconds = time.process_time() - start
-    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, *sizes)
 
 
-def _ours(folder: Path, least: float | None = None) -> Callable[[], object]:
+Load = Callable[[], Sequence[int]]  # gives the interactions of the parts
+
+
+def _ours(folder: Path, least: float | None = None) -> Load:
     from recbole_diffusion.data.split import load_split
     from recbole_diffusion.settings.config import Config
 
     keys = {"data_path": str(folder), "output_dir": str(folder), "data_cache_mb": least}
     config = Config("DiffRec", "made", overrides=keys)
     _ = config.model_class  # whose imports are no part of it
-    return lambda: load_split(config)
+    return lambda: list(load_split(config).sizes.values())
 
 
-def _kept(folder: Path) -> Callable[[], object]:
+def _kept(folder: Path) -> Load:
     load = _ours(folder, 0.0)
     load()
     return load
 
 
-def _recbole(folder: Path) -> Callable[[], object]:
+def _recbole(folder: Path) -> Load:
     from recbole.data.dataset import Dataset
     from recbole.data.utils import data_preparation
 
     from recbole_diffusion.settings.config import Config
 
     config = Config("BPR", "made", overrides={"data_path": str(folder)})
-    return lambda: data_preparation(config, Dataset(config))
+    return lambda: [
+        loader._dataset.inter_num for loader in data_preparation(config, Dataset(config))
+    ]
 
 
-def _floor(folder: Path) -> Callable[[], object]:
-    def load() -> list[sp.csr_matrix]:
+def _floor(folder: Path) -> Load:
+    def load() -> list[int]:
         path = folder / "made" / "made.inter"
         table = pyarrow.csv.read_csv(
             path, parse_options=pyarrow.csv.ParseOptions(delimiter="\t")
@@ -128,11 +157,12 @@ def _floor(folder: Path) -> Callable[[], object]:
         place = np.arange(len(users)) - np.repeat(counts.cumsum() - counts, counts)
         share = place / np.repeat(counts, counts)
         shape = users.max() + 1, items.max() + 1
-        return [
+        matrices = [
             sp.csr_matrix((np.ones(len(part)), (users[part], items[part])), shape)
             for low, high in ((0, 0.8), (0.8, 0.9), (0.9, 1))
             for part in [order[(share >= low) & (share < high)]]
         ]
+        return [matrix.nnz for matrix in matrices]
 
     return load
 
