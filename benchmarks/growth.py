@@ -9,7 +9,7 @@ a size, is measured in a process of its own with the model's defaults: processor
 epoch or of the solution, of ranking all items for 5,000 users, and the peak memory. An epoch or a
 ranking that is longer than its share of seconds is measured in part and scaled by the batches done.
 LightGCN's stage before some models is replaced by given vectors. Cells lie in the folder, one file
-each, and are not measured again; ``--write`` makes ``results/growth.json``, and of it
+each, and are not measured again; ``--write`` makes ``growth.json``, and of it
 docs/performance.md with its picture.
 """
 
@@ -39,7 +39,7 @@ from recbole_diffusion.data.split import load_split
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.registry import list_models
 
-RESULTS = Path(__file__).with_name("results") / "growth.json"
+RESULTS = Path(__file__).with_name("growth.json")
 WIDTH = 64
 RANKED_USERS = 5000
 # Epochs that are short are repeated, and the least counts.

@@ -1,4 +1,4 @@
-"""docs/performance.md and its picture, from ``results/growth.json`` (``growth.py --write``)."""
+"""docs/performance.md and its picture, from ``growth.json`` (``growth.py --write``)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path

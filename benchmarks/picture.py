@@ -17,7 +17,7 @@ TITLES = {
     "office": "Amazon-Office",
     "tiktok": "TikTok",
     "ml-1m_clean": "ML-1M clean",
-    "microlens": "MicroLens",
+    "microlens, in time order": "MicroLens",
 }
 PAPERS = (
     *("DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec", "LD4MRec", "SimDiff", "DiffMM", "InfoDCL"),

@@ -309,6 +309,10 @@ def test_reproduction_keeps_splits_of_a_data_set_apart(
     assert "0.7100" in by_none
     write_reproduction(paths[:1], tmp_path / "page.md")
     assert "## toy\n" in (tmp_path / "page.md").read_text()
+    results["evaluation"]["eval_args"] = {"split": {"RS": [8, 1, 1]}, "order": "TO"}
+    paths[0].write_text(json.dumps(results))
+    write_reproduction(paths[:1], tmp_path / "page.md")
+    assert "## toy, in time order\n" in (tmp_path / "page.md").read_text()
 
 
 def test_reproduction_has_the_tests_of_rows_that_stand(

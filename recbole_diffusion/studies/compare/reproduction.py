@@ -99,12 +99,14 @@ def _name(results: Mapping[str, Any]) -> str:
 
 
 def _short_names(each: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Names without the split, where a data set has but one."""
+    """Names without the split, where a data set has but one; an order of time is told."""
     n_splits = Counter(results["dataset"] for results in each)
-    return {
-        _name(results): _name(results) if n_splits[results["dataset"]] > 1 else results["dataset"]
-        for results in each
-    }
+    names = {}
+    for results in each:
+        is_ordered = results["evaluation"].get("eval_args", {}).get("order") == "TO"
+        short = results["dataset"] + ", in time order" * is_ordered
+        names[_name(results)] = _name(results) if n_splits[results["dataset"]] > 1 else short
+    return names
 
 
 def _join(files: Sequence[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
