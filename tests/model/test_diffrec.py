@@ -460,14 +460,9 @@ def test_other_weights_of_time(kind: str, write_dataset: Callable[..., Path]) ->
 def test_weights_by_time_pay_where_tastes_drift(
     write_dataset: Callable[..., Path], tmp_path: Path, is_shuffled: bool
 ) -> None:
-    path, seeds = drift(write_dataset, is_shuffled), (1, 2, 3) if is_shuffled else (1,)
+    path = drift(write_dataset, is_shuffled)
     plain, timed = (
-        np.mean(
-            [drift_recall(path, tmp_path, model, seed, hidden_sizes=[32, 64]) for seed in seeds]
-        )
+        drift_recall(path, tmp_path, model, 1, hidden_sizes=[32, 64])
         for model in ("DiffRec", "TDiffRec")
     )
-    if is_shuffled:
-        assert abs(timed / plain - 1) < 0.1
-    else:
-        assert timed > 1.5 * plain
+    assert timed < 1.3 * plain if is_shuffled else timed > 1.5 * plain

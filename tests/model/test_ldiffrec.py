@@ -637,12 +637,8 @@ DRIFTING = {
 def test_weights_by_time_pay_where_tastes_drift(
     write_dataset: Callable[..., Path], tmp_path: Path, is_shuffled: bool
 ) -> None:
-    path, seeds = drift(write_dataset, is_shuffled), (1, 2) if is_shuffled else (1,)
+    path = drift(write_dataset, is_shuffled)
     plain, timed = (
-        np.mean([drift_recall(path, tmp_path, model, seed, **DRIFTING) for seed in seeds])
-        for model in ("LDiffRec", "LTDiffRec")
+        drift_recall(path, tmp_path, model, 1, **DRIFTING) for model in ("LDiffRec", "LTDiffRec")
     )
-    if is_shuffled:
-        assert abs(timed / plain - 1) < 0.25
-    else:
-        assert timed > 1.5 * plain
+    assert timed < 1.3 * plain if is_shuffled else timed > 1.5 * plain
