@@ -57,11 +57,15 @@ def contract_settings(name: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def subjects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Subject]:
     """Each with its runs, which its checks share."""
-    genres = str(genre_vectors(tmp_path_factory.mktemp("vectors") / "genre.npz"))
+    folder = tmp_path_factory.mktemp("vectors")
+    genres, alike = genre_vectors(folder / "genre.npz"), folder / "alike.npz"
+    with np.load(genres) as content:
+        np.savez(alike, ids=content["ids"], matrix=np.ones_like(content["matrix"]))
     settings = {name: contract_settings(name) for name in MODELS}
-    for keys in (entry["solves"] for entry in settings.values()):
-        if "item_features" in keys:
-            keys["item_features"] = {"genre": {"file": genres}}
+    for entry in settings.values():
+        for part, file in (("solves", genres), ("frozen", alike)):
+            if "item_features" in entry.get(part, {}):
+                entry[part]["item_features"] = {"genre": {"file": str(file)}}
     settings["PairRecommender"] = {"solves": OWN_KEYS, "frozen": STILL}
     return {
         name: Subject(name, entry["solves"], tmp_path_factory.mktemp(name), entry.get("frozen"))

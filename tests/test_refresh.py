@@ -41,6 +41,7 @@ OURS: dict[str, dict[str, Any]] = {
     "FlowCF": {"hidden_sizes": [16], "sampling_steps": 1},  # as DiffRec
     "VBPR": {"embedding_size": 8, "modal_size": 6},
     "BM3": {"embedding_size": 8},
+    "LGMRec": {"embedding_size": 8, "global_weight": 0.0},  # hyperedges hold new items too
 }
 VIEWS = {"denoiser": "views", "hidden_sizes": [8, 6], "skip": False}
 HOST: dict[str, dict[str, Any]] = {
@@ -60,7 +61,7 @@ UNCHANGED = [
     *NEIGHBOURS,
     ("PrefixDiff", {"embedding_size": 8, "n_heads": 2, "inner_size": 8}),
 ]
-WITH_FEATURES = ("LD4MRec", "DiffMM", "SimDiff", "VBPR", "BM3", "FREEDOM", "MGCN")
+WITH_FEATURES = ("LD4MRec", "DiffMM", "SimDiff", "VBPR", "BM3", "FREEDOM", "MGCN", "LGMRec")
 # Ids of odd kinds; the second user's looks like a number, and like another one's.
 ODD = ["7", "07", "7.0", "ü-Nutzer", "a b", '"q"', "[PAD]x", "\u2028", "1e3", "None"]
 

@@ -74,7 +74,7 @@ class _SymmetricEigen(torch.autograd.Function):
 
 
 def unit_rows(x: Tensor) -> Tensor:
-    """Rows [B, d] over their lengths; a row of zeros stays, and has no gradient.
+    """Rows [B, d] over their lengths; one of no length becomes zero, and has no gradient.
 
     As ``functional.normalize`` in a fifth of the time: its gradient is one formula.
     """
@@ -88,7 +88,8 @@ class _UnitRows(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-        scale = torch.where(length > 0, 1 / length, 0.0)
+        # Of a length below the normal numbers the inverse is infinite.
+        scale = torch.where(length >= torch.finfo(x.dtype).tiny, 1 / length, 0.0)
         unit = x * scale
         ctx.save_for_backward(unit, scale)
         return unit

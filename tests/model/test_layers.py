@@ -282,3 +282,13 @@ def test_gradients_near_equal_singular_values_follow_the_scale() -> None:
         gradients.append(scale * moved.grad)
     for gradient in gradients[1:]:
         torch.testing.assert_close(gradient, gradients[0], rtol=1e-4, atol=1e-6)
+
+
+def test_rows_of_hardly_any_length_stay_finite() -> None:
+    x = torch.tensor([[3.0, 4.0], [1e-42, 0.0], [1e-18, 0.0], [0.0, 0.0]], requires_grad=True)
+    unit = unit_rows(x)
+    expected = torch.tensor([[0.6, 0.8], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    torch.testing.assert_close(unit, expected)
+    unit[[0, 1, 3]].sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()

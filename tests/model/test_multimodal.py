@@ -1,4 +1,4 @@
-"""VBPR, BM3 and FREEDOM: equations against float64 NumPy, and features that decide."""
+"""Rivals with features: equations against float64 NumPy, and features that decide."""
 
 from collections import Counter
 from pathlib import Path
@@ -28,6 +28,7 @@ from test_features_planted import MODEL_KEYS, make_data, recall
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.multimodal.bm3 import BM3
 from recbole_diffusion.models.multimodal.freedom import FREEDOM, ItemGraph, nearest_items
+from recbole_diffusion.models.multimodal.lgmrec import LGMRec
 from recbole_diffusion.models.multimodal.mgcn import MGCN
 from recbole_diffusion.models.multimodal.vbpr import VBPR
 
@@ -247,6 +248,69 @@ def test_mgcn_scores_and_loss(modal: Any) -> None:
     assert_near(regularization, 0.3 * sum((x**2).sum() for x in used) / (2 * len(USERS)))
 
 
+def test_lgmrec_scores_and_loss(modal: Any) -> None:
+    files, features = modal
+    keys = {"n_layers": 2, "n_modal_layers": 1, "n_hyperedges": 3, "n_hyper_layers": 2}
+    others = {"assignment_temperature": 0.7, "temperature": 0.4, "global_weight": 0.6}
+    model = made(LGMRec, files, contrastive_weight=0.7, reg_weight=0.3, **keys, **others).eval()
+    w = weights(model)
+    rows = np.zeros((N_USERS, N_ITEMS))
+    rows[tuple(np.array(EDGES).T)] = 1
+    degrees = [np.maximum(rows.sum(axis=axis), 1) for axis in (1, 0)]
+    adjacency = rows / np.sqrt(np.outer(*degrees))
+    behaviour = dense_propagation(model, EDGES, 2)
+
+    def unit(x: np.ndarray) -> np.ndarray:
+        return x / np.linalg.norm(x, axis=1, keepdims=True).clip(1e-12)
+
+    def shares(x: np.ndarray) -> np.ndarray:
+        found = np.exp(x / 0.7) / np.exp(x / 0.7).sum(axis=1, keepdims=True)
+        found[0] = 0
+        return found
+
+    local, views = np.concatenate(behaviour), []
+    for name in NAMES:
+        items = linear(features[name], w, f"projection.{name}")
+        users = rows @ items / degrees[0][:, None]
+        local = local + unit(np.concatenate([adjacency @ items, adjacency.T @ users]))
+        of_items = features[name] @ w[f"hyperedges.{name}"]
+        of_users, of_items = shares(rows @ of_items), shares(of_items)
+        passed = behaviour[1]
+        for _ in range(2):
+            edges = of_items.T @ passed
+            passed = of_items @ edges
+        views.append(np.concatenate([of_users @ edges, passed]))
+    fused = local + 0.6 * unit(views[0] + views[1])
+    users, items = np.split(fused, [N_USERS])
+    assert_near(model.full_sort_predict({"user_id": torch.arange(N_USERS)}), users @ items.T)
+    ranking, contrast, regularization = model.calculate_loss(batch())
+    margins = (users[USERS] * (items[POSITIVE] - items[NEGATIVE])).sum(axis=1)
+    assert_near(ranking, softplus(-margins).mean())
+    expected = 0.0
+    for nodes in (np.unique(USERS), np.unique(POSITIVE) + N_USERS):
+        similarities = unit(views[0][nodes]) @ unit(views[1][nodes]).T / 0.4
+        expected += (np.logaddexp.reduce(similarities, axis=1) - np.diag(similarities)).mean()
+    assert_near(contrast, 0.7 * expected)
+    pairs = np.concatenate([POSITIVE, NEGATIVE])
+    squares = (w["user_embedding.weight"][USERS] ** 2).sum()
+    squares += (w["item_embedding.weight"][pairs] ** 2).sum()
+    assert_near(regularization, 0.3 * squares / len(USERS))
+
+
+def test_lgmrec_draws_its_hyperedges_in_training(modal: Any) -> None:
+    model = made(LGMRec, modal[0], hyper_dropout=0.0, assignment_temperature=1.0)
+    logits = torch.tensor([[0.0, 0.0], [0.0, 1.0]]).repeat(20_000, 1)
+    drawn = model.train()._shares(logits)[1::2]
+    torch.testing.assert_close(drawn.sum(dim=1), torch.ones(len(drawn)))
+    # With noise log d - log(1 - d) in both, the second leads up to a difference of 1.
+    first, second = np.random.default_rng(0).logistic(size=(2, 400_000))
+    assert (drawn[:, 1] > 0.5).float().mean() == pytest.approx(
+        (second + 1 > first).mean(), abs=0.015
+    )
+    model = made(LGMRec, modal[0], hyper_dropout=0.4).train()
+    assert (model._shares(logits)[1:] == 0).float().mean() == pytest.approx(0.4, abs=0.01)
+
+
 @pytest.mark.parametrize("weights_of", [{"image": 1.0}, {"image": 0.0, "text": 0.0}, {"sound": 1}])
 def test_weights_of_other_modalities_are_refused(modal: Any, weights_of: dict[str, float]) -> None:
     with pytest.raises(UserError, match="modality_weights"):
@@ -258,6 +322,7 @@ MODEL_KEYS |= {
     "VBPR": {"n_layers": None, "steps": None, "epochs": 20},
     "FREEDOM": {"n_layers": 0, "steps": None, "epochs": 20, "prune_ratio": 0.0},
     "MGCN": {"n_layers": 0, "steps": None, "epochs": 20},
+    "LGMRec": {"n_layers": 0, "n_modal_layers": 0, "steps": None, "epochs": 20},
     "BM3": {"n_layers": 1, "steps": None, "modal_weight": 5.0, "dropout": 0.2, **LONGER},
 }
 
@@ -269,7 +334,7 @@ MODEL_KEYS |= {
 # MGCN     0.380  0.034
 # BM3      0.196            0.040
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["VBPR", "FREEDOM", "MGCN"])
+@pytest.mark.parametrize("model", ["VBPR", "FREEDOM", "MGCN", "LGMRec"])
 def test_features_decide_and_false_ones_do_not(tmp_path: Path, model: str) -> None:
     folder = make_data(tmp_path, n_own=2)
     real, permuted = (

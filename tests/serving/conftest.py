@@ -14,7 +14,7 @@ from recbole_diffusion.data.feature_files import write_features
 ATTENTION = {"embedding_size": 8, "n_heads": 2, "inner_size": 16, "max_length": 5}
 PICTURE = {"item_features": {"picture": {"file": "odd.picture.npz"}}}
 SMALL: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(("BM3", "FREEDOM", "MGCN", "VBPR"), PICTURE),
+    **dict.fromkeys(("BM3", "FREEDOM", "LGMRec", "MGCN", "VBPR"), PICTURE),
     "SimDiff": {"channels": ["picture"], **PICTURE},
     "InfoDCL": {"pretrain_epochs": 1},
     "LDiffRec": {"pretrain_epochs": 1, "encoder_sizes": [6], "n_clusters": 2},

@@ -1,6 +1,6 @@
 """Rivals that know item features.
 
-VBPR (AAAI 2016), BM3 (WWW 2023), FREEDOM and MGCN (MM 2023).
+VBPR (AAAI 2016), BM3 (WWW 2023), FREEDOM and MGCN (MM 2023), LGMRec (AAAI 2024).
 """
 
 from recbole_diffusion.settings.about import About
@@ -30,5 +30,11 @@ MODELS = {
         "model": ".mgcn:MGCN",
         "trainer": _TRAINER,
         "settings": ".settings:MGCNSettings",
+    },
+    "LGMRec": {
+        "about": About("features of items", "interactions, features", "AAAI 2024"),
+        "model": ".lgmrec:LGMRec",
+        "trainer": _TRAINER,
+        "settings": ".settings:LGMRecSettings",
     },
 }

@@ -60,3 +60,20 @@ class MGCNSettings(Multimodal):
     contrastive_weight: float = key(0.01, "lambda_C", within=">= 0")
     temperature: float = key(0.2, "tau", within=">= 1e-6")
     reg_weight: float = key(1e-4, "lambda_E", within=">= 0")
+
+
+class LGMRecSettings(Multimodal):
+    """Keys of LGMRec."""
+
+    n_layers: int = key(2, "convolutions of embeddings over users and items", within="0..1000")
+    n_modal_layers: int = key(2, "convolutions of features over them", within="0..1000")
+    n_hyperedges: int = key(4, "A, of each modality", within="1..2^20")
+    n_hyper_layers: int = key(1, "H, passes by way of hyperedges", within="1..1000")
+    hyper_dropout: float = key(0.3, "of shares of hyperedges", within="[0, 1)")
+    assignment_temperature: float = key(
+        0.2, "of the softmax that shares out hyperedges", within=">= 1e-6"
+    )
+    global_weight: float = key(0.3, "alpha, of the global embeddings", within=">= 0")
+    contrastive_weight: float = key(1e-4, "lambda_1", within=">= 0")
+    temperature: float = key(0.2, "tau, of the contrast", within=">= 1e-6")
+    reg_weight: float = key(1e-6, "lambda_2", within=">= 0")
