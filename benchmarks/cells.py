@@ -7,6 +7,7 @@ exit code is 1 if Recall@20 on test is another one. ``--data_path`` is where the
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,17 @@ def main() -> int:
     parser.add_argument("--datasets", help="of the tables; all without it")
     arguments = parser.parse_args()
     wanted = arguments.datasets.split(",") if arguments.datasets else None
+    return check(wanted, arguments.data_path)
+
+
+def check(wanted: Sequence[str] | None, data_path: str) -> int:
+    """Run the cell of each data set, or of those that are wanted; 1 if one differs."""
     differ = False
     for results in joined_results(sorted(RESULTS.glob("*.json"))).values():
         if wanted is None or results["dataset"] in wanted:
             rows = {row["name"]: row for row in results["models"]}
             split = results["evaluation"]["eval_args"]
-            differ |= run_again(results["dataset"], split, rows[MODEL], arguments.data_path)
+            differ |= run_again(results["dataset"], split, rows[MODEL], data_path)
     return int(differ)
 
 
