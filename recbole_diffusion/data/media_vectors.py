@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from recbole_diffusion.base.errors import UserError, refusals_of
-from recbole_diffusion.base.files import written_whole
+from recbole_diffusion.base.files import one_at_a_time, written_whole
 from recbole_diffusion.base.randomness import own_randomness
 from recbole_diffusion.data.encoder_files import (
     cache_file,
@@ -105,13 +105,19 @@ def media_vectors(
     files = media_files(config, place, KINDS[kind].suffixes)
     cached = cache_file(config, kind, _key(config, kind, files, encoder))
     if not is_kept(cached):
-        getLogger().info(f"{files.source}: {len(files.ids)} {kind} by {encoder} into {cached}")
-        with own_randomness(config["seed"], config["device"]):
-            _make(cached, files, kind, _encode_by(config, kind, encoder), batch_size, config)
+        with refusals_of(f"{cached}: cannot be written", OSError):
+            cached.parent.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(cached.with_suffix(".lock")):
+            if not is_kept(cached):  # another process may have made them meanwhile
+                told = f"{files.source}: {len(files.ids)} {kind} by {encoder} into {cached}"
+                getLogger().info(told)
+                with own_randomness(config["seed"], config["device"]):
+                    encode = _encode_by(config, kind, encoder)
+                    _make(cached, files, kind, encode, batch_size, config)
     table = read_table(cached)
     broken = np.setdiff1d(files.ids, table.ids)
-    told = (("missing", files.missing), ("broken", broken))
-    remark = "".join(f"; {kind} {why} of {examples(ids)}" for why, ids in told if len(ids))
+    lists = (("missing", files.missing), ("broken", broken))
+    remark = "".join(f"; {kind} {why} of {examples(ids)}" for why, ids in lists if len(ids))
     return MediaVectors(dataclasses.replace(table, remark=remark), files.missing, broken)
 
 
@@ -160,8 +166,7 @@ def _make(
 ) -> None:
     """Write the vectors, by way of parts that outlive the process."""
     parts = cached.with_suffix(".parts")
-    with refusals_of(f"{parts}: cannot be written", OSError):
-        parts.mkdir(parents=True, exist_ok=True)
+    parts.mkdir(exist_ok=True)
     starts = range(0, len(files.ids), PART)
     for start in tqdm(starts, desc=kind, unit_scale=PART, disable=not config["show_progress"]):
         path = parts / f"{start}.npz"

@@ -2,7 +2,9 @@
 
 import colorsys
 import os
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from media_tools import RATE, write_picture, write_sound
 from PIL import Image
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.files import one_at_a_time
 from recbole_diffusion.commands.encode import main
 from recbole_diffusion.data import media_vectors as module
 from recbole_diffusion.data.features import load_item_features
@@ -247,6 +250,24 @@ def test_what_a_killed_process_made_is_gone_on_from(
     for item, vector in whole.items():
         np.testing.assert_array_equal(again[item], vector)
     assert not list((mine / "mine").glob("*.parts"))
+
+
+def test_processes_wait_for_the_one_that_encodes(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = vectors(mine, "images")
+    cached = next((mine / "mine").glob("*.images-*.npz"))
+    content = cached.read_bytes()
+    cached.unlink()
+    refused = module.KINDS["images"]._replace(open=lambda path: pytest.fail("opened again"))
+    monkeypatch.setitem(module.KINDS, "images", refused)
+    with ThreadPoolExecutor(1) as pool:
+        with one_at_a_time(cached.with_suffix(".lock")):
+            waiting = pool.submit(vectors, mine, "images")
+            time.sleep(0.3)
+            assert not waiting.done()
+            cached.write_bytes(content)
+        assert waiting.result().keys() == whole.keys()
 
 
 def test_vectors_hang_on_the_contents_of_the_files(
