@@ -44,10 +44,10 @@ NOT_RUN = {
     r".* --cluster=": "needs a cluster, which tests/compare/test_cluster.py has",
     r".* --storage=postgresql": "needs a server; tests/tune/test_sharing.py has other databases",
     r"curl": "asks a service, which tests/serving/test_service_docs.py has",
-    r".* --tracker=": "writes for seconds; tests/test_trackers.py",
+    r".* --tracker=": "needs wandb or mlflow; tests/test_trackers.py has a run with each",
     r".* --device=cuda": "needs a GPU",
     r"python benchmarks/": "takes minutes to hours, on released data",
-    r".* --model=models/wav2vec2-base": "needs its weights; tests/data/test_media_vectors.py",
+    r".* --model=models/wav2vec2-base": "needs weights; tests/data/test_media_vectors.py has some",
 }
 # Pages whose comparisons, a hundred that a program wrote, are read with the settings and data of
 # all their models, and do not run.
