@@ -39,6 +39,14 @@ OURS: dict[str, dict[str, Any]] = {
     "GRU4Rec": {"embedding_size": 8},
     "XSimGCL": {"embedding_size": 8},
     "FlowCF": {"hidden_sizes": [16], "sampling_steps": 1},  # as DiffRec
+    # Its scores hold a draw a place of a user: with little noise.
+    "DDRM": {
+        "embedding_size": 8,
+        "pretrain_epochs": 1,
+        "steps": 2,
+        "sampling_steps": 2,
+        "noise_scale": 1e-9,
+    },
     "VBPR": {"embedding_size": 8, "modal_size": 6},
     "BM3": {"embedding_size": 8},
     "LGMRec": {"embedding_size": 8, "global_weight": 0.0},  # hyperedges hold new items too
