@@ -43,7 +43,8 @@ class DDRM(EmbeddingRecommender):
         self.keys = keys = DDRMSettings(config)
         self.seed = config["seed"]
         self._check_files(config, dataset)
-        self.rows = InteractionRows(*interaction_matrix(dataset).nonzero(), self.n_users)
+        users, items = (ids.astype(np.int64) for ids in interaction_matrix(dataset).nonzero())
+        self.rows = InteractionRows(users, items, self.n_users)
         self.diffusion = GaussianDiffusion(schedule_of(config, "DDRM"))
         self.user_embedding = nn.Embedding(self.n_users, keys.embedding_size)
         self.item_embedding = nn.Embedding(self.n_items, keys.embedding_size)
