@@ -73,7 +73,7 @@ def interval(with_it: Mapping[str, Any], without: Mapping[str, Any]) -> tuple[fl
 def pairs(files: Iterable[Results]) -> list[tuple[str, str, Any, Any]]:
     """Data set, name, model and control of each comparison that has both."""
     found = []
-    for results in files:
+    for results in filter(has_all, files):
         rows = rows_of(results)
         found += [
             (results["dataset"], name, rows[name], rows[name + CONTROL])
@@ -81,6 +81,11 @@ def pairs(files: Iterable[Results]) -> list[tuple[str, str, Any, Any]]:
             if name + CONTROL in rows
         ]
     return found
+
+
+def has_all(results: Results) -> bool:
+    """Whether a comparison has all models of the papers, and not one of the studies below."""
+    return {"LD4MRec", "LDiffRec"} <= rows_of(results).keys()
 
 
 def verdict(low: float, high: float) -> str:
@@ -186,7 +191,7 @@ def by_noise(files: list[Results]) -> list[str]:
     found = {
         ratio_of(results): rows_of(results)
         for results in files
-        if "DiffRec-none" in rows_of(results)
+        if "DiffRec-none" in rows_of(results) and not has_all(results)
     }
     ratios = sorted(found)
     if len(ratios) < 2:
@@ -272,7 +277,7 @@ def by_protocol(joined: Mapping[str, Results], files: list[Results]) -> list[str
         order = results["evaluation"]["eval_args"]
         if order.get("order") == "TO":
             splits["ml-100k, one cut in time for all"] = results
-        elif "DiffMM" in rows_of(results) and results["dataset"] == "ml-100k":
+        elif has_all(results) and results["dataset"] == "ml-100k":
             splits["ml-100k, drawn at random"] = results
     lines = table_head("split", "models, best first")
     wanted = (*OURS, "SASRec", "EASE", "EASE-recency", "LightGCN", "DiffRec", "TDiffRec", "ItemKNN")

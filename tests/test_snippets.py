@@ -51,7 +51,7 @@ NOT_RUN = {
 }
 # Pages whose comparisons, a hundred that a program wrote, are read with the settings and data of
 # all their models, and do not run.
-PLANNED = ("docs/reproduction.md",)
+PLANNED = ("docs/reproduction.md", "docs/study.md")
 # What commands have in place of their own words, so that they are short: keys with their values.
 SHORT = {"epochs": "1", "show_progress": "false"}
 BOUNDS = {
