@@ -275,7 +275,7 @@ def by_protocol(joined: Mapping[str, Results], files: list[Results]) -> list[str
     }
     for results in files:
         order = results["evaluation"]["eval_args"]
-        if order.get("order") == "TO":
+        if order.get("order") == "TO" and order.get("group_by") in (None, "none"):
             splits["ml-100k, one cut in time for all"] = results
         elif has_all(results) and results["dataset"] == "ml-100k":
             splits["ml-100k, drawn at random"] = results
