@@ -43,9 +43,14 @@ def check(wanted: Sequence[str] | None, data_path: str) -> int:
     return int(differ)
 
 
+def is_here(dataset: str, data_path: str) -> bool:
+    """Whether a data set can be read."""
+    return dataset == CARRIED or any(Path(data_path, dataset).glob("*.inter"))
+
+
 def run_again(dataset: str, split: dict[str, Any], row: dict[str, Any], data_path: str) -> bool:
     """Whether a cell differs from what is committed."""
-    if dataset != CARRIED and not any((Path(data_path) / dataset).glob("*.inter")):
+    if not is_here(dataset, data_path):
         print(f"{dataset}: not here, see dataset_atomic/README.md")
         return False
     settings = {

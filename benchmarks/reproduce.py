@@ -16,6 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from cells import CARRIED, RESULTS, check, is_here
+
 from recbole_diffusion import compare
 from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.base.files import write_json
@@ -25,9 +27,7 @@ from recbole_diffusion.settings.property_files import properties_folder
 from recbole_diffusion.studies.compare.reproduction import write_reproduction
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "reproduction.md"
-CARRIED = "ml-100k"  # by RecBole
 # What the releases are, as ``convert --as`` has it.
 FORMATS = {
     "office": "text-split",
@@ -51,9 +51,6 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--check", action="store_true", help="run one committed cell again")
     known, others = parser.parse_known_args(words)
     if known.check:
-        sys.path.insert(0, str(Path(__file__).parent))
-        from cells import check
-
         return check([known.split], known.data_path)
     return exit_code(lambda: reproduce(known, others))
 
@@ -66,7 +63,7 @@ def reproduce(known: argparse.Namespace, others: Sequence[str]) -> None:
     """
     if known.models is None:
         raise UserError("expected --models=NAME,... or --check")
-    if known.split != CARRIED and not any(Path(known.data_path, known.split).glob("*.inter")):
+    if not is_here(known.split, known.data_path):
         convert(known)
     settings = {**BUDGET, **parse_arguments(others), "models": known.models}
     place = {"output_dir": known.output_dir, "show_progress": False}

@@ -12,20 +12,19 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib import pyplot as plt
+from picture import METRIC, PAPERS
 from scipy import stats
 
-from recbole_diffusion.settings.registry import knowledge
+from recbole_diffusion.pages.tables import metric_name
 from recbole_diffusion.studies.compare.reproduction import joined_results
+from recbole_diffusion.studies.compare.tables import knowledge_of, training_seconds
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 TARGET = ROOT / "docs" / "study.md"
 PICTURES = ROOT / "docs" / "pictures"
-METRIC = "recall@20"
+METRIC_NAME = metric_name(METRIC)
 CONTROL = "-none"
-PAPERS = (
-    *("DiffRec", "TDiffRec", "LDiffRec", "LTDiffRec", "LD4MRec", "SimDiff", "DiffMM", "InfoDCL"),
-)
 OURS = ("LinDiffRec", "PrefixDiff")
 # Of LinDiffRec: what a row leaves out.
 PARTS = {
@@ -45,13 +44,6 @@ def rows_of(results: Results) -> dict[str, Any]:
 def value(model: Mapping[str, Any]) -> float:
     """Mean of the metric on test."""
     return model["test"][METRIC]["mean"]
-
-
-def seconds(model: Mapping[str, Any]) -> float:
-    """Of making, pre-training and training a model to its last epoch."""
-    costs = {name: spread["mean"] or 0.0 for name, spread in model["costs"].items()}
-    once = costs.get("setup_seconds", 0.0) + costs.get("pretrain_seconds", 0.0)
-    return once + costs["train_seconds_per_epoch"] * costs["epochs_trained"]
 
 
 def interval(with_it: Mapping[str, Any], without: Mapping[str, Any]) -> tuple[float, float]:
@@ -128,10 +120,8 @@ def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
 
 
 def known(model: Mapping[str, Any]) -> set[str]:
-    """What a model learns from; weights by age tell it of the order."""
-    settings = {**model["settings"], **((model["tuning"] or {}).get("settings") or {})}
-    is_ordered = settings.get("recency") not in (None, "none")
-    return {*knowledge(model["model"]).split(", "), *(["order"] if is_ordered else [])}
+    """What a model learns from."""
+    return set(knowledge_of(model).split(", "))
 
 
 def best_rival(rows: Mapping[str, Any], knows: set[str]) -> Mapping[str, Any]:
@@ -221,7 +211,7 @@ def by_steps(files: list[Results]) -> list[str]:
                 deviation = row["test"][METRIC]["std"] or 0.0
                 lines.append(
                     f"| {row['model']} | {row['settings']['steps']} | {value(row):.4f} ± "
-                    f"{deviation:.4f} | {seconds(row):.1f} |"
+                    f"{deviation:.4f} | {training_seconds(row):.1f} |"
                 )
     return lines if len(lines) > 2 else []
 
@@ -232,7 +222,8 @@ def front(rows: Mapping[str, Any]) -> set[str]:
         name
         for name, row in rows.items()
         if not any(
-            value(other) > value(row) and seconds(other) < seconds(row) for other in rows.values()
+            value(other) > value(row) and training_seconds(other) < training_seconds(row)
+            for other in rows.values()
         )
     }
 
@@ -244,9 +235,9 @@ def cost_picture(joined: Mapping[str, Results]) -> None:
     figure, panels = plt.subplots(n_rows, 2, figsize=(10, 3.4 * n_rows), layout="constrained")
     for panel, (dataset, results) in zip(panels.flat, joined.items(), strict=False):
         rows = {n: r for n, r in rows_of(results).items() if n in OURS or r["model"] not in OURS}
-        best = sorted(front(rows), key=lambda name: seconds(rows[name]))
+        best = sorted(front(rows), key=lambda name: training_seconds(rows[name]))
         panel.plot(
-            [seconds(rows[name]) for name in best],
+            [training_seconds(rows[name]) for name in best],
             [value(rows[name]) for name in best],
             color="#9aa5ad",
             linewidth=1,
@@ -254,10 +245,14 @@ def cost_picture(joined: Mapping[str, Results]) -> None:
         )
         for name, row in rows.items():
             kind = "#0b6e99" if name in OURS else "#d9822b" if name in PAPERS else "#7d8793"
-            panel.scatter(seconds(row), value(row), s=18, color=kind)
+            panel.scatter(training_seconds(row), value(row), s=18, color=kind)
             if name in best or name in (*OURS, *PAPERS):
                 panel.annotate(
-                    name, (seconds(row), value(row)), (3, 3), textcoords="offset points", fontsize=7
+                    name,
+                    (training_seconds(row), value(row)),
+                    (3, 3),
+                    textcoords="offset points",
+                    fontsize=7,
                 )
         panel.set(xscale="log", title=dataset, xlabel="seconds of training", ylabel=METRIC_NAME)
         panel.spines[["top", "right"]].set_visible(False)
@@ -287,9 +282,6 @@ def by_protocol(joined: Mapping[str, Results], files: list[Results]) -> list[str
         shown = ", ".join(f"{name} {value(rows[name]):.3f}" for name in ranked)
         lines.append(f"| {title} | {shown} |")
     return lines
-
-
-METRIC_NAME = "Recall@20"
 
 
 def table_head(*names: str) -> list[str]:

@@ -11,6 +11,8 @@ from torch import Tensor
 from recbole_diffusion.base.errors import UserError, refusals_of
 
 Encode = Callable[[Sequence[Any]], np.ndarray]
+"""Opened files to their vectors [n, width]."""
+
 POOLER = "pooler"
 NOT_READ = ("masked_spec_embed",)  # by training alone
 

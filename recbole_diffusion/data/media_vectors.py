@@ -2,7 +2,7 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -25,15 +25,13 @@ from recbole_diffusion.data.encoder_files import (
 from recbole_diffusion.data.feature_files import check_finite, examples, read_table, write_features
 from recbole_diffusion.data.feature_table import FeatureTable
 from recbole_diffusion.data.media import MediaFiles, media_files, open_picture, open_sound
+from recbole_diffusion.data.media_models import Encode, load_model
 from recbole_diffusion.data.plain_vectors import picture_vector, sound_vector
 from recbole_diffusion.settings.item_features import PLAIN_ENCODERS
 
 PART = 256  # files between two savings
 BATCH_SIZE = 16
 VERSION = 1  # of the vectors without a model
-
-Encode = Callable[[Sequence[Any]], np.ndarray]
-"""Opened files to their vectors [n, width]."""
 
 
 class Kind(NamedTuple):
@@ -156,8 +154,6 @@ def _encode_by(config: Any, kind: str, encoder: str) -> Encode:
     if encoder == PLAIN_ENCODERS[kind]:
         plain = KINDS[kind].plain
         return lambda opened: np.stack([plain(one) for one in opened])
-    from recbole_diffusion.data.media_models import load_model  # late: it loads PyTorch models
-
     return load_model(_model_folder(config, encoder), kind, config["device"])
 
 

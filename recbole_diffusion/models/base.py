@@ -119,6 +119,17 @@ class RowRecommender(GeneralRecommender):
         return torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0
 
 
+class MeanOverUsers:
+    """Of models whose loss is the mean over those users of a batch that have interactions."""
+
+    rows: InteractionRows
+    USER_ID: str
+
+    def loss_counts(self, interaction: Any) -> Tensor:
+        """What each user of a batch counts in the mean that is its loss [B]."""
+        return (self.rows.lengths_of(interaction[self.USER_ID]) > 0).float()
+
+
 class HistoryRecommender(RowRecommender):
     """Scores a row of interactions without knowing whose it is.
 

@@ -250,6 +250,18 @@ def schedule_of(config: Any, model: str) -> Tensor:
         )
 
 
+def check_base_widths(config: Any, dataset: Any, size: int) -> None:
+    """Refuse files of base embeddings, where given, that are not of the embeddings' width.
+
+    Raises:
+        UserError: One is not, or a file that ``data.features.load_named_matrix`` refuses.
+    """
+    for channel, key in GRAPH_CHANNELS.items():
+        width = base_size(config, dataset, channel)
+        expected = f"a file of width {size} (key `embedding_size`), not {width}"
+        expect(width == size, key, config[key], expected)
+
+
 def base_size(config: Any, dataset: Any, channel: str) -> int:
     """Width of a graph channel: of the user's file, else of the pre-training stage.
 

@@ -1,6 +1,5 @@
 """What the keys of feature vectors and files of embeddings declare."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -140,14 +139,13 @@ def declared_source(config: Any, name: str) -> dict[str, Any]:
         UserError: It is not declared, or nothing of it is encoded.
     """
     declared = declarations(config).get(name)
-    options = {} if declared is None else dataclasses.asdict(declared)
-    found = {key: options[key] for key in ENCODED if options.get(key)}
-    if not found:
+    found = {key: given for key in ENCODED if (given := getattr(declared, key, None))}
+    if declared is None or not found:
         raise UserError(
             f"key `item_features`: found {config['item_features']!r}, expected {name} there with "
             f"one of {', '.join(ENCODED)}, or what to encode by --fields, --images or --sounds"
         )
-    return found | ({"encoder": options["encoder"]} if options["encoder"] else {})
+    return found | ({"encoder": declared.encoder} if declared.encoder else {})
 
 
 def check_embedding_files(config: Mapping[str, Any]) -> None:

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recbole_diffusion.base.errors import expect
-from recbole_diffusion.data.features import load_named_matrix
 from recbole_diffusion.diffusion import GaussianDiffusion, sinusoidal_embedding
 from recbole_diffusion.models.base import EmbeddingRecommender
-from recbole_diffusion.models.channels import check_base_files, schedule_of
+from recbole_diffusion.models.channels import check_base_files, check_base_widths, schedule_of
 from recbole_diffusion.models.ddrm.settings import DDRMSettings
 from recbole_diffusion.nn.rows import InteractionRows, interaction_matrix
 from recbole_diffusion.settings.item_features import EMBEDDING_FILES
@@ -42,7 +41,7 @@ class DDRM(EmbeddingRecommender):
         super().__init__(config, dataset)
         self.keys = keys = DDRMSettings(config)
         self.seed = config["seed"]
-        self._check_files(config, dataset)
+        check_base_widths(config, dataset, keys.embedding_size)
         users, items = (ids.astype(np.int64) for ids in interaction_matrix(dataset).nonzero())
         self.rows = InteractionRows(users, items, self.n_users)
         self.diffusion = GaussianDiffusion(schedule_of(config, "DDRM"))
@@ -59,14 +58,6 @@ class DDRM(EmbeddingRecommender):
         steps, n_taken = config["steps"], config["sampling_steps"]
         expect(n_taken <= steps, "sampling_steps", n_taken, f"1..{steps} (`steps`)")
         check_base_files(config, list(EMBEDDING_FILES), "DDRM begins with")
-
-    def _check_files(self, config: Any, dataset: Any) -> None:
-        size = self.keys.embedding_size
-        for name in EMBEDDING_FILES:
-            if config[name] is not None:
-                width = load_named_matrix(config, name, dataset).shape[1]
-                expected = f"a file of width {size} (key `embedding_size`), not {width}"
-                expect(width == size, name, config[name], expected)
 
     def set_base_embeddings(self, user_embedding: np.ndarray, item_embedding: np.ndarray) -> None:
         """Begin with embeddings of LightGCN, or of files.

@@ -21,14 +21,14 @@ from recbole_diffusion.diffusion.inference import (
 from recbole_diffusion.diffusion.process import GaussianDiffusion
 from recbole_diffusion.diffusion.schedule import make_betas, respaced_betas
 from recbole_diffusion.diffusion.timesteps import ImportanceSampler, UniformSampler
-from recbole_diffusion.models.base import HistoryRecommender
+from recbole_diffusion.models.base import HistoryRecommender, MeanOverUsers
 from recbole_diffusion.models.diffrec.settings import DiffRecSettings, TDiffRecSettings
 from recbole_diffusion.nn.layers import MirroredMLP
 from recbole_diffusion.nn.rows import DenseRows, InteractionRows, RowBatch
 from recbole_diffusion.training.carry import ITEMS, WHOLE, Axes
 
 
-class DiffRec(HistoryRecommender):
+class DiffRec(MeanOverUsers, HistoryRecommender):
     """A denoiser of users' interaction rows, trained at random steps of a diffusion process.
 
     Source: Wang et al. 2023, sections 3.1-3.3.
@@ -115,10 +115,6 @@ class DiffRec(HistoryRecommender):
         if not len(users):
             return self._no_loss()
         return self._diffusion_loss(self.rows.batch(users).dense(self.n_items))[0]
-
-    def loss_counts(self, interaction: Any) -> Tensor:
-        """What each user of a batch counts in the mean that is its loss [B]."""
-        return (self.rows.lengths_of(interaction[self.USER_ID]) > 0).float()
 
     def _diffusion_loss(self, x_start: Tensor) -> tuple[Tensor, Tensor]:
         """Mean weighted loss at drawn steps, and the predicted ``x_start`` (Algorithm 1)."""

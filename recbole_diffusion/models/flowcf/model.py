@@ -13,14 +13,14 @@ from torch.nn import functional
 
 from recbole_diffusion.base.errors import expect
 from recbole_diffusion.diffusion.flow import BinaryFlow
-from recbole_diffusion.models.base import HistoryRecommender
+from recbole_diffusion.models.base import HistoryRecommender, MeanOverUsers
 from recbole_diffusion.models.flowcf.settings import FlowCFSettings
 from recbole_diffusion.nn.layers import MirroredMLP
 from recbole_diffusion.nn.rows import DenseRows, InteractionRows, RowBatch
 from recbole_diffusion.training.carry import ITEMS, WHOLE, Axes
 
 
-class FlowCF(HistoryRecommender):
+class FlowCF(MeanOverUsers, HistoryRecommender):
     """Predicts the end of a flow from popularity to a user's row, from anywhere on its way."""
 
     is_baseline = True
@@ -54,10 +54,6 @@ class FlowCF(HistoryRecommender):
         x_end = self.rows.batch(users).dense(self.n_items)
         steps = torch.randint(self.keys.flow_steps, (len(users),), device=x_end.device)
         return self.step_losses(x_end, steps, torch.rand_like(x_end)).mean()
-
-    def loss_counts(self, interaction: Any) -> Tensor:
-        """What each user of a batch counts in the mean that is its loss [B]."""
-        return (self.rows.lengths_of(interaction[self.USER_ID]) > 0).float()
 
     def step_losses(self, x_end: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
         """Mean square error of each row's prediction.

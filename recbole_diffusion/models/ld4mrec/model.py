@@ -24,7 +24,7 @@ from recbole_diffusion.diffusion import (
     make_betas,
     sinusoidal_embedding,
 )
-from recbole_diffusion.models.base import RowRecommender
+from recbole_diffusion.models.base import MeanOverUsers, RowRecommender
 from recbole_diffusion.models.channels import (
     check_digests,
     check_modalities,
@@ -43,7 +43,7 @@ from recbole_diffusion.nn.rows import (
 from recbole_diffusion.training.carry import ITEMS, USERS, WHOLE, Matches
 
 
-class LD4MRec(RowRecommender):
+class LD4MRec(MeanOverUsers, RowRecommender):
     """The model of sections 4 and 5; keys and their meaning stand in properties/model/LD4MRec.yaml.
 
     Raises:
@@ -154,10 +154,6 @@ class LD4MRec(RowRecommender):
         losses = self.step_losses(users, x_start, target, timesteps, noise)
         self.sampler.update(timesteps, losses)
         return (weights * losses).mean()
-
-    def loss_counts(self, interaction: Any) -> Tensor:
-        """What each user of a batch counts in the mean that is its loss [B]."""
-        return (self.rows.lengths_of(interaction[self.USER_ID]) > 0).float()
 
     def step_losses(
         self, users: Tensor, x_start: Tensor, target: Tensor, timesteps: Tensor, noise: Tensor

@@ -28,8 +28,8 @@ from recbole_diffusion.diffusion.schedule import respaced_betas
 from recbole_diffusion.models.channels import (
     GRAPH_CHANNELS,
     ChannelRecommender,
-    base_size,
     check_base_files,
+    check_base_widths,
     check_channels,
     schedule_of,
 )
@@ -123,10 +123,7 @@ class SimDiff(ChannelRecommender):
     def _check_pretrained(self, config: Any, dataset: Any) -> None:
         """Files of base embeddings, where given, are both there and of the embeddings' width."""
         check_base_files(config, list(GRAPH_CHANNELS.values()), "target: pretrained needs")
-        for channel, key in GRAPH_CHANNELS.items():
-            width = base_size(config, dataset, channel)
-            expected = f"a file of width {self.embedding_size} (key `embedding_size`), not {width}"
-            expect(width == self.embedding_size, key, config[key], expected)
+        check_base_widths(config, dataset, self.embedding_size)
 
     def _build_process(self, config: Any) -> None:
         betas = schedule_of(config, "SimDiff")

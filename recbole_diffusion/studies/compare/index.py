@@ -1,6 +1,6 @@
 """One page that lists comparisons and searches."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def write_index(folder: str | Path) -> Path:
     return path
 
 
-def _rows(folder: Path, name: str, row_of: Any) -> list[list[Entry]]:
+def _rows(folder: Path, name: str, row_of: Callable[[Path], list[Entry]]) -> list[list[Entry]]:
     found = sorted(
         path for depth in range(1, DEPTH + 1) for path in folder.glob("*/" * depth + name)
     )
@@ -89,8 +89,7 @@ def _comparison(path: Path) -> list[Entry]:
     results = read_results(path)
     metric = results["evaluation"]["valid_metric"]
     done = [model for model in results["models"] if model["test"]]
-    means = {model["name"]: model["test"][metric]["mean"] for model in done}
-    best = max(means, key=means.__getitem__, default="")
+    best = results["best"].get(metric, "")
     value = next((spread_text(m["test"][metric]) for m in done if m["name"] == best), "")
     return [
         Entry(results["dataset"]),

@@ -16,7 +16,7 @@ from recbole_diffusion.pages.figure import Gallery
 from recbole_diffusion.pages.html import Section, page
 from recbole_diffusion.pages.ranking import Ranked, Ranking
 from recbole_diffusion.pages.tables import BETTER, WORSE, metric_name
-from recbole_diffusion.settings.registry import has_figures, knowledge
+from recbole_diffusion.settings.registry import has_figures
 from recbole_diffusion.studies.analyze.comparison import (
     GROUP_FIGURES,
     draw_efficiency,
@@ -37,9 +37,11 @@ from recbole_diffusion.studies.compare.index import write_index
 from recbole_diffusion.studies.compare.results import read_results
 from recbole_diffusion.studies.compare.tables import (
     GROUP_TITLES,
+    knowledge_of,
     make_tables,
     significance_marks,
     spread_text,
+    training_seconds,
 )
 from recbole_diffusion.training.history import lost_epochs, read_history
 
@@ -191,7 +193,7 @@ def make_ranking(results: Mapping[str, Any]) -> Ranking | None:
             model["test"][metric]["std"] or 0.0,
             spread_text(model["test"][metric]),
             marks.get((model["name"], metric), ""),
-            [text for text in (_knows(model), _training_time(model)) if text],
+            [text for text in (knowledge_of(model), _training_time(model)) if text],
             _of_papers(results, model["model"], metric),
         )
         for model in results["models"]
@@ -216,14 +218,6 @@ def make_ranking(results: Mapping[str, Any]) -> Ranking | None:
     )
 
 
-def _knows(model: Mapping[str, Any]) -> str:
-    """What it learns from; weights by age tell a model of the order."""
-    searched = (model["tuning"] or {}).get("settings", {})
-    known = knowledge(model["model"])
-    is_ordered = {**model["settings"], **searched}.get("recency") not in (None, "none")
-    return f"{known}, order" if is_ordered and known and "order" not in known else known
-
-
 def _of_papers(results: Mapping[str, Any], model: str, metric: str) -> list[tuple[float, str]]:
     return [
         (row["metrics"][metric], f"{row['name']}, {row['source']}")
@@ -233,12 +227,9 @@ def _of_papers(results: Mapping[str, Any], model: str, metric: str) -> list[tupl
 
 
 def _training_time(model: Mapping[str, Any]) -> str:
-    """From the beginning to the last epoch, without validations."""
-    costs = {name: value["mean"] or 0.0 for name, value in model["costs"].items()}
-    if not costs:
+    seconds = training_seconds(model)
+    if seconds is None:
         return ""
-    once = sum(costs.get(name, 0.0) for name in ("setup_seconds", "pretrain_seconds"))
-    seconds = once + costs["train_seconds_per_epoch"] * costs.get("epochs_trained", 0.0)
     if seconds < 10:
         return f"{seconds:.1f} s"
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

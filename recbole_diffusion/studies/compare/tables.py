@@ -15,6 +15,7 @@ from recbole_diffusion.pages.tables import (
     metric_name,
 )
 from recbole_diffusion.settings.evaluation_keys import without_group
+from recbole_diffusion.settings.registry import knowledge
 
 COST_COLUMNS = (
     ("train_seconds_per_epoch", "s an epoch", ".2f"),
@@ -255,6 +256,23 @@ def _groups(results: Mapping[str, Any], kind: str) -> Table:
     ]
     header = ["model", *(f"{group['group']} ({group['users']} users)" for group in groups)]
     return Table(f"{metric_name(metric)} {GROUP_TITLES[kind]}", header, rows, [])
+
+
+def knowledge_of(model: Mapping[str, Any]) -> str:
+    """What a model learns from, as lists say; weights by age tell it of the order."""
+    searched = (model["tuning"] or {}).get("settings") or {}
+    known = knowledge(model["model"])
+    is_ordered = {**model["settings"], **searched}.get("recency") not in (None, "none")
+    return f"{known}, order" if is_ordered and known and "order" not in known else known
+
+
+def training_seconds(model: Mapping[str, Any]) -> float | None:
+    """From the beginning to the last epoch, without validations; None where nothing has run."""
+    costs = {name: value["mean"] or 0.0 for name, value in model["costs"].items()}
+    if not costs:
+        return None
+    once = sum(costs.get(name, 0.0) for name in ("setup_seconds", "pretrain_seconds"))
+    return once + costs["train_seconds_per_epoch"] * costs.get("epochs_trained", 0.0)
 
 
 def spread_text(value: Mapping[str, Any] | None, form: str = ".4f") -> str:
