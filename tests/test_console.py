@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,21 @@ def test_a_reader_that_goes_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
         with run_logger(None, "info") as log:
             log.info("nobody reads this")
             log.info("nor this")
+
+
+def test_logs_that_overlap_leave_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    """As those of runs that threads load at once, which end in any order."""
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level)
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(run_logger(None, "error"))
+    second.enter_context(run_logger(None, "info"))
+    root.info("of the second")
+    first.close()
+    root.info("of the second still")
+    second.close()
+    assert (list(root.handlers), root.level) == before
+    assert capsys.readouterr().out.splitlines() == ["of the second", "of the second still"]
 
 
 def test_messages_go_nowhere_where_stderr_is_closed(

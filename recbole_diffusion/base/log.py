@@ -4,9 +4,11 @@ import logging
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -107,7 +109,8 @@ def run_logger(
     """The root logger, which RecBole uses, writing to the console and to ``folder/run.log``.
 
     Handlers are removed at the end, so that a second run in the process has a log of its own.
-    Within another one's this one alone writes: a run that a comparison loads is no part of its log.
+    Of several that are open, in whichever threads, the last to be opened alone writes: a run that a
+    comparison loads is no part of its log.
     Of several ranks those behind the first tell warnings and errors alone, on the console.
 
     Args:
@@ -116,33 +119,65 @@ def run_logger(
         earlier: Messages that only the file still lacks.
         is_verbose: Whether the console shows all that the file gets.
     """
-    logger = logging.getLogger()
     ranks = current_ranks()
-    before, outer = logger.level, [h for h in logger.handlers if h.get_name() == HANDLER_NAME]
     console = _Console(is_verbose)
     who = "" if ranks.is_first else f"rank {ranks.rank}: "
     console.setFormatter(_PlainFormatter(f"{who}%(message)s"))
     file = None if folder is None or not ranks.is_first else _log_file(folder)
     handlers = [console] if file is None else [file, console]
-    least = getattr(logging, level.upper())
-    logger.setLevel(least if ranks.is_first else max(least, logging.WARNING))
-    for handler in outer:
-        logger.removeHandler(handler)
     for handler in handlers:
         # RecBole finds the run's folder through the one of its file.
         handler.set_name(HANDLER_NAME)
-        logger.addHandler(handler)
-    for record in earlier if file is not None else ():
-        handlers[0].handle(record)
-    try:
+    least = getattr(logging, level.upper())
+    log = _Log(handlers, least if ranks.is_first else max(least, logging.WARNING))
+    logger = logging.getLogger()
+    with _opened(log):
+        for record in earlier if file is not None else ():
+            handlers[0].handle(record)
         yield logger
+
+
+class _Log(NamedTuple):
+    """What one log sets of the root logger."""
+
+    handlers: list[logging.Handler]
+    level: int
+
+
+# Those that are open, after what the root logger had without them.
+_logs: list[_Log] = []
+_logs_lock = threading.RLock()
+
+
+@contextmanager
+def _opened(log: _Log) -> Iterator[None]:
+    """Let a log write until it is closed, or another one is opened."""
+    root = logging.getLogger()
+    with _logs_lock:
+        if not _logs:
+            _logs.append(_Log([], root.level))
+        _replace(_logs[-1], log)
+        _logs.append(log)
+    try:
+        yield
     finally:
-        logger.setLevel(before)
-        for handler in handlers:
-            logger.removeHandler(handler)
+        with _logs_lock:
+            if log is _logs[-1]:
+                _replace(log, _logs[-2])
+            _logs.remove(log)
+            if len(_logs) == 1:
+                _logs.clear()
+        for handler in log.handlers:
             handler.close()
-        for handler in outer:
-            logger.addHandler(handler)
+
+
+def _replace(earlier: _Log, later: _Log) -> None:
+    root = logging.getLogger()
+    for handler in earlier.handlers:
+        root.removeHandler(handler)
+    for handler in later.handlers:
+        root.addHandler(handler)
+    root.setLevel(later.level)
 
 
 class _LogFile(logging.FileHandler):

@@ -1,6 +1,7 @@
 """The order of a loader's rows in an epoch, cut into batches as arrays."""
 
 from collections.abc import Iterator
+from multiprocessing import get_all_start_methods
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ class ArrayBatches:
 
     # RecBole's loader sets these.
     generator: torch.Generator
+    multiprocessing_context: str
     num_workers: int
     sample_size: int
     shuffle: bool
@@ -27,6 +29,8 @@ class ArrayBatches:
 
     def __iter__(self) -> Iterator[Any]:
         if self.num_workers:
+            if "fork" in get_all_start_methods():  # RecBole's loaders cannot be pickled
+                self.multiprocessing_context = "fork"
             yield from super().__iter__()  # type: ignore[misc]
             return
         torch.empty((), dtype=torch.int64).random_(generator=self.generator)  # the workers' seed

@@ -168,13 +168,20 @@ def test_interrupt_ends_the_processes(nodes: TwoNodes, tmp_path: Path) -> None:
     variables = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"}
     job = Job("job", "job", tmp_path / "job", {"kind": "cell", "modules": []}, variables)
 
+    ended = threading.Event()
+
     def interrupt() -> None:
+        """Again, as a user does: an exception within one of Ray's callbacks is lost."""
         wait_for((tmp_path / "importing").exists)
-        _thread.interrupt_main()
+        while not ended.is_set():
+            _thread.interrupt_main()
+            ended.wait(5.0)
 
     threading.Thread(target=interrupt).start()
-    with connected(nodes.address) as cluster, pytest.raises(KeyboardInterrupt):
-        cluster.run_jobs([job], cluster.limits(1), lambda job: None, lambda outcome: None)
+    with connected(nodes.address) as cluster:
+        with pytest.raises(KeyboardInterrupt):
+            cluster.run_jobs([job], cluster.limits(1), lambda job: None, lambda outcome: None)
+        ended.set()
     # The lock is free once the process is gone, long before its import would end.
     with sole_writer(tmp_path / "lock", 30.0):
         pass

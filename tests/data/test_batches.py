@@ -1,5 +1,6 @@
 """Batches as arrays, against those that PyTorch's loader collects row by row."""
 
+import multiprocessing
 from typing import Any
 
 import pytest
@@ -40,5 +41,11 @@ def test_batches_are_pytorchs_epoch_after_epoch(size: int, step: int, shuffle: b
     assert len(found) == len(expected)
 
 
-def test_workers_are_left_to_pytorch() -> None:
-    assert list(ArrayRows(7, 3, True, workers=1)) == list(Rows(7, 3, True, workers=1))
+@pytest.mark.parametrize("method", ["fork", "forkserver"])  # forkserver: as from Python 3.14 on
+def test_workers_are_left_to_pytorch(method: str) -> None:
+    usual = multiprocessing.get_start_method()
+    multiprocessing.set_start_method(method, force=True)
+    try:
+        assert list(ArrayRows(7, 3, True, workers=1)) == list(Rows(7, 3, True))
+    finally:
+        multiprocessing.set_start_method(usual, force=True)
