@@ -38,6 +38,8 @@ OURS: dict[str, dict[str, Any]] = {
     "SASRec": {"embedding_size": 8, "n_heads": 2, "inner_size": 8},
     "GRU4Rec": {"embedding_size": 8},
     "XSimGCL": {"embedding_size": 8},
+    # Its later steps and its vectors see new items.
+    "GiffCF": {"embedding_size": 16, "steps": 1, "ideal_weight": 0},
     "FlowCF": {"hidden_sizes": [16], "sampling_steps": 1},  # as DiffRec
     # Its scores hold a draw a place of a user: with little noise.
     "DDRM": {

@@ -124,7 +124,7 @@ def run_logger(
     who = "" if ranks.is_first else f"rank {ranks.rank}: "
     console.setFormatter(_PlainFormatter(f"{who}%(message)s"))
     file = None if folder is None or not ranks.is_first else _log_file(folder)
-    handlers = [console] if file is None else [file, console]
+    handlers: list[logging.Handler] = [console] if file is None else [file, console]
     for handler in handlers:
         # RecBole finds the run's folder through the one of its file.
         handler.set_name(HANDLER_NAME)

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from compare_tools import run_in_process
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -44,6 +45,7 @@ def test_rows_go_from_data_to_the_page(
 ) -> None:
     import reproduce
 
+    run_in_process(monkeypatch)
     monkeypatch.setattr(reproduce, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(reproduce, "PAGE", tmp_path / "page.md")
     monkeypatch.chdir(tmp_path)

@@ -16,7 +16,7 @@ from recbole_diffusion.runs.quick_start import run_recbole_diffusion
 
 N_GROUPS, N_USERS, N_ITEMS, WIDTH = 10, 600, 200, 12
 IDS = np.array([f"i{i}" for i in range(N_ITEMS)])
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2)
 KEYS = {
     "benchmark_filename": ["train", "valid", "test"],
     "load_col": {"inter": ["user_id", "item_id"]},

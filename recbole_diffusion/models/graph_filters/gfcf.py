@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recbole_diffusion.models.base import HistoryRecommender
 from recbole_diffusion.models.graph_filters.settings import GFCFSettings, LowPass
-from recbole_diffusion.models.graph_filters.smoothing import IdealLowPass, ItemSmoothing
+from recbole_diffusion.models.item_smoothing import IdealLowPass, ItemSmoothing
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch, interaction_matrix
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from recbole_diffusion.base.memory import expect_memory
 from recbole_diffusion.models.base import MatrixRecommender
 from recbole_diffusion.models.graph_filters.settings import TurboCFSettings
-from recbole_diffusion.models.graph_filters.smoothing import normalized_entries
+from recbole_diffusion.models.item_smoothing import normalized_entries
 from recbole_diffusion.models.lindiffrec.linear import second_moment
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch, interaction_matrix
 
