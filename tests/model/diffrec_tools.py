@@ -47,6 +47,6 @@ def drift_recall(data_path: Path, tmp_path: Path, model: str, seed: int, **own: 
         "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user",
                       "mode": "full"},
         "topk": [10], "valid_metric": "Recall@10", "dropout": 0.2, "learning_rate": 3e-3,
-        "train_batch_size": 100, "epochs": 60, **own,
+        "train_batch_size": 100, "epochs": 30, **own,
     }  # fmt: skip
     return run_recbole_diffusion(model, "drift", config_dict=keys)["test"]["recall@10"]
