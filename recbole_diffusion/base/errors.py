@@ -25,6 +25,11 @@ LONGEST = 2000
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc")
 
 
+def printable(text: str) -> str:
+    """A text on one line, with what a terminal does not show, or obeys, escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class UserError(ValueError):
     """Bad input: the message names the file, field or key, what was found and what was expected.
 
@@ -33,7 +38,7 @@ class UserError(ValueError):
     """
 
     def __str__(self) -> str:
-        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in super().__str__())
+        return printable(super().__str__())
 
 
 class UnreadKey(UserError):

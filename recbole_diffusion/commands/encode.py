@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from recbole_diffusion.base.arguments import ArgumentParser
-from recbole_diffusion.base.errors import UserError, exit_code, refusals_of
+from recbole_diffusion.base.errors import UserError, exit_code, printable, refusals_of
 from recbole_diffusion.data.feature_table import FeatureTable
 from recbole_diffusion.data.media_vectors import media_vectors
 from recbole_diffusion.data.text_vectors import encoded_table
@@ -71,7 +71,7 @@ def _encoded(
         return encoded_table(config, place, encoder, **size), ""
     found = media_vectors(config, kind, place, encoder, **size)
     lists = (("not there", found.missing), ("cannot be read", found.broken))
-    lines = (f"{one}: its file {why}\n" for why, ids in lists for one in ids)
+    lines = (printable(f"{one}: its file {why}") + "\n" for why, ids in lists for one in ids)
     return found.table, "".join(lines)
 
 

@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from recbole_diffusion.base.errors import UserError, refusals_of
+from recbole_diffusion.data.media import Sound
 
 Encode = Callable[[Sequence[Any]], np.ndarray]
 """Opened files to their vectors [n, width]."""
 
+RATE = 16_000  # of the sound that a model is tried with
+THINNEST = 256  # long sides in short ones
 POOLER = "pooler"
 NOT_READ = ("masked_spec_embed",)  # by training alone
 
@@ -29,7 +32,7 @@ def load_model(folder: Path, kind: str, device: torch.device) -> Encode:
         device: Where it computes.
 
     Raises:
-        UserError: A package is absent, or no such model is in the folder.
+        UserError: A package is absent, or no such model is in the folder, or not of this kind.
     """
     try:
         from safetensors import SafetensorError
@@ -39,12 +42,14 @@ def load_model(folder: Path, kind: str, device: torch.device) -> Encode:
             f"item_features: this encoder needs transformers ({error}); pip install transformers"
         ) from error
     prepare_class = AutoImageProcessor if kind == "images" else AutoFeatureExtractor
+    # A folder's own code is not run: without a word, transformers asks whoever is at the terminal.
+    only_here = {"local_files_only": True, "trust_remote_code": False}
     kinds = (OSError, ValueError, LookupError, TypeError, ImportError, SafetensorError)
     with refusals_of(f"encoder {folder}", *kinds):
-        prepare = prepare_class.from_pretrained(folder, local_files_only=True)
-        # Weights of other kinds are pickles, and a folder's own code is not run.
+        prepare = prepare_class.from_pretrained(folder, **only_here)
+        # Weights of other kinds are pickles.
         model, loading = AutoModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            folder, use_safetensors=True, output_loading_info=True, **only_here
         )
     absent = {name for name in loading["missing_keys"] if not name.startswith(NOT_READ)}
     if absent - {name for name in absent if POOLER in name}:
@@ -56,6 +61,7 @@ def load_model(folder: Path, kind: str, device: torch.device) -> Encode:
     @torch.no_grad()
     def encode(opened: Sequence[Any]) -> np.ndarray:
         if kind == "images":
+            _refuse_thin(opened)
             return _array(
                 pooled(scores(**prepare(list(opened), return_tensors="pt").to(device)), is_pooled)
             )
@@ -66,7 +72,30 @@ def load_model(folder: Path, kind: str, device: torch.device) -> Encode:
         )
         return _array(torch.cat([pooled(scores(**one.to(device)), is_pooled) for one in prepared]))
 
+    with refusals_of(
+        f"encoder {folder}: of no use for {kind}", *kinds, AttributeError, RuntimeError
+    ):
+        encode([_example(kind)])
     return encode
+
+
+def _example(kind: str) -> Any:
+    """Something that every model of a kind can encode."""
+    draw = np.random.default_rng(0)
+    if kind == "images":
+        from PIL import Image
+
+        return Image.fromarray(draw.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    return Sound(0.1 * draw.standard_normal(RATE, dtype=np.float32), RATE)
+
+
+def _refuse_thin(pictures: Sequence[Any]) -> None:
+    """Brought to one height, a line of pixels would fill the memory."""
+    for width, height in (picture.size for picture in pictures):
+        if max(width, height) > THINNEST * min(width, height):
+            raise ValueError(
+                f"found {width} x {height} pixels, expected sides within a factor of {THINNEST}"
+            )
 
 
 def pooled(output: Any, is_pooled: bool) -> Tensor:

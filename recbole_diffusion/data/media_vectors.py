@@ -2,7 +2,7 @@
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from recbole_diffusion.base.errors import UserError, refusals_of
+from recbole_diffusion.base.errors import UserError, printable, refusals_of, system_limit
 from recbole_diffusion.base.files import one_at_a_time, written_whole
 from recbole_diffusion.base.randomness import own_randomness
 from recbole_diffusion.data.encoder_files import (
@@ -22,7 +22,7 @@ from recbole_diffusion.data.encoder_files import (
     key_of,
     local_folder,
 )
-from recbole_diffusion.data.feature_files import check_finite, examples, read_table, write_features
+from recbole_diffusion.data.feature_files import examples, read_table, write_features
 from recbole_diffusion.data.feature_table import FeatureTable
 from recbole_diffusion.data.media import MediaFiles, media_files, open_picture, open_sound
 from recbole_diffusion.data.media_models import Encode, load_model
@@ -31,7 +31,7 @@ from recbole_diffusion.settings.item_features import PLAIN_ENCODERS
 
 PART = 256  # files between two savings
 BATCH_SIZE = 16
-VERSION = 1  # of the vectors without a model
+VERSION = 2  # of what is read of a file, and of the vectors without a model
 
 
 class Kind(NamedTuple):
@@ -73,7 +73,7 @@ class MediaVectors:
     Attributes:
         table: Vectors of the files that could be read.
         missing: Original ids of items whose file is not there.
-        broken: Original ids of items whose file cannot be read.
+        broken: Original ids of items whose file cannot be read or encoded.
     """
 
     table: FeatureTable
@@ -111,7 +111,8 @@ def media_vectors(
                 getLogger().info(told)
                 with own_randomness(config["seed"], config["device"]):
                     encode = _encode_by(config, kind, encoder)
-                    _make(cached, files, kind, encode, batch_size, config)
+                    at_once = 1 if encoder == PLAIN_ENCODERS[kind] else batch_size
+                    _make(cached, files, kind, encode, at_once, config)
     table = read_table(cached)
     broken = np.setdiff1d(files.ids, table.ids)
     lists = (("missing", files.missing), ("broken", broken))
@@ -133,11 +134,18 @@ def _require(kind: str) -> None:
 
 def _key(config: Any, kind: str, files: MediaFiles, encoder: str) -> str:
     """What the vectors hang on: the files' contents, and the encoder's."""
-    if encoder == PLAIN_ENCODERS[kind]:
-        model = f"{encoder} {VERSION}"
-    else:
-        model = content_digest(_model_folder(config, encoder))
-    return key_of([model, files.ids.tolist(), [file_digest(path) for path in files.paths]])
+    is_plain = encoder == PLAIN_ENCODERS[kind]
+    model = encoder if is_plain else content_digest(_model_folder(config, encoder))
+    digests = [_digest(path) for path in files.paths]
+    return key_of([VERSION, model, files.ids.tolist(), digests])
+
+
+def _digest(path: Path) -> str | None:
+    """None where the file may not be read, which is told when it is opened."""
+    try:
+        return file_digest(path)
+    except OSError:
+        return None
 
 
 def _model_folder(config: Any, encoder: str) -> Path:
@@ -171,6 +179,7 @@ def _make(
     found = [np.load(parts / f"{start}.npz", allow_pickle=False) for start in starts]
     kept = [part for part in found if len(part["ids"])]
     if not kept:
+        shutil.rmtree(parts)
         raise UserError(f"{files.source}: none of {len(files.ids)} {kind} can be read")
     ids, matrix = (np.concatenate([part[name] for part in kept]) for name in ("ids", "matrix"))
     write_features(cached, ids, matrix)
@@ -182,22 +191,46 @@ def _make(
 def _write_part(
     path: Path, files: MediaFiles, rows: slice, kind: str, encode: Encode, batch_size: int
 ) -> None:
-    """Vectors of some of the files; those that cannot be read are told and left out."""
-    ids, vectors, opened = [], [np.zeros((0, 1), np.float32)], []
-    for one, file in zip(files.ids[rows], files.paths[rows], strict=True):
+    """Vectors of some of the files; those without one are told and left out."""
+    vectors: dict[str, np.ndarray] = {}
+    opened: dict[str, Any] = {}
+    paths = dict(zip(files.ids[rows].tolist(), files.paths[rows], strict=True))
+    for one, file in paths.items():
         try:
-            opened.append(KINDS[kind].open(file))
+            opened[one] = KINDS[kind].open(file)
         except Exception as error:  # whatever a decoder raises
-            getLogger().warning(f"{file}: cannot be read ({error or type(error).__name__})")
-        else:
-            ids.append(one)
+            _tell(file, f"cannot be read ({error or type(error).__name__})")
         if len(opened) == batch_size:
-            vectors.append(encode(opened))
-            opened = []
+            vectors |= _encoded(opened, encode, paths)
+            opened = {}
     if opened:
-        vectors.append(encode(opened))
-    matrix = np.concatenate(vectors[1:]) if ids else vectors[0]
-    names = np.array(ids, dtype=str)
-    check_finite(f"{kind} by the encoder", names, matrix)
+        vectors |= _encoded(opened, encode, paths)
+    matrix = np.stack([*vectors.values()]) if vectors else np.zeros((0, 1), np.float32)
     with written_whole(path) as stream:
-        np.savez(stream, ids=names, matrix=matrix.astype(np.float32))
+        np.savez(stream, ids=np.array([*vectors], dtype=str), matrix=matrix)
+
+
+def _encoded(
+    opened: Mapping[str, Any], encode: Encode, paths: Mapping[str, Path]
+) -> dict[str, np.ndarray]:
+    """The vector of each; where some stop the encoder, it reads one at a time to tell which."""
+    try:
+        matrix = encode([*opened.values()]).astype(np.float32)
+    except Exception as error:  # whatever an encoder raises of a file
+        if system_limit(error) is not None:
+            raise
+        if len(opened) > 1:
+            alone = (_encoded({one: file}, encode, paths) for one, file in opened.items())
+            return {one: vector for found in alone for one, vector in found.items()}
+        _tell(paths[next(iter(opened))], f"cannot be encoded ({error or type(error).__name__})")
+        return {}
+    vectors = dict(zip(opened, matrix, strict=True))
+    broken = [one for one, vector in vectors.items() if not np.isfinite(vector).all()]
+    for one in broken:
+        _tell(paths[one], "cannot be encoded (found NaN or infinite values)")
+        del vectors[one]
+    return vectors
+
+
+def _tell(file: Path, what: str) -> None:
+    getLogger().warning(printable(f"{file}: {what}"))

@@ -1,6 +1,7 @@
 """Pictures and sounds as vectors: what is read, what a vector holds, what is kept and told."""
 
 import colorsys
+import json
 import os
 import time
 from collections.abc import Callable
@@ -141,6 +142,56 @@ def test_pictures_are_upright_and_on_white(tmp_path: Path) -> None:
     assert open_picture(tmp_path / "turned.jpg").size == (2, 4)
 
 
+def test_grey_of_16_bits_is_brought_to_8(tmp_path: Path) -> None:
+    deep = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
+    for name in ("deep.png", "deep.tif"):
+        Image.fromarray(deep).save(tmp_path / name)
+        found = np.asarray(open_picture(tmp_path / name))
+        np.testing.assert_allclose(found, np.repeat(deep[..., None] / 257, 3, axis=2), atol=1)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_transparent_colour_is_white(tmp_path: Path, mode: str) -> None:
+    colour = 5 if mode == "L" else (10, 20, 30)
+    clear = Image.new(mode, (3, 2), colour)
+    clear.putpixel((1, 1), 100 if mode == "L" else (100, 0, 0))
+    clear.save(tmp_path / "clear.png", transparency=colour)
+    found = open_picture(tmp_path / "clear.png")
+    assert found.getpixel((0, 0)) == (255, 255, 255)
+    assert found.getpixel((1, 1)) == ((100, 100, 100) if mode == "L" else (100, 0, 0))
+
+
+def test_values_of_32_bits_are_refused(tmp_path: Path) -> None:
+    for type_ in (np.float32, np.int32):
+        Image.fromarray(np.ones((4, 4), type_)).save(tmp_path / "deep.tiff")
+        with pytest.raises(ValueError, match="32 bits"):
+            open_picture(tmp_path / "deep.tiff")
+
+
+def test_a_picture_runs_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostScript is Ghostscript's, whatever its file is named."""
+    monkeypatch.setattr("subprocess.check_call", lambda *_, **__: pytest.fail("ran a program"))
+    monkeypatch.setattr("PIL.EpsImagePlugin.has_ghostscript", lambda: True)
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", "gs")
+    (tmp_path / "script.jpg").write_bytes(
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    with pytest.raises(OSError, match="cannot identify"):
+        open_picture(tmp_path / "script.jpg")
+
+
+def test_a_rate_may_be_any_but_an_absurd_one(tmp_path: Path) -> None:
+    import soundfile
+
+    samples = np.sin(2 * np.pi * 440 * np.arange(44_101) / 44_101).astype(np.float32)
+    found = Sound(samples, 44_101).at(16_000)  # no common divisor
+    expected = np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    np.testing.assert_allclose(found[200:15_800], expected[200:15_800], atol=2e-2)
+    soundfile.write(tmp_path / "absurd.wav", samples, 2**31 - 1)
+    with pytest.raises(ValueError, match="rate of 2147483647 Hz"):
+        open_sound(tmp_path / "absurd.wav")
+
+
 def test_channels_are_averaged(tmp_path: Path) -> None:
     import soundfile
 
@@ -192,6 +243,62 @@ def test_missing_and_broken_files_are_told_and_filled(
     assert "i2: its file not there\ni5: its file cannot be read\n" in out
     name = {"images": "image", "sounds": "sound"}[kind]
     assert f"item_features:\n  {name}: {{{kind}: {KINDS[kind]}}}\n" in out
+
+
+def test_what_is_no_plain_file_is_missing(mine: Path) -> None:
+    media = mine / "mine" / "media"
+    (media / "folder.png").mkdir()
+    (media / "dangling.png").symlink_to("nowhere")
+    os.mkfifo(media / "pipe.png")  # opened, it would wait for a writer
+    found = media_vectors(settings(mine), "images", "media")
+    assert set(found.table.ids) == {str(n) for n in range(N)}
+    assert found.missing.tolist() == ["dangling", "folder", "pipe"]
+
+
+def test_names_are_told_on_one_line(mine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (mine / "mine" / "media" / "a\nb\x1b[31m.png").write_bytes(b"")
+    assert main(["--dataset=mine", f"--data_path={mine}", "--images=media"]) == 0
+    assert "a\\nb\\x1b[31m: its file cannot be read\n" in capsys.readouterr().out
+
+
+def test_a_file_that_may_not_be_read_is_told(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    shut, opened = mine / "mine" / FILES["i4"][0], Path.open
+
+    def refusing(path: Path, *words: Any, **others: Any) -> Any:
+        if path == shut:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *words, **others)
+
+    def read(path: Path) -> Any:
+        return refusing(path) if path == shut else open_picture(path)
+
+    kinds = {**module.KINDS, "images": module.KINDS["images"]._replace(open=read)}
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refusing)
+        patched.setattr(module, "KINDS", kinds)
+        assert media_vectors(settings(mine), "images", "picture").broken.tolist() == ["i4"]
+    assert f"{shut}: cannot be read ([Errno 13] Permission denied" in caplog.text
+    assert "i4" in vectors(mine, "images")  # once it may be
+
+
+def test_a_file_that_stops_the_encoder_is_left_out(
+    mine: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import soundfile
+
+    loud = mine / "mine" / FILES["i4"][1]
+    soundfile.write(loud, np.full(8000, 1e30), RATE, subtype="FLOAT")
+    found = media_vectors(settings(mine), "sounds", "sound")
+    assert found.broken.tolist() == ["i4"]
+    assert f"{loud}: cannot be encoded (found NaN or infinite values)" in caplog.text
+
+
+def test_nothing_is_left_where_no_file_can_be_read(mine: Path) -> None:
+    with pytest.raises(UserError, match="none of 12 images can be read"):
+        vectors(mine, "images", "sound")
+    assert not list((mine / "mine").glob("mine.images-*"))
 
 
 @pytest.mark.parametrize(
@@ -359,6 +466,45 @@ def test_pickled_weights_are_refused(mine: Path) -> None:
     torch.save(model.state_dict(), mine / "mine" / "vit" / "pytorch_model.bin")
     with pytest.raises(UserError, match="encoder .*vit"):
         vectors(mine, "images", encoder="vit")
+
+
+def test_a_models_own_code_is_not_run(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is at the terminal is not asked, since an answer would run it."""
+    vit(mine / "mine" / "vit")
+    path = mine / "mine" / "vit" / "config.json"
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "own.C", "AutoModel": "own.M"}}
+    path.write_text(json.dumps({**json.loads(path.read_text()), **own}))
+    ran = mine / "ran"
+    path.with_name("own.py").write_text(f"open({str(ran)!r}, 'w').close()")
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(UserError, match="encoder .*vit"):
+        vectors(mine, "images", encoder="vit")
+    assert not ran.exists()
+
+
+def test_a_picture_that_stops_a_model_is_left_out(
+    mine: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    vit(mine / "mine" / "vit")
+    line = mine / "mine" / FILES["i4"][0]
+    Image.new("RGB", (3000, 1)).save(line)
+    Image.new("RGB", (3, 1)).save(mine / "mine" / FILES["i5"][0])  # three pixels or channels
+    assert "i4" not in (found := vectors(mine, "images", encoder="vit"))
+    assert len(found) == 11
+    assert f"{line}: cannot be encoded (found 3000 x 1 pixels" in caplog.text
+
+
+def test_a_model_that_wants_more_than_sounds_is_refused(mine: Path) -> None:
+    from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+    tiny = {f"{part}_{name}": n for part in ("encoder", "decoder")
+            for name, n in (("layers", 1), ("attention_heads", 2), ("ffn_dim", 16))}  # fmt: skip
+    tokens = {f"{name}_token_id": 0 for name in ("pad", "bos", "eos", "decoder_start")}
+    small = WhisperConfig(d_model=16, vocab_size=20, **tiny, **tokens)
+    WhisperModel(small).save_pretrained(mine / "mine" / "whisper")
+    WhisperFeatureExtractor().save_pretrained(mine / "mine" / "whisper")
+    with pytest.raises(UserError, match="encoder .*whisper: of no use for sounds: .*decoder"):
+        vectors(mine, "sounds", encoder="whisper")
 
 
 def test_a_model_without_all_its_weights_is_refused(mine: Path) -> None:
