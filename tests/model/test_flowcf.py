@@ -83,6 +83,15 @@ def test_drawn_rows_are_drawn_by_their_probabilities(planted: dict[str, Any]) ->
     torch.testing.assert_close(drawn.mean(dim=0, keepdim=True), expected, rtol=0, atol=0.04)
 
 
-def test_more_steps_than_there_are_are_refused(planted: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="`sampling_steps`: found 5, expected 1..4"):
-        made(planted, sampling_steps=5)
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"sampling_steps": 5}, "`sampling_steps`: found 5, expected 1..4"),
+        ({"hidden_sizes": []}, r"`hidden_sizes`: found \[\], expected .* one or more"),
+    ],
+)
+def test_steps_and_layers_that_there_are_not_are_refused_before_data_are_read(
+    keys: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        run_recbole_diffusion("FlowCF", "nowhere", (), {**KEYS, **keys})

@@ -14,6 +14,7 @@ from torch.nn import functional
 from recbole_diffusion.base.errors import expect
 from recbole_diffusion.diffusion.flow import BinaryFlow
 from recbole_diffusion.models.base import HistoryRecommender, MeanOverUsers
+from recbole_diffusion.models.diffrec.model import check_sizes
 from recbole_diffusion.models.flowcf.settings import FlowCFSettings
 from recbole_diffusion.nn.layers import MirroredMLP
 from recbole_diffusion.nn.rows import DenseRows, InteractionRows, RowBatch
@@ -32,14 +33,19 @@ class FlowCF(MeanOverUsers, HistoryRecommender):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.keys = keys = FlowCFSettings(config)
-        is_within = keys.sampling_steps <= keys.flow_steps
-        expect(is_within, "sampling_steps", keys.sampling_steps, f"1..{keys.flow_steps}")
         users, items = (dataset.inter_feat[f].numpy() for f in (self.USER_ID, self.ITEM_ID))
         self.rows = InteractionRows(users, items, self.n_users)
         self.flow = BinaryFlow(self._prior())
         self.network = MirroredMLP(
             self.n_items, keys.hidden_sizes, keys.step_embedding_size, keys.dropout
         )
+
+    @staticmethod
+    def check_config(config: Mapping[str, Any]) -> None:
+        """Refuse steps that there are not, and no layer."""
+        steps, n_taken = config["flow_steps"], config["sampling_steps"]
+        expect(n_taken <= steps, "sampling_steps", n_taken, f"1..{steps} (`flow_steps`)")
+        check_sizes("hidden_sizes", config["hidden_sizes"])
 
     def _prior(self) -> Tensor:
         """Each item's share of the users [n_items]."""
