@@ -294,6 +294,52 @@ def test_index_lists_comparisons_and_searches(
     assert cells[-5:] == ["toys", "DiffRec", "0.1234 Recall@20", "7", "3"]
 
 
+def test_a_metric_that_no_model_has_is_not_drawn(tmp_path: Path) -> None:
+    folder = write_comparison(tmp_path / "a")
+    found = read_json(folder / "results.json")
+    for model in found["models"]:
+        model["test"]["recall@20"] = {"mean": None, "std": None, "n": 0}
+    write_json(folder / "results.json", found)
+    page = Outline(report.write_report(folder).read_text())
+    assert not page.all("figure", id="efficiency")
+    assert not page.all("caption", id="ranking-title")
+
+
+def test_results_of_another_shape_are_refused_and_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = write_comparison(tmp_path / "kept")
+    content = read_json(kept / "results.json")
+    infinite = {"mean": float("inf"), "std": None, "n": 1}
+    first = content["models"][0]
+    others = {
+        "list": ({"models": "abc"}, "no results of a comparison"),
+        "absent": ({"models": [{"name": "A"}]}, "found no model of A"),
+        "number": (
+            {"models": [{**first, "test": {**first["test"], "recall@20": infinite}}]},
+            f"found inf, recall@20 of {first['name']}",
+        ),
+        "metric": ({"evaluation": {"valid_metric": "other@1"}}, "found no other@1"),
+        "data": ({"dataset": {}, "seeds": 3}, "found something else than was written"),
+    }
+    for name, (change, told) in others.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "results.json").write_text(json.dumps({**content, **change}))
+        if name != "data":
+            with pytest.raises(UserError, match=re.escape(told)):
+                report.write_report(folder)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.json").write_text(
+        '{"identity": 3, "valid_metric": 3, "used": 3, "best": 3}'
+    )
+    assert report.main([str(tmp_path)]) == 0
+    for name, (_, told) in others.items():
+        assert re.search(f"left out: .*/{name}/results.json: .*{re.escape(told)}", caplog.text)
+    assert re.search("left out: .*/study/study.json: found something else", caplog.text)
+    assert Outline((tmp_path / "index.html").read_text()).texts["td"][0] == "toys & games"
+
+
 def test_an_index_of_others_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report.main([str(tmp_path)]) == 2
     assert "holds no results.json and no study.json" in capsys.readouterr().err

@@ -42,6 +42,7 @@ def efficiency(results: Mapping[str, Any], metric: str) -> pd.DataFrame:
         )
         for model in results["models"]
         if model["test"] and model["costs"]["train_seconds_per_epoch"]["mean"]
+        if model["test"][metric]["mean"] is not None
     ]
     columns = ["model", "training seconds an epoch", metric, f"{metric} std"]
     return pd.DataFrame(rows, columns=columns)
@@ -70,7 +71,7 @@ def robustness(parts: Mapping[float, Mapping[str, Any]], metric: str) -> pd.Data
         (ratio, model["name"], model["test"][metric]["mean"], model["test"][metric]["std"])
         for ratio, results in sorted(parts.items())
         for model in results["models"]
-        if model["test"]
+        if model["test"] and model["test"][metric]["mean"] is not None
     ]
     return pd.DataFrame(rows, columns=["train_noise_ratio", "model", metric, f"{metric} std"])
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.base.files import read_json, written_whole
 from recbole_diffusion.pages.figure import Gallery
 from recbole_diffusion.pages.html import GENERATOR, Section, page
 from recbole_diffusion.pages.tables import Entry, Table, metric_name
 from recbole_diffusion.studies.analyze.figures import REPORT, RESULTS
-from recbole_diffusion.studies.compare.results import read_results
+from recbole_diffusion.studies.compare.results import MISSHAPEN, read_results
 from recbole_diffusion.studies.compare.tables import spread_text
 
 INDEX, STUDY = "index.html", "study.json"
@@ -70,7 +70,8 @@ def _rows(folder: Path, name: str, row_of: Callable[[Path], list[Entry]]) -> lis
     rows = []
     for path in found:
         try:
-            rows.append([_link(folder, path), *row_of(path)])
+            with refusals_of(f"{path}: found something else than was written", *MISSHAPEN):
+                rows.append([_link(folder, path), *row_of(path)])
         except UserError as error:
             getLogger().warning(f"left out: {error}")
     return rows

@@ -1,5 +1,6 @@
 """``results.json``: all that the tables and the report print, gathered from the finished cells."""
 
+import math
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from recbole_diffusion.base.errors import UserError, expect
+from recbole_diffusion.base.errors import UserError, expect, refusals_of
 from recbole_diffusion.base.files import read_json
 from recbole_diffusion.evaluation.metrics import metric_names
 from recbole_diffusion.evaluation.per_user import PER_USER, write_frame
@@ -27,6 +28,12 @@ KEYS = (
     *("dataset", "data", "evaluation", "seeds", "budget", "models", "best", "significance"),
     *("protocols", "quoted"),
 )
+ROW_KEYS = (
+    *("name", "model", "role", "status", "settings", "tuning", "test", "costs", "diversity"),
+    *("groups", "protocols", "cells"),
+)
+# What reading raises where another kind of value stands.
+MISSHAPEN = (LookupError, TypeError, ValueError, AttributeError)
 ITEMS = "item_popularity"
 MASKING = "items of the train and validation parts"
 WARNING_ON_TEST = (
@@ -132,7 +139,25 @@ def read_results(path: Path, *keys: str) -> dict[str, Any]:
     found = read_json(path, "schema")
     if found["schema"] != SCHEMA:
         raise UserError(f"{path}: found schema {found['schema']!r}, expected {SCHEMA!r}")
-    return read_json(path, *KEYS, *keys)
+    found = read_json(path, *KEYS, *keys)
+    with refusals_of(f"{path}: no results of a comparison", *MISSHAPEN):
+        _check_models(found["models"], found["evaluation"]["valid_metric"])
+    return found
+
+
+def _check_models(models: Sequence[Mapping[str, Any]], metric: str) -> None:
+    """Refuse rows that no table can be made of, as somebody's own hand or program leaves them.
+
+    Raises:
+        ValueError: A key is absent, or a number is none.
+    """
+    for model in models:
+        absent = [key for key in ROW_KEYS if key not in model]
+        if absent or (model["test"] and metric not in model["test"]):
+            raise ValueError(f"found no {(absent or [metric])[0]} of {model.get('name')}")
+        for name, value in model["test"].items():
+            if value["mean"] is not None and not math.isfinite(value["mean"]):
+                raise ValueError(f"found {value['mean']}, {name} of {model['name']}")
 
 
 def _together(frames: Mapping[Cell, pd.DataFrame]) -> pd.DataFrame:
