@@ -45,6 +45,12 @@ from recbole_diffusion.studies.compare.tables import (
 )
 from recbole_diffusion.training.history import lost_epochs, read_history
 
+# What the page reads of each model, beside what all tables do.
+ROW_KEYS = (
+    *("model", "role", "status", "settings", "tuning", "costs", "diversity", "groups"),
+    *("protocols", "cells"),
+)
+
 
 def write_report(folder: str | Path) -> Path:
     """Write ``report.html`` into the folder of a comparison.
@@ -91,7 +97,12 @@ def _read_results(folder: Path) -> dict[str, Any]:
     path = folder / RESULTS
     if not path.is_file():
         raise UserError(f"report: {folder} holds no {RESULTS}: expected the folder of a comparison")
-    return read_results(path, "command", "code")
+    results = read_results(path, "command", "code")
+    for model in results["models"]:
+        absent = [key for key in ROW_KEYS if key not in model]
+        if absent:
+            raise UserError(f"{path}: found no {absent[0]} of {model['name']}")
+    return results
 
 
 def _histories(folder: Path, results: Mapping[str, Any], gallery: Gallery) -> list[History]:

@@ -28,10 +28,6 @@ KEYS = (
     *("dataset", "data", "evaluation", "seeds", "budget", "models", "best", "significance"),
     *("protocols", "quoted"),
 )
-ROW_KEYS = (
-    *("name", "model", "role", "status", "settings", "tuning", "test", "costs", "diversity"),
-    *("groups", "protocols", "cells"),
-)
 # What reading raises where another kind of value stands.
 MISSHAPEN = (LookupError, TypeError, ValueError, AttributeError)
 ITEMS = "item_popularity"
@@ -149,12 +145,11 @@ def _check_models(models: Sequence[Mapping[str, Any]], metric: str) -> None:
     """Refuse rows that no table can be made of, as somebody's own hand or program leaves them.
 
     Raises:
-        ValueError: A key is absent, or a number is none.
+        ValueError: A metric is absent, or a number is none.
     """
     for model in models:
-        absent = [key for key in ROW_KEYS if key not in model]
-        if absent or (model["test"] and metric not in model["test"]):
-            raise ValueError(f"found no {(absent or [metric])[0]} of {model.get('name')}")
+        if model["test"] and metric not in model["test"]:
+            raise ValueError(f"found no {metric} of {model['name']}")
         for name, value in model["test"].items():
             if value["mean"] is not None and not math.isfinite(value["mean"]):
                 raise ValueError(f"found {value['mean']}, {name} of {model['name']}")
