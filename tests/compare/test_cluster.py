@@ -3,6 +3,7 @@
 import _thread
 import importlib
 import os
+import socket
 import sys
 import threading
 import time
@@ -229,6 +230,33 @@ def test_machine_that_cannot_do_the_job_is_refused(
 def test_no_cluster_there(nodes: TwoNodes) -> None:
     with pytest.raises(UserError, match="found no Ray cluster at '127.0.0.1:1'.*ray start --head"):
         connected("127.0.0.1:1").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [(b"HTTP/1.0 400 Bad\r\n\r\n", "another service"), (b"", "timed out")]
+)
+def test_another_service_is_refused(
+    said: bytes, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as the dashboard, whose port is taken for the head's: Ray would try for minutes."""
+    ray = SimpleNamespace(init=lambda **_: pytest.fail("tried"))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(cluster_module, "SECONDS_TO_CONNECT", 0.5)
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                connection.sendall(said)
+                over.wait(SECONDS)
+
+        threading.Thread(target=answer, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        try:
+            with pytest.raises(UserError, match=f"found no Ray cluster at '{address}': {told}"):
+                connected(address).__enter__()
+        finally:
+            over.set()
 
 
 @pytest.mark.parametrize("address", ["ray://head:10001", "head", "", "head:port"])

@@ -1,6 +1,7 @@
 """Jobs on the machines of a Ray cluster, which says when and where each runs."""
 
 import math
+import os
 import re
 import socket
 import time
@@ -30,6 +31,11 @@ from recbole_diffusion.studies.jobs.process import (
 MAX_RETRIES = 3
 ADDRESS = re.compile(r"auto|(?P<host>[\w.-]+):(?P<port>\d{1,5})")
 SECONDS_TO_CONNECT = 10.0
+# RFC 9113: a client's first bytes, with settings that leave all as it is; the other side's are
+# settings too, whose kind stands behind three bytes of length.
+HTTP2_SETTINGS = b"\4"
+FRAME_HEADER = 9  # bytes
+HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + HTTP2_SETTINGS + bytes(5)
 MIB = 2**20
 # Ray counts shares of a GPU in ten-thousandths.
 GPU_UNITS = 10_000
@@ -196,9 +202,7 @@ def connected(address: str) -> Iterator[Cluster]:
     ray = needed_package("ray", "cluster", "key `cluster`")
     try:
         if parts["host"]:  # Ray itself would try for minutes
-            socket.create_connection(
-                (parts["host"], int(parts["port"])), SECONDS_TO_CONNECT
-            ).close()
+            _greet(parts["host"], int(parts["port"]))
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise UserError(
@@ -209,6 +213,21 @@ def connected(address: str) -> Iterator[Cluster]:
         yield Cluster(ray, address)
     finally:
         ray.shutdown()
+
+
+def _greet(host: str, port: int) -> None:
+    """Ask for HTTP/2, which a cluster's head speaks, and its dashboard does not.
+
+    Raises:
+        OSError: Nobody is there, or who is there does not answer so.
+    """
+    with socket.create_connection((host, port), SECONDS_TO_CONNECT) as connection:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return  # only who has the certificate is answered
+        connection.sendall(HTTP2_GREETING)
+        with connection.makefile("rb") as answer:
+            if answer.read(FRAME_HEADER)[3:4] != HTTP2_SETTINGS:
+                raise OSError("another service is there")
 
 
 def _gpu_share(processes: int, gpus: float) -> float:
