@@ -33,9 +33,18 @@ def main() -> int:
 
 
 def check(wanted: Sequence[str] | None, data_path: str) -> int:
-    """Run the cell of each data set, or of those that are wanted; 1 if one differs."""
+    """Run the cell of each data set, or of those that are wanted; 1 if one differs.
+
+    Raises:
+        UserError: One that is wanted has no committed result.
+    """
+    committed = joined_results(sorted(RESULTS.glob("*.json"))).values()
+    names = sorted({results["dataset"] for results in committed})
+    unknown = sorted({*(wanted or ())} - {*names})
+    if unknown:
+        raise UserError(f"found no committed result of {unknown[0]!r}, expected {', '.join(names)}")
     differ = False
-    for results in joined_results(sorted(RESULTS.glob("*.json"))).values():
+    for results in committed:
         if wanted is None or results["dataset"] in wanted:
             rows = {row["name"]: row for row in results["models"]}
             split = results["evaluation"]["eval_args"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from cells import CARRIED, RESULTS, check, is_here
 
 from recbole_diffusion import compare
-from recbole_diffusion.base.errors import UserError, exit_code
+from recbole_diffusion.base.errors import RunsFailed, UserError, exit_code
 from recbole_diffusion.base.files import write_json
 from recbole_diffusion.commands.cli import parse_arguments
 from recbole_diffusion.commands.convert import convert_files
@@ -50,9 +50,18 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--output_dir", default="reproductions")
     parser.add_argument("--check", action="store_true", help="run one committed cell again")
     known, others = parser.parse_known_args(words)
-    if known.check:
-        return check([known.split], known.data_path)
-    return exit_code(lambda: reproduce(known, others))
+    return exit_code(lambda: check_again(known) if known.check else reproduce(known, others))
+
+
+def check_again(known: argparse.Namespace) -> None:
+    """Run one committed cell.
+
+    Raises:
+        RunsFailed: It differs.
+        UserError: None is committed.
+    """
+    if check([known.split], known.data_path):
+        raise RunsFailed
 
 
 def reproduce(known: argparse.Namespace, others: Sequence[str]) -> None:

@@ -65,3 +65,5 @@ def test_rows_go_from_data_to_the_page(
     monkeypatch.setattr(cells, "run_again", lambda dataset, *others: dataset == "ml-100k")
     assert reproduce.main(["ml-100k", "--check"]) == 1
     assert reproduce.main(["office", "--check"]) == 0
+    assert reproduce.main(["baby", "--check"]) == 2
+    assert "found no committed result of 'baby', expected microlens" in capsys.readouterr().err
