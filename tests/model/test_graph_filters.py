@@ -10,7 +10,8 @@ from scipy.linalg import expm
 
 from recbole_diffusion import evaluate_run, load_run, run_recbole_diffusion
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.models.graph_filters import smoothing, turbocf
+from recbole_diffusion.models import item_smoothing
+from recbole_diffusion.models.graph_filters import turbocf
 
 SETTINGS = {"show_progress": False, "state": "WARNING", "svd_rank": 5}
 
@@ -89,7 +90,7 @@ def test_blocks_of_users_change_nothing(
 ) -> None:
     found, data, _ = run(planted, model)
     whole = scores(found, data)
-    monkeypatch.setattr(smoothing, "BLOCK_BYTES", 4 * data.user_num * 3)
+    monkeypatch.setattr(item_smoothing, "BLOCK_BYTES", 4 * data.user_num * 3)
     np.testing.assert_allclose(scores(found, data), whole, rtol=1e-5, atol=1e-6)
 
 
