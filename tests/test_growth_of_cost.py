@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 
@@ -16,7 +17,14 @@ def _with_benchmarks(monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     yield
-    for name in ("growth", "growth_page", "synthetic", "taking_turns", "diffrec_inference"):
+    for name in (
+        "growth",
+        "growth_page",
+        "synthetic",
+        "taking_turns",
+        "diffrec_inference",
+        "operations",
+    ):
         sys.modules.pop(name, None)
 
 
@@ -96,3 +104,30 @@ def test_a_size_that_was_too_large_is_not_tried_again(tmp_path):
     assert "too large at 1000000 x 10000" in foregone(tmp_path, "A", more_items)["reason"]
     write_json(cell_path(tmp_path, "A", same_items), {"status": "measured"})
     assert foregone(tmp_path, "A", more_items) is None
+
+
+def test_operations_are_those_of_the_shapes():
+    from operations import CountedOperations
+
+    def products(calculate):
+        with CountedOperations() as counted:
+            calculate()
+        return counted.products
+
+    a, b = torch.rand(3, 4, requires_grad=True), torch.rand(4, 5, requires_grad=True)
+    table, sparse = torch.rand(10, 7, requires_grad=True), torch.eye(4)
+    places, bags = torch.tensor([1, 2, 3]), torch.tensor([0, 1])
+
+    def bag():
+        return torch.nn.functional.embedding_bag(places, table, bags, mode="sum")
+
+    assert products(lambda: a @ b) == 2 * 3 * 4 * 5
+    assert products(lambda: (a @ b).sum().backward()) == 3 * 2 * 3 * 4 * 5
+    assert products(lambda: torch.nn.functional.linear(a, b.T, b[0])) == 2 * 3 * 4 * 5
+    assert products(lambda: torch.rand(2, 3, 4) @ torch.rand(2, 4, 3)) == 2 * 2 * 3 * 3 * 4
+    assert products(lambda: torch.sparse.mm(sparse.to_sparse_csr(), b)) == 2 * 4 * 5
+    assert products(lambda: torch.sparse.mm(sparse.to_sparse(), b).sum().backward()) == 4 * 4 * 5
+    assert products(lambda: bag().sum().backward()) == 2 * 2 * 3 * 7
+    with CountedOperations() as counted:
+        (a + 1).relu()
+    assert (counted.products, counted.others) == (0, 24)

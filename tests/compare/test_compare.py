@@ -26,10 +26,10 @@ from recbole_diffusion.base.files import LOCK, read_json, sole_writer
 from recbole_diffusion.commands import cli
 from recbole_diffusion.settings import schema
 from recbole_diffusion.settings.registry import register
-from recbole_diffusion.studies.compare import command, plan, run, worker
+from recbole_diffusion.studies.compare import command, plan, worker
 from recbole_diffusion.studies.jobs import local, process
 from recbole_diffusion.studies.jobs.limits import Limits
-from recbole_diffusion.studies.jobs.local import run_jobs
+from recbole_diffusion.studies.jobs.local import ThisMachine
 from recbole_diffusion.studies.jobs.process import Job, Outcome
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "kill_comparison.py"
@@ -126,7 +126,7 @@ def test_missing_cell_tells_its_command(
     def interrupted(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "run_jobs", interrupted)
+    monkeypatch.setattr(ThisMachine, "run_jobs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         compare("BPR,EASE", "planted", config_dict={**keys, "BPR.learning_rate": 1e-2})
     results = json.loads((folder_of(keys) / "results.json").read_text())
@@ -461,7 +461,9 @@ def test_killed_and_crashed_processes_are_failures(
     ended: dict[str, Outcome] = {}
     limits = Limits(2, 1e6)
     todo = [job(tmp_path, name) for name in programs]
-    run_jobs(todo, limits, lambda job: None, lambda end: ended.update({end.job.name: end}))
+    ThisMachine().run_jobs(
+        todo, limits, lambda job: None, lambda end: ended.update({end.job.name: end})
+    )
     assert "SIGKILL" in str(ended["killed"].error)
     assert "code 3" in str(ended["crashed"].error)
     assert ended["well"].error is None

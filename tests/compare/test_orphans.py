@@ -14,11 +14,11 @@ PARENT = """\
 import sys
 from pathlib import Path
 from recbole_diffusion.studies.jobs.limits import Limits
-from recbole_diffusion.studies.jobs.local import run_jobs
+from recbole_diffusion.studies.jobs.local import ThisMachine
 from recbole_diffusion.studies.jobs.process import Job
 sys.path.insert(0, sys.argv[1])
 job = Job("job", "job", Path(sys.argv[2]), {"kind": "cell", "modules": []})
-run_jobs([job], Limits(1, 1e6), lambda job: None, lambda outcome: None)
+ThisMachine().run_jobs([job], Limits(1, 1e6), lambda job: None, lambda outcome: None)
 """
 # In place of the first thing that a process of a job imports: it holds a lock, and takes long.
 SLOW_IMPORT = """\

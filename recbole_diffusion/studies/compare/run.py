@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from importlib import import_module
 from logging import Logger
@@ -19,7 +18,6 @@ from recbole_diffusion.base.files import (
     written_whole,
 )
 from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.base.memory import machine_memory_mb
 from recbole_diffusion.evaluation.metrics import metric_names
 from recbole_diffusion.evaluation.protocol import check_modes
 from recbole_diffusion.pages.tables import as_latex, as_markdown, as_text
@@ -42,10 +40,9 @@ from recbole_diffusion.studies.compare.request import Request, check_run_keys, r
 from recbole_diffusion.studies.compare.results import WARNING_ON_TEST, collect, tested_metrics
 from recbole_diffusion.studies.compare.settings import CompareSettings
 from recbole_diffusion.studies.compare.worker import TUNED
-from recbole_diffusion.studies.jobs.cluster import Cluster, connected
-from recbole_diffusion.studies.jobs.limits import Limits
-from recbole_diffusion.studies.jobs.local import asked_gpu, modules_of, run_jobs
+from recbole_diffusion.studies.jobs.local import asked_gpu, modules_of
 from recbole_diffusion.studies.jobs.process import STORAGE_VARIABLE, Job, Outcome, read_failure
+from recbole_diffusion.studies.jobs.workers import Workers, workers
 
 
 def compare(
@@ -75,9 +72,8 @@ def compare(
     keys = {key: value for key, value in first.items() if value is not None}
     request = read_request({**keys, **(config_dict or {})})
     check_run_keys(request)
-    address = request.settings.cluster
-    with connected(address) if address is not None else nullcontext() as cluster:
-        return _Comparison(request, cluster).run()
+    with workers(request.settings.cluster) as those:
+        return _Comparison(request, those).run()
 
 
 class _Comparison:
@@ -85,22 +81,18 @@ class _Comparison:
 
     Attributes:
         request: What is asked for.
-        cluster: Whose machines run what is missing; None: this one.
+        workers: Who runs what is missing.
         folder: Where everything lies.
         tuning: What the search of each model found, by label.
         failed_searches: Why a search failed, by label.
     """
 
-    def __init__(self, request: Request, cluster: Cluster | None) -> None:
-        self.request, self.cluster = request, cluster
+    def __init__(self, request: Request, workers: Workers) -> None:
+        self.request, self.workers = request, workers
         self.folder = comparison_folder(request).resolve()
         settings = request.settings
         self.cache = Path(settings.output_dir).resolve()
-        self.limits = (
-            Limits(settings.processes, settings.memory_mb or machine_memory_mb())
-            if cluster is None
-            else cluster.limits(settings.processes, settings.memory_mb)
-        )
+        self.limits = workers.limits(settings.processes, settings.memory_mb)
         self._is_tuned = settings.tune > 0
         if self._is_tuned:
             _check_tuning(settings)
@@ -273,7 +265,7 @@ class _Comparison:
         config = self.configs[cell.label]
         gpu = asked_gpu(config)
         # Another machine may have a GPU where this one has none.
-        device = {} if self.cluster is None else {"use_gpu": gpu}
+        device = {"use_gpu": gpu} if self.workers.is_elsewhere else {}
         task = {
             "kind": "cell",
             "code": code_of(config),
@@ -297,12 +289,10 @@ class _Comparison:
             else:
                 log.error(text + f"FAILED: {outcome.error}")
 
-        run, word = (
-            (run_jobs, "started")
-            if self.cluster is None
-            else (self.cluster.run_jobs, "handed to the cluster")
-        )
-        run(jobs, self.limits, lambda job: log.info(f"{job.name}: {word}"), told)
+        def begun(job: Job) -> None:
+            log.info(f"{job.name}: {self.workers.word}")
+
+        self.workers.run_jobs(jobs, self.limits, begun, told)
 
     def _write(self) -> dict[str, Any]:
         """Write ``results.json`` and the tables; gives the former."""

@@ -52,6 +52,10 @@ class Cluster:
         UserError: It has no machine with CPUs.
     """
 
+    is_elsewhere = True
+    # What becomes of a job first.
+    word = "handed to the cluster"
+
     def __init__(self, ray: ModuleType, address: str) -> None:
         self._ray = ray
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.memory import machine_memory_mb
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.run_settings import RunSettings
 from recbole_diffusion.studies.jobs.limits import Limits
@@ -22,44 +23,63 @@ from recbole_diffusion.studies.jobs.process import (
 WAIT_SECONDS = 0.1
 
 
-def run_jobs(
-    jobs: Sequence[Job],
-    limits: Limits,
-    on_start: Callable[[Job], None],
-    on_end: Callable[[Outcome], None],
-) -> None:
-    """Run all jobs; one that fails does not keep the others from running.
+class ThisMachine:
+    """Processes of this machine; ``Cluster`` has the same for others'."""
 
-    When this process ends, however it ends, so do those that it started.
+    is_elsewhere = False
+    # What becomes of a job first.
+    word = "started"
 
-    Args:
-        jobs: In the order in which they start where they may; what follows one comes first.
-        limits: Learns the peaks of memory.
-        on_start: Told of each job that starts.
-        on_end: Told of each job that ends.
-    """
-    waiting = deque(jobs)
-    running: dict[subprocess.Popen[bytes], tuple[Job, float]] = {}
-    try:
-        while waiting or running:
-            if waiting and limits.admits(waiting[0], [job for job, _ in running.values()]):
-                job = waiting.popleft()
-                on_start(job)
-                running[_start(job, limits.processes)] = job, time.monotonic()
-                continue
-            for process in [process for process in running if process.poll() is not None]:
-                job, began = running.pop(process)
-                limits.measured(job)
-                on_end(
-                    Outcome(job, time.monotonic() - began, error_of(job.folder, process.returncode))
-                )
-                waiting.extendleft(reversed(job.then()))
-            time.sleep(WAIT_SECONDS)
-    finally:
-        for process in running:
-            process.kill()
-        for process in running:
-            process.wait()
+    def limits(self, processes: int, memory_mb: float | None = None) -> Limits:
+        """Limits of the machine.
+
+        Args:
+            processes: At the same time.
+            memory_mb: MiB for all of them; None: what the system leaves.
+        """
+        return Limits(processes, memory_mb or machine_memory_mb())
+
+    def run_jobs(
+        self,
+        jobs: Sequence[Job],
+        limits: Limits,
+        on_start: Callable[[Job], None],
+        on_end: Callable[[Outcome], None],
+    ) -> None:
+        """Run all jobs; one that fails does not keep the others from running.
+
+        When this process ends, however it ends, so do those that it started.
+
+        Args:
+            jobs: In the order in which they start where they may; what follows one comes first.
+            limits: Learns the peaks of memory.
+            on_start: Told of each job that starts.
+            on_end: Told of each job that ends.
+        """
+        waiting = deque(jobs)
+        running: dict[subprocess.Popen[bytes], tuple[Job, float]] = {}
+        try:
+            while waiting or running:
+                if waiting and limits.admits(waiting[0], [job for job, _ in running.values()]):
+                    job = waiting.popleft()
+                    on_start(job)
+                    running[_start(job, limits.processes)] = job, time.monotonic()
+                    continue
+                for process in [process for process in running if process.poll() is not None]:
+                    job, began = running.pop(process)
+                    limits.measured(job)
+                    on_end(
+                        Outcome(
+                            job, time.monotonic() - began, error_of(job.folder, process.returncode)
+                        )
+                    )
+                    waiting.extendleft(reversed(job.then()))
+                time.sleep(WAIT_SECONDS)
+        finally:
+            for process in running:
+                process.kill()
+            for process in running:
+                process.wait()
 
 
 def _start(job: Job, processes: int) -> "subprocess.Popen[bytes]":

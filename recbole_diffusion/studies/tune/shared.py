@@ -1,15 +1,12 @@
 """A search whose trials run in processes of their own, on this machine or on a Ray cluster."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.base.memory import machine_memory_mb
-from recbole_diffusion.studies.jobs.cluster import connected
-from recbole_diffusion.studies.jobs.limits import Limits
-from recbole_diffusion.studies.jobs.local import asked_gpu, modules_of, run_jobs
+from recbole_diffusion.studies.jobs.local import asked_gpu, modules_of
 from recbole_diffusion.studies.jobs.process import STORAGE_VARIABLE, Job, Outcome
+from recbole_diffusion.studies.jobs.workers import workers
 from recbole_diffusion.studies.tune.study import Search
 
 JOBS = "jobs"
@@ -62,13 +59,9 @@ def run_trials(
         if outcome.error is not None:
             failures.append(f"{outcome.job.folder}: {outcome.error}")
 
-    with connected(address) if address is not None else nullcontext() as cluster:
+    with workers(address) as those:
         try:
-            if cluster is None:
-                limits = Limits(processes, machine_memory_mb())
-                run_jobs(jobs, limits, lambda job: None, ended)
-            else:
-                cluster.run_jobs(jobs, cluster.limits(processes), lambda job: None, ended)
+            those.run_jobs(jobs, those.limits(processes), lambda job: None, ended)
         except KeyboardInterrupt:
             search.tell_interrupted()
             raise
