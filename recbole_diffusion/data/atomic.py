@@ -97,17 +97,17 @@ def _parsed(
     )
 
 
-def item_columns(config: Any) -> list[str]:
-    """Names of the columns of the ``.item`` file beside the ids; none without a file.
+def item_columns(config: Any) -> dict[str, str]:
+    """Type of each column of the ``.item`` file beside the ids; none without a file.
 
     Args:
         config: As ``read_item_texts`` takes it.
     """
     path = Path(config["data_path"]) / f"{config['dataset']}.item"
     if not path.is_file():
-        return []
+        return {}
     header = read_header(path, text_encoding(config["encoding"]), config["field_separator"])
-    return [name for name in header if name != config["ITEM_ID_FIELD"]]
+    return {name: kind for name, kind in header.items() if name != config["ITEM_ID_FIELD"]}
 
 
 def read_item_texts(

@@ -14,7 +14,7 @@ import torch
 
 from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.base.randomness import own_randomness
-from recbole_diffusion.data.atomic import read_item_texts
+from recbole_diffusion.data.atomic import item_columns, read_item_texts
 from recbole_diffusion.data.encoder_files import (
     cache_file,
     content_digest,
@@ -149,8 +149,9 @@ def item_texts(config: Any, fields: Sequence[str]) -> tuple[Path, np.ndarray, pd
         fields: Columns of the file; empty ones are left out.
 
     Raises:
-        UserError: No such file or column, no text at all, or repeated ids.
+        UserError: No such file or column, one of numbers, no text at all, or repeated ids.
     """
+    _refuse_numbers(config, fields)
     path, table = read_item_texts(config, fields)
     ids = table[config["ITEM_ID_FIELD"]].to_numpy(dtype=str)
     check_unique(str(path), ids)
@@ -164,6 +165,19 @@ def item_texts(config: Any, fields: Sequence[str]) -> tuple[Path, np.ndarray, pd
             "without texts, take `fields` out of `item_features`"
         )
     return path, ids, texts
+
+
+def _refuse_numbers(config: Any, fields: Sequence[str]) -> None:
+    """Refuse columns of numbers, whose digits an encoder would take for words."""
+    path = Path(config["data_path"]) / f"{config['dataset']}.item"
+    types = item_columns(config)
+    for field in fields:
+        if types.get(field) in ("float", "float_seq"):
+            raise UserError(
+                f"{path}: found {field}:{types[field]} among the `fields` of a text, expected "
+                f"columns of words: take {field} out of `fields`; as numbers it is a feature of "
+                f"its own, {{field: {field}, scale: standard}}, of a column {field}:float_seq"
+            )
 
 
 def _key(config: Any, ids: np.ndarray, texts: pd.Series, encoder: str) -> str:

@@ -78,7 +78,7 @@ class RunSource:
     @property
     def item_columns(self) -> list[str]:
         """Columns of the ``.item`` file beside the ids; none without the file."""
-        return item_columns(self.config)
+        return list(item_columns(self.config))
 
     def item_texts(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Texts of columns of the ``.item`` file by internal id, "" where there is none.
