@@ -18,7 +18,7 @@ from recbole_diffusion.base.arguments import ArgumentParser
 from recbole_diffusion.base.errors import UserError, exit_code
 from recbole_diffusion.convert import diffrec_splits, formats, released_splits, unsplit, user_tables
 from recbole_diffusion.convert.columns import KNOWN
-from recbole_diffusion.convert.selection import Selection
+from recbole_diffusion.convert.selection import KEPT, Selection
 from recbole_diffusion.convert.tables import NAMES, TableOptions
 from recbole_diffusion.convert.writing import check_name
 from recbole_diffusion.settings.evaluation_keys import words_for_few_items
@@ -59,7 +59,11 @@ def _convert(args: argparse.Namespace) -> None:
     for option, value in vars(args).items():
         if isinstance(value, Path):
             check_text(f"argument {option}", str(value))
-    if getattr(args, "dry_run", False):
+    is_dry = getattr(args, "dry_run", False)
+    if args.name is None and not is_dry:
+        raise UserError("option --name: found none, expected a data set's, such as --name=mydata")
+    if is_dry:
+        args.name = args.name or "mydata"
         check_name(args.name, args.output)
         with tempfile.TemporaryDirectory() as folder:
             args.output = Path(folder)
@@ -208,7 +212,7 @@ def _files_parser() -> ArgumentParser:
     _add_split(parser)
     _add_selection(parser)
     parser.set_defaults(convert=_convert_files)
-    _add_output(parser)
+    _add_output(parser, is_name_required=False)
     return parser
 
 
@@ -283,6 +287,8 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sample-seed", type=int, default=Selection.sample_seed, help=text)
     text = "leave out users and items with fewer interactions, until there are none"
     parser.add_argument("--k-core", type=int, metavar="K", help=text)
+    text = "of rows with the same user and item, keep the first or last by time (default: first)"
+    parser.add_argument("--repeated", choices=KEPT, default=Selection.repeated, help=text)
     text = "users, items, or both with a comma: numbers in a random order in place of their ids"
     parser.add_argument("--anonymise", type=_texts, default=(), metavar="IDS", help=text)
 
@@ -331,8 +337,9 @@ def _add_option(
     parser.add_argument(flag, type=kind, default=default, help=text, **more)
 
 
-def _add_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", required=True, help="name of the data set, as in --dataset")
+def _add_output(parser: argparse.ArgumentParser, is_name_required: bool = True) -> None:
+    text = "name of the data set, as in --dataset"
+    parser.add_argument("--name", required=is_name_required, help=text)
     parser.add_argument(
         "--output",
         type=Path,

@@ -15,7 +15,7 @@ from recbole_diffusion.convert.microlens import PAIRS, TITLES, read_microlens
 from recbole_diffusion.convert.movielens import read_movielens
 from recbole_diffusion.convert.records import is_parquet
 from recbole_diffusion.convert.roles import is_of_amazon, tables_of
-from recbole_diffusion.convert.sources import head_lines
+from recbole_diffusion.convert.sources import head_lines, near_name
 from recbole_diffusion.convert.tables import TableOptions, n_fields
 from recbole_diffusion.convert.user_tables import CsvOptions
 
@@ -104,7 +104,8 @@ def guess(paths: Sequence[Path], options: CsvOptions, kind: str | None = None) -
     """
     for path in paths:
         if not path.exists():
-            raise UserError(f"{path}: cannot be read (No such file or directory), expected a file.")
+            told = f"{path}: cannot be read (No such file or directory), expected a file"
+            raise UserError(f"{told}{near_name(path) or '.'}")
     folder = paths[0] if paths[0].is_dir() else paths[0].parent
     stems = {path.name.split(".")[0] for path in paths}
     is_whole = len(paths) == 1 and paths[0].is_dir() or {"train", "test"} <= stems

@@ -25,10 +25,12 @@ class Table:
     Attributes:
         path: The source.
         columns: Texts [n] by ``field:type``, the ids first.
+        numbers: Fields of texts that are numbers, such as prices, which make no text feature.
     """
 
     path: Path
     columns: Mapping[str, pa.ChunkedArray]
+    numbers: Sequence[str] = ()
 
     @property
     def types(self) -> dict[str, str]:
@@ -112,6 +114,22 @@ def _texts(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
 def is_repeated(keys: np.ndarray) -> np.ndarray:
     """Whether each number [n] stood before."""
     return pd.Series(keys).duplicated().to_numpy()
+
+
+def is_chosen(log: Interactions, keep: str) -> np.ndarray:
+    """Whether each row [n] is the one that is kept of those with its user and item.
+
+    Args:
+        log: The interactions.
+        keep: ``first`` or ``last``, by time; without times, and of equal ones, by row.
+    """
+    keys, times = log.keys(), log.numbers.get("timestamp")
+    if times is None or (times[1:] >= times[:-1]).all():
+        return ~pd.Series(keys).duplicated(keep).to_numpy()
+    order = np.argsort(times, kind="stable")
+    is_kept = np.empty(len(keys), bool)
+    is_kept[order] = ~pd.Series(keys[order]).duplicated(keep).to_numpy()
+    return is_kept
 
 
 def distinct(ids: pa.DictionaryArray) -> pa.Array:

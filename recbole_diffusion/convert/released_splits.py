@@ -334,7 +334,7 @@ def convert_split(
         SPLITS,
     )
     yaml = folder / f"{name}.yaml"
-    properties, told = declared(yaml, lines, contents, is_own=False, is_split=True)
+    properties, told = declared(yaml, list(lines), contents, is_own=False, is_split=True)
     write_files({**contents, **properties})
     return ConversionReport(
         users=len(pc.unique(log.users.indices)),

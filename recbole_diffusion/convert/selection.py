@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError, expect
-from recbole_diffusion.convert.interactions import Interactions, Table
+from recbole_diffusion.convert.interactions import Interactions, Table, is_chosen
 from recbole_diffusion.data.cores import rows_in_core
 
 SIDES = ("users", "items")
+KEPT = ("first", "last")
 YEAR = re.compile(r"\d{4}", re.ASCII)
 
 
@@ -29,6 +30,8 @@ class Selection:
         sample_users: So many users are drawn.
         sample_seed: Draws them.
         k_core: Users and items with fewer interactions are left out until there are none.
+        repeated: Which row is kept of those with the same user and item: the ``first`` or ``last``
+            by time, without times by row.
         anonymise: ``users``, ``items`` or both get numbers in a random order that nothing tells.
     """
 
@@ -38,6 +41,7 @@ class Selection:
     sample_users: int | None = None
     sample_seed: int = 2020
     k_core: int | None = None
+    repeated: str = "first"
     anonymise: Sequence[str] = ()
 
     def __post_init__(self) -> None:
@@ -53,6 +57,7 @@ class Selection:
         is_number = self.min_rating is None or isfinite(self.min_rating)
         expect(is_number, "min-rating", self.min_rating, "a finite number")
         expect(0 <= self.sample_seed < 2**32, "sample-seed", self.sample_seed, "from 0 to 2^32 - 1")
+        expect(self.repeated in KEPT, "repeated", self.repeated, f"one of {', '.join(KEPT)}")
         for side in self.anonymise:
             expect(side in SIDES, "anonymise", side, f"some of {', '.join(SIDES)}")
         for name in ("since", "until"):
@@ -80,6 +85,17 @@ class Selection:
             yield "--since", _number(log, "since", "timestamp") >= _seconds("since", self.since)
         if self.until is not None:
             yield "--until", _number(log, "until", "timestamp") < _seconds("until", self.until)
+
+    def distinct(self, log: Interactions) -> tuple[Interactions, str]:
+        """One row of each pair, and in words which one.
+
+        Args:
+            log: The rows that are left.
+        """
+        words = {"first": "earliest", "last": "latest"}
+        is_timed = "timestamp" in log.numbers
+        word = words[self.repeated] if is_timed else f"{self.repeated} row"
+        return log.take(is_chosen(log, self.repeated)), f"each pair's {word}"
 
     def core(self, log: Interactions) -> Interactions:
         """Those of drawn users, within the core.

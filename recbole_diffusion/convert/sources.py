@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -43,7 +44,17 @@ def source_refusals(path: Path) -> Iterator[None]:
         expected = f"a {kind[1:] if kind else 'text'} file"
         texts = "texts" if path.suffix == ".parquet" else "a text file"
         expected = {".gz": "a gzip file of text", "": texts}.get(kind, expected)
-        raise UserError(f"{path}: cannot be read ({reason}), expected {expected}.") from error
+        hint = near_name(path) if isinstance(error, FileNotFoundError) else ""
+        raise UserError(
+            f"{path}: cannot be read ({reason}), expected {expected}{hint or '.'}"
+        ) from error
+
+
+def near_name(path: Path) -> str:
+    """What a missing file may be called, for the end of a message; empty if none is near."""
+    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = get_close_matches(path.name, names, n=1, cutoff=0.8)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def packing_of(path: Path) -> str:

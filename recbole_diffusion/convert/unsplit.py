@@ -14,7 +14,6 @@ from recbole_diffusion.convert.interactions import (
     Interactions,
     Table,
     distinct,
-    is_repeated,
     write_lines,
 )
 from recbole_diffusion.convert.selection import Selection
@@ -39,10 +38,11 @@ class InteractionsReport:
         users: Number of distinct users.
         items: Number of distinct items.
         interactions: Rows written.
-        repeated: Rows left out because an earlier one has their user and item.
+        repeated: Rows left out because another one has their user and item.
         counts: Other counts, by what they count.
         notes: What else there is to tell.
         kept: A property file that was there, and was left as it was.
+        kept_row: Which row was kept of those with the same user and item, in words.
     """
 
     users: int
@@ -52,6 +52,7 @@ class InteractionsReport:
     counts: dict[str, int]
     notes: tuple[str, ...] = ()
     kept: Path | None = None
+    kept_row: str = ""
 
 
 def convert_interactions(
@@ -64,15 +65,15 @@ def convert_interactions(
 ) -> InteractionsReport:
     """Writes interactions as ``<output>/<name>/<name>.inter``, and ``.item`` and ``.user`` beside.
 
-    Of rows with the same user and item the first is kept. All is written to temporary files first:
-    nothing appears under these names before all has been checked. The property file
-    ``<name>.yaml`` declares what was written.
+    Of rows with the same user and item one is kept, as ``selection`` says. All is written to
+    temporary files first: nothing appears under these names before all has been checked. The
+    property file ``<name>.yaml`` declares what was written.
 
     Args:
         log: The interactions.
         output: Folder of data sets; created if missing.
         name: Name of the data set.
-        overwrite: Whether existing files may be replaced; a property file never is.
+        overwrite: Whether existing files may be replaced; a property file only if nobody edited it.
         is_own: Whether the data are of the user's own, not a release that a shipped property file
             of the name describes.
         selection: Of rows and ids.
@@ -93,7 +94,8 @@ def convert_interactions(
     if not len(log):
         raise UserError(f"{log.path}: found no interaction, expected at least one.")
     chosen = selection.rows(log)
-    distinct_pairs = chosen.take(~is_repeated(chosen.keys()))
+    distinct_pairs, kept_row = selection.distinct(chosen)
+    n_repeated = len(chosen) - len(distinct_pairs)
     kept = selection.anonymous(selection.core(distinct_pairs))
     if not len(kept):
         raise UserError(f"{log.path}: no interaction is left of {len(log)} by these options.")
@@ -107,23 +109,25 @@ def convert_interactions(
             contents[target] = _checked(table, ids, counts)
     item_types = log.item_table.types if log.item_table else {}
     user_types = log.user_table.types if log.user_table else {}
-    texts = [name for name, kind in item_types.items() if kind == "token_seq"]
+    numbers = log.item_table.numbers if log.item_table else ()
+    texts = [n for n, kind in item_types.items() if kind == "token_seq" and n not in numbers]
     lines = property_lines(
         log.path.name,
         {"inter": list(log.numbers), "item": list(item_types), "user": list(user_types)},
         {"text": {"fields": texts}} if texts else {},
     )
-    properties, notes = declared(yaml, lines, contents, is_own=is_own)
+    properties, notes = declared(yaml, list(lines), contents, is_own=is_own)
     contents |= properties
     write_files(contents)
     return InteractionsReport(
         users=len(pc.unique(kept.users.indices)),
         items=len(pc.unique(kept.items.indices)),
         interactions=len(kept),
-        repeated=len(chosen) - len(distinct_pairs),
+        repeated=n_repeated,
         counts=dict(counts),
         notes=(*log.notes, *notes),
         kept=None if properties or not yaml.exists() else yaml,
+        kept_row=kept_row if n_repeated else "",
     )
 
 
@@ -146,9 +150,10 @@ def _checked(
 
 def format_report(report: InteractionsReport) -> str:
     """Formats a report, one count a line."""
+    kept_row = f" (kept: {report.kept_row})" if report.kept_row else ""
     lines = [
         f"{report.users} users, {report.items} items, {report.interactions} interactions",
-        f"left out, their pair repeated: {report.repeated}",
+        f"left out, their pair repeated: {report.repeated}{kept_row}",
         *(f"{what}: {count}" for what, count in report.counts.items()),
         *report.notes,
     ]

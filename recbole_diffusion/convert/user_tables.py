@@ -84,7 +84,8 @@ def convert_csv(
 
     Writes ``<output>/<name>/<name>.inter``, ``<name>.item`` if there is a table of items, and the
     property file ``<name>.yaml``, so that the name alone runs it. Of rows with the same user and
-    item the first is kept. Ids stay as they stand; a tab or line break in a text becomes a space.
+    item one is kept, as ``selection`` says. Ids stay as they stand; a tab or line break in a text
+    becomes a space.
 
     Args:
         source: Table of text, JSON lines or Parquet, a row an interaction.
@@ -302,6 +303,7 @@ def _with_items(
     left = f"{path.name}: columns left out, neither texts nor numbers: {listed(nested)}"
     notes = [*log.notes, taken, *table.notes, *([left] if nested else [])]
     fields: dict[str, Any] = {"item_id:token": ids}
+    numbers = []
     for column, name in zip(kept, names, strict=True):
         if column in options.float_columns:
             found = rows[column]
@@ -311,9 +313,15 @@ def _with_items(
             with source_refusals(path):
                 texts = texts_of(rows[column], counts)
             fields[f"{name}:token_seq"] = _spaced(texts, column)
+            if _are_numbers(texts):
+                numbers.append(name)
+                notes.append(
+                    f"{path.name}: {listed([column])} holds numbers, which are no words: left out "
+                    f"of the feature text; --float-columns {shlex.quote(column)} keeps them so"
+                )
     if len(chosen) < len(ids):
         fields = {name: values.take(pa.array(chosen)) for name, values in fields.items()}
-    return replace(log, item_table=Table(path, fields), counts=counts, notes=notes)
+    return replace(log, item_table=Table(path, fields, numbers), counts=counts, notes=notes)
 
 
 def _spaced(texts: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
@@ -323,6 +331,16 @@ def _spaced(texts: pa.ChunkedArray, column: str) -> pa.ChunkedArray:
         if plain_name(column) in ("genre", "genres")
         else texts
     )
+
+
+def _are_numbers(texts: pa.ChunkedArray) -> bool:
+    """Whether all texts of a column that are not empty are numbers, and one is there."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    filled = trimmed.filter(pc.not_equal(trimmed, ""))
+    try:
+        return len(pc.replace_substring(filled, ",", ".").cast(pa.float64())) > 0
+    except pa.ArrowInvalid:
+        return False
 
 
 def _optional_numbers(

@@ -4,10 +4,12 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import yaml
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import (
@@ -155,9 +157,11 @@ def _flow(value: Any) -> str:
 
 
 def declared(
-    path: Path, lines: Iterable[str], written: Iterable[Path], is_own: bool, is_split: bool = False
+    path: Path, lines: Sequence[str], written: Iterable[Path], is_own: bool, is_split: bool = False
 ) -> tuple[dict[Path, Content], list[str]]:
-    """The property file to write, if one is needed, and what is to be told of features.
+    """The property file to write, if one is needed, and what is to be told of it.
+
+    One that is there is written anew only if a conversion wrote it just so.
 
     Args:
         path: Where it would lie, ``<name>.yaml`` beside the data.
@@ -178,16 +182,49 @@ def declared(
             f"name: found {name!r}, a released data set whose split is given ({shipped}), expected "
             "another name."
         )
+    content: dict[Path, Content] = {path: [*lines[:1], _mark(lines), *lines[1:]]}
     if path.exists():
+        if _is_unedited(path):
+            return content, []
         with suppress(UserError):  # the run that reads it tells what is wrong with it
-            return {}, _lacking(path, read_properties(path), written)
+            there = read_properties(path)
+            return {}, [*_without_files(path, there, written), *_unnamed(path, there, lines)]
         return {}, []
     if found and not is_own and is_for_split == is_split:
-        return {}, _lacking(shipped, found, written)
-    return {path: lines}, []
+        return {}, _without_files(shipped, found, written)
+    return content, []
 
 
-def _lacking(path: Path, found: Mapping[str, Any], written: Iterable[Path]) -> list[str]:
+def _mark(lines: Sequence[str]) -> str:
+    """The second line of a property file, which tells whether the others are edited."""
+    digest = sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return f"# convert --overwrite writes this file anew until you edit it ({digest})."
+
+
+def _is_unedited(path: Path) -> bool:
+    """Whether a property file stands as a conversion wrote it."""
+    with suppress(OSError, UnicodeDecodeError):
+        first, mark, *others = path.read_text(encoding="utf-8").splitlines() + [""] * 2
+        return mark == _mark([first, *others[:-2]])
+    return False
+
+
+def _unnamed(path: Path, found: Mapping[str, Any], lines: Sequence[str]) -> list[str]:
+    """Which of the lines a property file lacks that is left as it was."""
+    wanted = yaml.safe_load("\n".join(lines))
+    lacking = {key: value for key, value in wanted.items() if key not in found}
+    columns: Any = found.get("load_col")
+    for suffix, fields in wanted["load_col"].items() if isinstance(columns, dict) else ():
+        named = columns.get(suffix) or []
+        if named != "*" and not set(fields) <= set(named):
+            lacking.setdefault("load_col", {})[suffix] = fields
+    if not lacking:
+        return []
+    told = [f"  {key}: {_flow(value)}" for key, value in lacking.items()]
+    return ["\n".join([f"{path} lacks what was converted now; put into it:", *told])]
+
+
+def _without_files(path: Path, found: Mapping[str, Any], written: Iterable[Path]) -> list[str]:
     """What a property file declares of features whose files are not there."""
     names = {target.name for target in written}
     has_items = any(name.endswith(".item") for name in names)

@@ -86,6 +86,7 @@ def test_files_are_written_to_the_byte_and_nothing_else(source: Path, output: Pa
         "toy/toy.test.inter": header + b"12\t0\n7\t5\n",
         "toy/toy.yaml": b"""\
 # Converted from source; keys given in a run override these.
+# convert --overwrite writes this file anew until you edit it (aabc017050d420ab).
 USER_ID_FIELD: user_id  # str; column of the users
 ITEM_ID_FIELD: item_id  # str; column of the items
 load_col:  # dict; columns to read, by file suffix

@@ -44,7 +44,7 @@ def zstd(text: str) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-CSV = "userId,movieId,rating,timestamp\n1,7,4.5,978300760\n2,9,3,978302109\n1,7,1,1\n"
+CSV = "userId,movieId,rating,timestamp\n1,7,4.5,978300760\n2,9,3,978302109\n1,7,1,978400000\n"
 CSV_ROWS = [BOTH, "1\t7\t4.5\t978300760", "2\t9\t3\t978302109"]
 TABLES = {
     "csv": ("ratings.csv", CSV, CSV_ROWS),
@@ -282,9 +282,28 @@ def test_dry_run_shows_rows_and_writes_nothing(
     assert code == 0
     assert not output.exists()
     assert "userId -> user, movieId -> item" in out
-    assert "2 users, 2 items, 2 interactions\nleft out, their pair repeated: 1\n" in out
+    told = "left out, their pair repeated: 1 (kept: each pair's "
+    assert f"2 users, 2 items, 2 interactions\n{told}" in out
     assert "toy.inter:\n" + "".join(f"  {row}\n" for row in CSV_ROWS) in out
     assert out.endswith("nothing written\n")
+
+
+def test_dry_run_needs_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "purchases.csv").write_text("user,item\nu,1\nv,2\n")
+    words = ["convert", str(tmp_path / "purchases.csv"), f"--output={tmp_path / 'out'}"]
+    assert main([*words, "--dry-run"]) == 0
+    assert capsys.readouterr().out.endswith("nothing written\n")
+    assert main(words) == 2
+    assert "option --name: found none, expected a data set's" in capsys.readouterr().err
+
+
+def test_missing_file_with_a_neighbour_of_nearly_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "purchases.csv").write_text("user,item\nu,1\nv,2\n")
+    for words in (["purchase.csv"], ["purchases.csv", f"--items={tmp_path / 'purchase.csv'}"]):
+        assert main(["convert", str(tmp_path / words[0]), *words[1:], "--name=toy"]) == 2
+        assert "; did you mean purchases.csv?" in capsys.readouterr().err
 
 
 TRAIN = {u: [(u + n) % 30 for n in range(12)] for u in range(20)}

@@ -55,6 +55,43 @@ def test_ratings_and_times(shop: Path, rows: list[tuple[str, str, float, int]]) 
     assert found == first_of_pairs(wanted)
 
 
+@pytest.mark.parametrize("keep", ["first", "last"])
+def test_the_earliest_or_latest_row_of_a_pair_is_kept_whatever_their_order(
+    shop: Path,
+    rows: list[tuple[str, str, float, int]],
+    rng: np.random.Generator,
+    keep: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shuffled = [rows[n] for n in rng.permutation(len(rows))]
+    lines = [",".join(map(str, row)) for row in shuffled]
+    (shop / "log.csv").write_text("\n".join(["user,item,rating,timestamp", *lines]))
+    best = {}
+    for user, item, rating, time in sorted(rows, key=lambda r: r[3], reverse=keep == "first"):
+        best[user, item] = (user, item, rating, float(time))
+    expected = [row for row in shuffled if best[row[:2]][3] == row[3]]
+
+    found = converted(shop, *([] if keep == "first" else ["--repeated=last"]))
+
+    assert found == expected
+    word = {"first": "earliest", "last": "latest"}[keep]
+    n = len(rows) - len(expected)
+    assert f"left out, their pair repeated: {n} (kept: each pair's {word})" in (
+        capsys.readouterr().out
+    )
+
+
+def test_without_times_the_first_row_of_a_pair_is_kept(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "log.csv").write_text("user,item,rating\nu,i1,3\nu,i1,5\nv,i2,1\n")
+    words = [str(shop / "log.csv"), "--name=toy", f"--output={shop}"]
+    assert main(["convert", *words]) == 0
+    assert (shop / "toy" / "toy.inter").read_text().splitlines()[1:] == ["u\ti1\t3", "v\ti2\t1"]
+    told = "left out, their pair repeated: 1 (kept: each pair's first row)"
+    assert told in capsys.readouterr().out
+
+
 def test_four_digits_are_a_year(shop: Path) -> None:
     assert converted(shop, "--until=1971") == converted(shop, "--until=1971-01-01")
     assert len(converted(shop, "--until=1971")) > len(converted(shop, f"--until={9 * DAY}"))

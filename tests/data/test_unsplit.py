@@ -182,6 +182,7 @@ def test_amazon(source: Path, output: Path) -> None:
             "overall -> rating, unixReviewTime -> timestamp",
             "reviews.json: columns left out: summary",
         ),
+        kept_row="each pair's earliest",
     )
 
 
@@ -203,7 +204,7 @@ def test_amazon_compressed_and_from_the_command_line(
     assert lines_of(output, "item") == AMAZON_ITEMS
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first == "2 users, 2 items, 2 interactions"
-    assert second == "left out, their pair repeated: 1"
+    assert second == "left out, their pair repeated: 1 (kept: each pair's earliest)"
     assert main([*arguments, "--overwrite"]) == 2
     assert "toy.item: found features of an earlier conversion" in capsys.readouterr().err
 

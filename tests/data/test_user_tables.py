@@ -28,7 +28,7 @@ CLICKS = """user_id,item_id,timestamp
 ann,NA,2024-05-01T12:30:00Z
 ben,007,2024-05-01 12:30:00.25
 ann,007,1714566600
-ann,NA,5
+ann,NA,1714566601
 "x,y",007,2024-05-01T14:30:00+02:00
 """
 ITEMS = """item_id,title,genre,price
@@ -91,8 +91,10 @@ def test_both_tables(source: Path, output: Path) -> None:
             "inter": ["user_id", "item_id", "timestamp"],
             "item": ["item_id", "title", "genre", "price"],
         },
-        "item_features": {"text": {"fields": ["title", "genre", "price"]}},
+        "item_features": {"text": {"fields": ["title", "genre"]}},
     }
+    told = "items.csv: price holds numbers, which are no words: left out of the feature text; "
+    assert f"{told}--float-columns price keeps them so" in report.notes
     assert (report.users, report.items, report.interactions, report.repeated) == (3, 2, 4, 1)
     assert report.counts == {
         "texts whose tabs or line breaks became spaces": 1,
@@ -392,6 +394,25 @@ def test_existing_file_is_refused_unless_overwritten(
     assert snapshot(output) == snapshot(tmp_path / "fresh")
     message = refused(tmp_path, convert, source, output, overwrite=True, items=False)
     assert message.startswith(f"{output / 'toy' / 'toy.item'}: found features of an earlier")
+
+
+def test_property_file_is_written_anew_until_it_is_edited(source: Path, output: Path) -> None:
+    path = output / "toy" / "toy.yaml"
+    (source / "clicks.csv").write_text("user,item,day\nu,1,2024-05-01\nv,2,2024-05-02\n")
+    convert(source, output, items=False)
+    assert "TIME_FIELD" not in properties(output)
+    convert(source, output, overwrite=True, items=False, timestamp="day")
+    assert properties(output)["TIME_FIELD"] == "timestamp"
+
+    convert(source, output, overwrite=True, items=False)
+    path.write_text(f"{path.read_text()}seed: 3\n")
+    report = convert(source, output, overwrite=True, items=False, timestamp="day")
+    assert "seed: 3" in path.read_text()
+    told = format_report(report).splitlines()
+    start = told.index(f"{path} lacks what was converted now; put into it:")
+    added = yaml.safe_load("\n".join(line[2:] for line in told[start + 1 : start + 3]))
+    inter = ["user_id", "item_id", "timestamp"]
+    assert added == {"TIME_FIELD": "timestamp", "load_col": {"inter": inter}}
 
 
 @pytest.mark.parametrize("name", ["office", "../toy", ".toy"])
