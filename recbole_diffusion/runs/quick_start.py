@@ -16,6 +16,7 @@ from recbole_diffusion.runs.run import Hooks, Recorder, Run, train
 from recbole_diffusion.runs.saved import more_of, saved_config, saved_result
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
+from recbole_diffusion.settings.unread import given_keys, told_unread
 from recbole_diffusion.training.callbacks import Callback
 
 # Arguments of RecBole's ``run_recbole``, and what serves for them.
@@ -73,7 +74,8 @@ def run_recbole_diffusion(
     with sharing():
         config = Config(model, dataset, files, config_dict)
         with repeatable_operations(config["device"]):
-            run = Run(config)
+            keys = given_keys(files, config_dict) if with_test else []  # else a part of a search
+            run = Run(config, warnings=told_unread(config.model, config.registration, keys))
             folder = report.new_run_folder(config, run_folder)
             return train(run, folder, hooks=Hooks(on_validation, callbacks, with_test))
 

@@ -17,6 +17,7 @@ from recbole_diffusion.runs.ids import FACTS, match_ids, refresh_facts
 from recbole_diffusion.runs.run import Hooks, Run, train
 from recbole_diffusion.runs.saved import refreshed_config
 from recbole_diffusion.settings.run_settings import RunSettings
+from recbole_diffusion.settings.unread import told_unread
 from recbole_diffusion.training.callbacks import Callback
 from recbole_diffusion.training.carry import Carried, Matches, carry_over
 from recbole_diffusion.training.checkpoint import read_checkpoint
@@ -86,7 +87,8 @@ def refresh_run(
         older = Path(folder).resolve()
         config = refreshed_config(older, dataset, config_dict)
         with repeatable_operations(config["device"]):
-            run = Run(config)
+            keys = config_dict or {}
+            run = Run(config, warnings=told_unread(config.model, config.registration, keys))
             warm_start = _warm_start(run, older)
             new_folder = report.new_run_folder(config, run_folder)
             if current_ranks().is_first:

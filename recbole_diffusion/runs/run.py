@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from logging import getLogger
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,7 @@ class Run:
         config: The settings.
         is_trained: Whether training follows: the process's generators go on from the run's seed,
             and large data may be kept for further runs, below ``output_dir``.
+        warnings: Told before anything else.
 
     Attributes:
         config: The settings.
@@ -84,9 +86,13 @@ class Run:
         setup_seconds: That making the model took; some of RecBole's are solved there.
     """
 
-    def __init__(self, config: Config, is_trained: bool = True) -> None:
+    def __init__(
+        self, config: Config, is_trained: bool = True, warnings: Sequence[str] = ()
+    ) -> None:
         self.config = config
         with kept_messages(config["state"]) as self.messages:
+            for warning in warnings if current_ranks().is_first else ():
+                getLogger().warning(warning)
             self.split = load_split(config, is_trained)
             config["split_hash"] = self.split.digest
             config["data_hash"] = self.split.data_digest

@@ -78,14 +78,19 @@ def find_property_file(name: str, key: str = "config_files") -> Path:
     raise UserError(f"key `{key}`: {name!r} found neither as {path.resolve()} nor {packaged}")
 
 
+def model_files(registration: Registration) -> list[Path]:
+    """Property files of a model's defaults, whether or not they are there."""
+    name = registration.name
+    if registration.is_host:
+        return [HOST_PROPERTIES / "model" / f"{name}.yaml"]
+    return [registration.properties or properties_folder() / "model" / f"{name}.yaml"]
+
+
 def default_layers(
     registration: Registration, dataset: str, data_file: Path | None = None
 ) -> list[tuple[str, dict[str, Any]]]:
     """Property files below the user's, lowest first; absent ones are left out."""
     ours, name = properties_folder(), registration.name
-    model_files = [registration.properties or ours / "model" / f"{name}.yaml"]
-    if registration.is_host:
-        model_files = [HOST_PROPERTIES / "model" / f"{name}.yaml"]
     below = [
         HOST_PROPERTIES / "overall.yaml",
         HOST_PROPERTIES / "dataset" / "sample.yaml",
@@ -95,7 +100,7 @@ def default_layers(
         *([data_file] if data_file is not None else []),
     ]
     above = [
-        *model_files,
+        *model_files(registration),
         ours / "model_on_dataset" / shipped_name(registration) / f"{dataset}.yaml",
     ]
     return [*_read(below), (name, registration.defaults), *_read(above)]

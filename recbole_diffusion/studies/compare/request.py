@@ -12,6 +12,7 @@ from recbole_diffusion.settings.kinds import check_value
 from recbole_diffusion.settings.layers import read_layers
 from recbole_diffusion.settings.registry import Registration, find_model, import_modules
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
+from recbole_diffusion.settings.unread import given_keys, unread_keys
 from recbole_diffusion.settings.words import format_word, format_words, join_files, split_files
 from recbole_diffusion.studies.compare.settings import CompareSettings
 
@@ -226,3 +227,17 @@ def _advice_on_unread(request: Request, key: str) -> str:
             words.append(format_word(f"{label}.{key}", request.keys[key]))
     shared = format_word(key, request.keys[key])
     return f"; type {' '.join(words)} in place of {shared}" if words else ""
+
+
+def told_unread(request: Request) -> list[str]:
+    """A line for each key that nothing reads: of all models, or of the one that it is given for."""
+    models = request.models.values()
+    unread = given_keys(request.settings.config_files, request.keys)
+    for model in models:
+        unread = unread_keys(model.registration, unread)
+    names = f"none of {', '.join(request.models)} reads it"
+    lines = [f"key `{key}`: {names}" for key in unread]
+    for model in models:
+        keys = unread_keys(model.registration, model.keys)
+        lines += [f"key `{model.label}.{key}`: {model.name} does not read it" for key in keys]
+    return lines

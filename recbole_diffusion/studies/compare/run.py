@@ -36,7 +36,12 @@ from recbole_diffusion.studies.compare.plan import (
     search_folder,
 )
 from recbole_diffusion.studies.compare.report import write_report
-from recbole_diffusion.studies.compare.request import Request, check_run_keys, read_request
+from recbole_diffusion.studies.compare.request import (
+    Request,
+    check_run_keys,
+    read_request,
+    told_unread,
+)
 from recbole_diffusion.studies.compare.results import WARNING_ON_TEST, collect, tested_metrics
 from recbole_diffusion.studies.compare.settings import CompareSettings
 from recbole_diffusion.studies.compare.worker import TUNED
@@ -136,6 +141,8 @@ class _Comparison:
             f"{', '.join(map(str, request.seeds))}: split {data.split_hash}, {data.users} users, "
             f"{data.items} items, {data.sizes}\n  folder: {self.folder}"
         )
+        for line in told_unread(request):
+            log.warning(line)
         for protocol in request.protocols:
             if protocol.selects_on_test:
                 log.warning(f"WARNING: {protocol.name}: {WARNING_ON_TEST}")

@@ -6,9 +6,11 @@ from typing import Any
 
 from recbole_diffusion.base.arguments import described_keys
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.settings.kinds import TEXT, Kind, check_value, or_null
 from recbole_diffusion.settings.property_files import shipped_name
 from recbole_diffusion.settings.registry import find_model
+from recbole_diffusion.settings.unread import given_keys, told_unread
 from recbole_diffusion.settings.words import split_files
 
 try:
@@ -102,6 +104,10 @@ def tune(
     arguments = (model, dataset, config_files, config_dict, trials, minutes, trial_minutes)
     task = make_task(*arguments, place, None, space, grid)
     search = Search(task, storage, study_name)
+    registration, keys = task.config.registration, given_keys(task.files, task.keys)
+    with run_logger(None, task.config["state"]) as log:
+        for line in told_unread(task.config.model, registration, keys):
+            log.warning(line)
     if processes == 1 and cluster is None:
         search.run()
     else:
