@@ -218,7 +218,9 @@ def load_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -
 
 def saved_run(folder: str | Path, config_dict: Mapping[str, Any] | None = None) -> tuple[Any, Any]:
     """A saved run with the parameters of its best epoch, and its trainer; as ``load_run``."""
-    run = Run(saved_config("run", folder, "best.pth", config_dict), is_trained=False)
+    with run_logger(None, "warning"):  # what settings tell is told again as the model is made
+        config = saved_config("run", folder, "best.pth", config_dict)
+    run = Run(config, is_trained=False)
     with run_logger(None, run.config["state"]):
         trainer = run.make_trainer(Path(folder).resolve())
         trainer.load_checkpoint(trainer.saved_model_file)

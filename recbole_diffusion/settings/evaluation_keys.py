@@ -54,6 +54,34 @@ def draws_items(config: Any) -> bool:
     return "CI" in (config["eval_args"].get("split") or ())
 
 
+def split_in_words(config: Any) -> str:
+    """What is held out, such as "random 80/10/10 per user".
+
+    Args:
+        config: Settings of a run.
+    """
+    if config["benchmark_filename"]:
+        return "as released"
+    rules = config["eval_args"]
+    ((kind, sizes),) = (rules.get("split") or {"RS": [0.8, 0.1, 0.1]}).items()
+    is_by_user = rules.get("group_by", "user") == "user"
+    is_by_time = rules.get("order") == "TO"
+    if kind == "LS":
+        which = "latest" if is_by_time else "random"
+        parts = {"valid_and_test": "validation and test", "valid_only": "validation"}
+        return f"each user's {which} held out, one each for {parts.get(sizes, 'test')}"
+    if not isinstance(sizes, list):
+        return f"{kind}: {sizes}"
+    shares = "/".join(f"{100 * size / sum(sizes):.3g}" for size in sizes)
+    if kind == "CI":
+        return f"random items {shares}"
+    if kind != "RS":
+        return f"{kind}: {shares}"
+    if not is_by_time:
+        return f"random {shares} per user" if is_by_user else f"random {shares} of all"
+    return f"each user's latest held out, {shares}" if is_by_user else f"one cut in time, {shares}"
+
+
 def of_group(metric: str, group: str) -> str:
     """What a metric is called among the items of one of ``GROUPS``."""
     return f"{metric} ({group})"

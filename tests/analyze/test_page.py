@@ -290,7 +290,7 @@ def test_index_lists_comparisons_and_searches(
     links = [a["href"] for a in page.all("a") if not str(a["href"]).startswith("#")]
     assert links == ["a%20%231/report.html"]
     cells = page.texts["td"]
-    assert cells[:3] == ["toys & games", "EASE", "0.3000 ± 0.0100 Recall@20"]
+    assert cells[:4] == ["toys & games", "", "EASE", "0.3000 ± 0.0100 Recall@20"]
     assert cells[-5:] == ["toys", "DiffRec", "0.1234 Recall@20", "7", "3"]
 
 

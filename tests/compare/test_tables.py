@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import html
 import io
 import json
 from pathlib import Path
@@ -14,8 +15,11 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.evaluation.groups import activity_groups
 from recbole_diffusion.pages.tables import as_latex, as_markdown, as_text, csv_cell
 from recbole_diffusion.settings import keys
+from recbole_diffusion.settings.evaluation_keys import split_in_words
 from recbole_diffusion.settings.property_files import properties_folder
+from recbole_diffusion.studies.compare.index import write_index
 from recbole_diffusion.studies.compare.quoted import quoted_rows
+from recbole_diffusion.studies.compare.report import write_report
 from recbole_diffusion.studies.compare.reproduction import main, write_reproduction
 from recbole_diffusion.studies.compare.request import read_request
 from recbole_diffusion.studies.compare.results import spread
@@ -126,6 +130,49 @@ def test_spread() -> None:
     assert found["a"] == {"mean": 2.0, "std": pytest.approx(np.sqrt(2)), "n": 2}
     assert found["b"] == {"mean": 2.0, "std": None, "n": 1}
     assert spread([]) == {}
+
+
+def test_what_does_not_vary_with_the_seed_has_no_deviation(results: dict[str, Any]) -> None:
+    solved = spread([dict.fromkeys(METRICS, 0.1)] * 3)  # their mean is not .1 to the last bit
+    assert solved["recall@20"]["n"] == 3
+    results["models"][1]["test"] = solved
+    text = as_text(make_tables(results))
+    line = next(line for line in text.splitlines() if line.startswith("Low_1"))
+    assert line.split() == ["Low_1", "0.1000†", "0.1000"]
+    assert "Without ±: the same with every seed (Low_1)." in text
+
+
+@pytest.mark.parametrize(
+    ("rules", "files", "words"),
+    [
+        ({"split": {"RS": [0.8, 0.1, 0.1]}, "order": "RO", "group_by": "user"}, None,
+         "random 80/10/10 per user"),
+        ({"split": {"RS": [7, 1, 2]}, "order": "RO", "group_by": "none"}, None,
+         "random 70/10/20 of all"),
+        ({"order": "TO"}, None, "each user's latest held out, 80/10/10"),
+        ({"split": {"RS": [8, 1, 1]}, "order": "TO", "group_by": "none"}, None,
+         "one cut in time, 80/10/10"),
+        ({"split": {"LS": "valid_and_test"}, "order": "TO", "group_by": "user"}, None,
+         "each user's latest held out, one each for validation and test"),
+        ({"split": {"CI": [0.8, 0.1, 0.1]}, "order": "RO"}, None, "random items 80/10/10"),
+        ({"split": {"RS": [8, 1, 1]}, "order": "TO"}, ["train", "valid", "test"], "as released"),
+    ],
+)  # fmt: skip
+def test_split_in_words(
+    results: dict[str, Any],
+    tmp_path: Path,
+    rules: dict[str, Any],
+    files: list[str] | None,
+    words: str,
+) -> None:
+    assert split_in_words({"eval_args": rules, "benchmark_filename": files}) == words
+    results["evaluation"]["split"] = words
+    assert as_text(make_tables(results)).startswith(f"Test metrics on toy ({words}), mean")
+    results |= {"command": "compare", "code": "this", "models": []}
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "results.json").write_text(json.dumps(results))
+    assert f"{words}, abc" in html.unescape(write_report(tmp_path / "one").read_text())
+    assert words in html.unescape(write_index(tmp_path).read_text())
 
 
 def test_groups_without_users_are_left_out(results: dict[str, Any]) -> None:

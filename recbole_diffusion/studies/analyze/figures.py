@@ -4,6 +4,7 @@ from logging import getLogger
 from pathlib import Path
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.pages.figure import Gallery, Missing
 from recbole_diffusion.runs.quick_start import saved_run
 from recbole_diffusion.studies.analyze.training import (
@@ -56,5 +57,6 @@ def checkpoint_figures(
     except UserError as error:
         return Gallery(missing=[told_missing(f"Figures of the best epoch{name}", str(error))])
     run.network.eval()
-    gallery: Gallery = run.config.registration.draw(run, seed, projection, key, name)
+    with run_logger(None, "warning"):  # what is solved anew for a figure is told by no log
+        gallery: Gallery = run.config.registration.draw(run, seed, projection, key, name)
     return gallery

@@ -13,7 +13,7 @@ from recbole_diffusion.pages.html import GENERATOR, Section, page
 from recbole_diffusion.pages.tables import Entry, Table, metric_name
 from recbole_diffusion.studies.analyze.figures import REPORT, RESULTS
 from recbole_diffusion.studies.compare.results import MISSHAPEN, read_results
-from recbole_diffusion.studies.compare.tables import spread_text
+from recbole_diffusion.studies.compare.tables import split_of, spread_text
 
 INDEX, STUDY = "index.html", "study.json"
 DEPTH = 3  # folders below the one that is asked for
@@ -46,7 +46,10 @@ def write_index(folder: str | Path) -> Path:
         raise UserError(f"{path}: found a page of other making, expected none")
     tables = [
         Table(
-            "Comparisons", ["folder", "data", "best", "value", "models", "seeds"], comparisons, []
+            "Comparisons",
+            ["folder", "data", "split", "best", "value", "models", "seeds"],
+            comparisons,
+            [],
         ),
         Table("Searches", ["folder", "data", "model", "best", "trials", "minutes"], searches, []),
     ]
@@ -94,6 +97,7 @@ def _comparison(path: Path) -> list[Entry]:
     value = next((spread_text(m["test"][metric]) for m in done if m["name"] == best), "")
     return [
         Entry(results["dataset"]),
+        Entry(split_of(results)),
         Entry(best),
         Entry(f"{value} {metric_name(metric)}" if value else ""),
         Entry(f"{len(done)} of {len(results['models'])}"),

@@ -40,6 +40,7 @@ from recbole_diffusion.studies.compare.tables import (
     knowledge_of,
     make_tables,
     significance_marks,
+    split_of,
     spread_text,
     training_seconds,
 )
@@ -255,7 +256,7 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("Test interactions", f"{data['test_interactions']:,}"),
         ("Seeds", ", ".join(map(str, seeds))),
         ("Picked on validation by", str(results["evaluation"]["valid_metric"])),
-        ("Split", data["split_hash"]),
+        ("Split", ", ".join(filter(None, (split_of(results), data["split_hash"])))),
         ("Made by", results["code"]),
     ]
 

@@ -28,7 +28,8 @@ HEAD = """\
 Written by `python -m recbole_diffusion.compare.reproduction` from the committed results of
 comparisons; not edited by hand. Best epochs and settings are picked on validation, every number
 is on test, and all rows of a table are on one split. Rows with ‡ stand as the paper reports them;
-where a paper's code picks the best epoch on test, its note says so.
+where a paper's code picks the best epoch on test, its note says so. A number of several seeds
+without ± was the same with each.
 
 A row marked `untuned` was not searched here: it has the settings of its property files and of
 its command. A search ends with the trials or the minutes that its command gives, whichever is

@@ -15,7 +15,12 @@ from recbole_diffusion.evaluation.per_user import PER_USER, write_frame
 from recbole_diffusion.evaluation.protocol import Protocol
 from recbole_diffusion.evaluation.significance import compare_to_best_baseline
 from recbole_diffusion.settings.config import Config
-from recbole_diffusion.settings.evaluation_keys import GROUPS, of_group, without_group
+from recbole_diffusion.settings.evaluation_keys import (
+    GROUPS,
+    of_group,
+    split_in_words,
+    without_group,
+)
 from recbole_diffusion.settings.words import format_word, format_words
 from recbole_diffusion.studies.compare.parts import COSTS, OPTIONAL_COSTS, Part, Parts
 from recbole_diffusion.studies.compare.plan import Cell, Data, code_version
@@ -87,6 +92,7 @@ def collect(
             "valid_metric": valid_metric,
             "topk": list(config["topk"]),
             "eval_args": config["eval_args"],
+            "split": split_in_words(config),
             "masked": MASKING,
         },
         "seeds": list(request.seeds),

@@ -26,6 +26,7 @@ COST_COLUMNS = (
     ("parameters", "parameters", ",.0f"),
     ("peak_memory_mb", "peak MiB", ".0f"),
 )
+SAME = 1e-9  # of the mean: a deviation up to which seeds differ by rounding alone
 ENERGY_COLUMN = ("energy_kwh", "kWh of training", ".6f")
 
 
@@ -59,8 +60,19 @@ def _accuracy(results: Mapping[str, Any]) -> Table:
         else:
             entries = [Entry(model["status"])] + [Entry("")] * (len(metrics) - 1)
         rows.append([Entry(_name(model)), *entries])
-    title = f"Test metrics on {results['dataset']}, {_seed_text(results)}"
+    words = split_of(results)
+    split = f" ({words})" if words else ""
+    title = f"Test metrics on {results['dataset']}{split}, {_seed_text(results)}"
     return Table(title, ["model", *map(metric_name, metrics)], rows, _accuracy_notes(results))
+
+
+def split_of(results: Mapping[str, Any]) -> str:
+    """The kind of split in words; empty where an older version wrote none.
+
+    Args:
+        results: Content of ``results.json``.
+    """
+    return str(results["evaluation"].get("split", ""))
 
 
 def _quoted(results: Mapping[str, Any]) -> Table:
@@ -97,6 +109,9 @@ def _accuracy_notes(results: Mapping[str, Any]) -> list[str]:
         f"{results['evaluation']['masked']}.",
         _budget_text(results),
     ]
+    same = [model["name"] for model in results["models"] if _is_same_for_seeds(model)]
+    if same:
+        notes.append(f"Without ±: the same with every seed ({', '.join(same)}).")
     rising = [model["name"] for model in results["models"] if any(map(_is_rising, model["cells"]))]
     if rising:
         notes.append(
@@ -121,6 +136,16 @@ def _accuracy_notes(results: Mapping[str, Any]) -> list[str]:
         if model["status"] == "not run":
             notes.append(f"{model['name']} is not run: {model['command']}")
     return notes
+
+
+def _is_same_for_seeds(model: Mapping[str, Any]) -> bool:
+    """Whether several seeds gave the same metrics, as of a model that is solved."""
+    found = [value for value in model["test"].values() if value["mean"] is not None]
+    return bool(found) and all(value["n"] > 1 and not _varies(value) for value in found)
+
+
+def _varies(value: Mapping[str, Any]) -> bool:
+    return value["std"] is not None and value["std"] > SAME * abs(value["mean"])
 
 
 def _is_rising(cell: Mapping[str, Any]) -> bool:
@@ -276,11 +301,11 @@ def training_seconds(model: Mapping[str, Any]) -> float | None:
 
 
 def spread_text(value: Mapping[str, Any] | None, form: str = ".4f") -> str:
-    """A mean and its deviation; nothing where there is none."""
+    """A mean and its deviation, if values vary; nothing where there is none."""
     if value is None or value["mean"] is None:
         return ""
     text = format(value["mean"], form)
-    return text if value["std"] is None else f"{text} ± {format(value['std'], form)}"
+    return f"{text} ± {format(value['std'], form)}" if _varies(value) else text
 
 
 def as_csv(results: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from recbole_diffusion.pages.figure import Gallery
 from recbole_diffusion.pages.html import Section, page
 from recbole_diffusion.pages.tables import Entry, Table, as_text
 from recbole_diffusion.settings.config import Config
+from recbole_diffusion.settings.evaluation_keys import split_in_words
 from recbole_diffusion.settings.words import split_files
 from recbole_diffusion.studies.inspection.data import pairs_of, part_rows, sizes
 from recbole_diffusion.studies.inspection.figures import draw
@@ -92,7 +93,7 @@ def inspect(
     whole = Table(dataset, ["", "all parts"], [[Entry(a), Entry(b)] for a, b in facts], [])
     header = HEADER + (TIMES if pairs.times else [])
     rows = [[Entry(text) for text in row] for row in part_rows(pairs)]
-    parts = Table(f"Split {split.digest}", header, rows, [NOTE])
+    parts = Table(f"Split {split.digest} ({split_in_words(config)})", header, rows, [NOTE])
     if target is not None:
         sections = [
             Section("numbers", "Numbers", [whole, parts], Gallery()),
