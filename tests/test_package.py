@@ -1,5 +1,7 @@
 """What a source archive holds: the tests whole, the docs, and no data of anyone's."""
 
+import ast
+import re
 import subprocess
 import sys
 import tarfile
@@ -40,3 +42,19 @@ def test_source_archive(tmp_path: Path) -> None:
     assert {Path("README.md"), Path("CHANGELOG.md"), Path("requirements-dev.txt")} <= found
     assert Path("dataset_atomic/planted/planted.inter") in found
     assert not [path for path in found if "test_package_mine" in str(path)]
+
+
+@pytest.mark.skipif(not (ROOT / "setup.py").is_file(), reason="needs the repository")
+def test_first_steps_say_what_each_extra_is_for() -> None:
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    (declared,) = (
+        {ast.literal_eval(key) for key in node.value.keys if key}
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Dict)
+        and ast.unparse(node.targets[0]) == "EXTRAS"
+    )
+    page = (ROOT / "docs" / "start" / "first_steps.md").read_text()
+    rows = re.findall(r"^\| (`.*?) \| .+ \|$", page.partition("| Extra |")[2], re.MULTILINE)
+    told = [name for row in rows for name in re.findall(r"`([\w-]+)`", row)]
+    assert sorted(told) == sorted({*declared, "all"})

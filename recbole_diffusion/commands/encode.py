@@ -4,24 +4,36 @@ python -m recbole_diffusion.data.encode --dataset=NAME
 """
 
 import argparse
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
 from recbole_diffusion.base.arguments import ArgumentParser
 from recbole_diffusion.base.errors import UserError, exit_code, printable, refusals_of
+from recbole_diffusion.data.atomic import interacted_items
 from recbole_diffusion.data.feature_table import FeatureTable
 from recbole_diffusion.data.media_vectors import media_vectors
 from recbole_diffusion.data.text_vectors import encoded_table
 from recbole_diffusion.settings.config import Config
-from recbole_diffusion.settings.item_features import DEFAULT_ENCODER, ENCODED, declared_source
+from recbole_diffusion.settings.item_features import (
+    DEFAULT_ENCODER,
+    ENCODED,
+    Declaration,
+    declared_source,
+)
 
 # Under item_features, of what is encoded.
 NAMES = {"fields": "text", "images": "image", "sounds": "sound"}
 SOURCE = (*ENCODED, "encoder")
+OF_ANY_SOURCE = ("dtype", "missing", "max_missing", "scale")
+WITHOUT = {"fields": "a text", "images": "a picture", "sounds": "a sound"}
+MOST_NAMED = 10  # items without one
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,11 +66,54 @@ def _run(args: argparse.Namespace) -> str:
         source = {"encoder": DEFAULT_ENCODER, **source}
     kind = next(key for key in ENCODED if key in source)
     table, told = _encoded(config, kind, source[kind], source.get("encoder"), args.batch_size)
-    options = ", ".join(f"{key}: {_written(source[key])}" for key in SOURCE if key in source)
+    options = {key: source[key] for key in SOURCE if key in source}
+    if kind != "fields":  # their columns have sizes of their own
+        options["scale"] = "standard"
     return (
         f"{told}{len(table.ids)} items, width {table.width}: {table.source}{table.remark}\n"
-        f"a run reads it by these lines in {args.dataset}.yaml beside the data, or another "
-        f"property file:\nitem_features:\n  {name}: {{{options}}}\n"
+        f"{_told_items_without(config, kind, table)}{_told_lines(config, name, options)}"
+    )
+
+
+def _told_items_without(config: Config, kind: str, table: FeatureTable) -> str:
+    """Items of the interactions that have no vector, of which a run takes few; or nothing."""
+    items = interacted_items(config)
+    absent = np.setdiff1d(items, table.ids)
+    if not len(absent):
+        return ""
+    names = ", ".join(absent[:MOST_NAMED].tolist())
+    more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+    return (
+        f"items of the interactions without {WITHOUT[kind]}: {len(absent)} of {len(items)} "
+        f"({len(absent) / len(items):.1%}): {names}{more}; a run refuses more than "
+        f"{Declaration.max_missing:.0%} (option max_missing)\n"
+    )
+
+
+def _told_lines(config: Config, name: str, options: Mapping[str, Any]) -> str:
+    """Which lines a run reads the vectors by, and where they go."""
+    declared = {key: dict(value) for key, value in (config["item_features"] or {}).items()}
+    there = declared.get(name, {})
+    entry = {**options, **{key: there[key] for key in OF_ANY_SOURCE if key in there}}
+    if entry == there:
+        return f"a run reads it as `item_features: {name}`, which is declared\n"
+    place = config.data_file or Path(config["data_path"]) / f"{config.dataset}.yaml"
+    line = f"  {name}: {_written(entry)}\n"
+    if not declared:
+        return f"a run reads it by these lines in {place} or another property file:\n" + (
+            f"item_features:\n{line}"
+        )
+    text = place.read_text(encoding="utf-8") if place.is_file() else ""
+    if name not in declared and re.search(r"^item_features:[ \t]*(#.*)?$", text, re.MULTILINE):
+        return (
+            f"a run reads it by this line in {place}, below the line `item_features:` that is "
+            f"there:\n{line}"
+        )
+    entries = {**declared, name: entry}
+    lines = "".join(f"  {key}: {_written(value)}\n" for key, value in entries.items())
+    return (
+        f"a run reads it by these lines in {place}, in place of the key `item_features`:\n"
+        f"item_features:\n{lines}"
     )
 
 
@@ -77,7 +132,8 @@ def _encoded(
 
 def _written(value: Any) -> str:
     """A text or list as YAML on one line."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).split("\n...")[0].strip()
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.split("\n...")[0].strip()
 
 
 def _parser() -> ArgumentParser:

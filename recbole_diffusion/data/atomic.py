@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.data.columns import read_header, text_encoding
+from recbole_diffusion.data.columns import data_files, read_header, text_encoding
 from recbole_diffusion.data.numbers import is_number
 
 # An empty field alone is missing; `NA`, `None` and quotation marks are texts like any other.
@@ -95,6 +95,19 @@ def _parsed(
             include_columns=list(columns),
         ),
     )
+
+
+def interacted_items(config: Any) -> np.ndarray:
+    """Original ids of the items that stand in interactions, sorted; before any filter.
+
+    Args:
+        config: Settings of the run.
+    """
+    column = f"{config['ITEM_ID_FIELD']}:token"
+    separator, encoding = config["field_separator"], text_encoding(config["encoding"])
+    paths = [path for path in data_files(config) if path.suffix == ".inter"]
+    files = [read_atomic_file(path, [column], separator, encoding) for path in paths]
+    return np.unique(np.concatenate([rows[column].dropna().to_numpy(str) for rows in files]))
 
 
 def item_columns(config: Any) -> dict[str, str]:

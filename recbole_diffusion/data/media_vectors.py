@@ -172,10 +172,13 @@ def _make(
     parts = cached.with_suffix(".parts")
     parts.mkdir(exist_ok=True)
     starts = range(0, len(files.ids), PART)
-    for start in tqdm(starts, desc=kind, unit_scale=PART, disable=not config["show_progress"]):
-        path = parts / f"{start}.npz"
-        if not is_kept(path):
-            _write_part(path, files, slice(start, start + PART), kind, encode, batch_size)
+    n_files, is_quiet = len(files.ids), not config["show_progress"]
+    with tqdm(total=n_files, desc=kind, disable=is_quiet) as bar:
+        for start in starts:
+            path = parts / f"{start}.npz"
+            if not is_kept(path):
+                _write_part(path, files, slice(start, start + PART), kind, encode, batch_size)
+            bar.update(min(PART, n_files - start))
     found = [np.load(parts / f"{start}.npz", allow_pickle=False) for start in starts]
     kept = [part for part in found if len(part["ids"])]
     if not kept:

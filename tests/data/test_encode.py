@@ -285,6 +285,50 @@ def test_the_command_encodes_what_a_run_then_reads(mine, fake, capsys):
     assert len(fake.calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ("seed: 3\n", "item_features:\n  text: {fields: [title], encoder: ENCODER}\n"),
+        (
+            "item_features:  # more\n  plot: {fields: [genre]}\n",
+            "below the line `item_features:` that is there:\n"
+            "  text: {fields: [title], encoder: ENCODER}\n",
+        ),
+        (
+            "item_features: {plot: {fields: [genre]}}\n",
+            "in place of the key `item_features`:\nitem_features:\n  plot: {fields: [genre]}\n"
+            "  text: {fields: [title], encoder: ENCODER}\n",
+        ),
+        (
+            "item_features:\n  text: {fields: [genre], missing: zero}\n",
+            "in place of the key `item_features`:\nitem_features:\n"
+            "  text: {fields: [title], encoder: ENCODER, missing: zero}\n",
+        ),
+        (
+            f"item_features:\n  text: {{fields: [title], encoder: {DEFAULT_ENCODER}}}\n",
+            "a run reads it as `item_features: text`, which is declared\n",
+        ),
+    ],
+)
+def test_the_lines_that_are_told_fit_the_property_file(mine, fake, capsys, there, told):
+    file = mine / "mine" / "mine.yaml"
+    file.write_text(there)
+    assert main(["--dataset=mine", f"--data_path={mine}", "--fields", "title"]) == 0
+    assert capsys.readouterr().out.endswith(told.replace("ENCODER", DEFAULT_ENCODER))
+
+
+def test_items_without_a_text_are_named(mine, fake, capsys):
+    for n in range(12):
+        change_item(mine, f"i{n}", 1, "")
+    assert main(["--dataset=mine", f"--data_path={mine}", "--fields", "title"]) == 0
+    out = capsys.readouterr().out
+    names = sorted(f"i{n}" for n in range(12))
+    assert (
+        f"items of the interactions without a text: 12 of 12 (100.0%): {', '.join(names[:10])} "
+        "and 2 more; a run refuses more than 5% (option max_missing)\n"
+    ) in out
+
+
 def test_the_command_reads_what_is_declared_beside_the_data(mine, fake):
     declared = "item_features: {plot: {fields: [genre], encoder: some/model}}\n"
     (mine / "mine" / "mine.yaml").write_text(declared)

@@ -242,7 +242,7 @@ def test_missing_and_broken_files_are_told_and_filled(
     out = capsys.readouterr().out
     assert "i2: its file not there\ni5: its file cannot be read\n" in out
     name = {"images": "image", "sounds": "sound"}[kind]
-    assert f"item_features:\n  {name}: {{{kind}: {KINDS[kind]}}}\n" in out
+    assert f"item_features:\n  {name}: {{{kind}: {KINDS[kind]}, scale: standard}}\n" in out
 
 
 def test_what_is_no_plain_file_is_missing(mine: Path) -> None:
@@ -525,3 +525,14 @@ def test_absent_packages_are_named(mine: Path, monkeypatch: pytest.MonkeyPatch) 
         UserError, match=r"images need PIL and skimage, .*recbole_diffusion\[media\]"
     ):
         vectors(mine, "images")
+
+
+def test_the_command_counts_files_scales_columns_and_names_items_without_one(
+    mine: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (mine / "mine" / FILES["i3"][0]).unlink()
+    assert main(["--dataset=mine", f"--data_path={mine}", "--images=picture"]) == 0
+    out, err = capsys.readouterr()
+    assert f"{N - 2}/{N - 2} [" in err
+    assert "items of the interactions without a picture: 1 of 12 (8.3%): i3; a run ref" in out
+    assert out.endswith("item_features:\n  image: {images: picture, scale: standard}\n")
