@@ -373,7 +373,9 @@ def test_error_names_the_file_that_the_key_stands_in(
 def test_unknown_model_offers_the_nearest_name(
     planted: dict[str, Any], model: str, hint: str
 ) -> None:
-    with pytest.raises(UserError, match=f"key `model`: found '{model}'.*did you mean.*{hint}"):
+    with pytest.raises(
+        UserError, match=rf"^key `model`: found '{model}' \(did you mean [^)]*{hint}"
+    ):
         make_config(planted, model)
 
 

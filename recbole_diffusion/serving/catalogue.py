@@ -64,6 +64,27 @@ class Ids:
             numbers[self.unscored.numpy()[numbers]] = 0
         return numbers
 
+    def examples(self) -> str:
+        """Two ids of the data, for the end of a message that nobody else reads."""
+        return f"; ids of the data look like {', '.join(map(repr, self.all[:2]))}"
+
+    def expect_some(self, what: str, tokens: Sequence[Any]) -> None:
+        """Refuse ids of which the data have none, and show how theirs look.
+
+        For commands alone: whom a service answers is not to see ids of others.
+
+        Args:
+            what: The ids are, for messages.
+            tokens: Original ids.
+
+        Raises:
+            UserError: Some are given, and none of them is in the data.
+        """
+        if self._refusal is None and len(tokens) and not self.numbers(tokens).any():
+            shown = ", ".join(repr(str(token)) for token in tokens[:N_SHOWN])
+            more = ", ..." if len(tokens) > N_SHOWN else ""
+            raise UserError(f"{what}: none of {shown}{more} is in the data{self.examples()}")
+
     def known(self, what: str, tokens: Sequence[Any], unknown: str) -> list[int]:
         """Internal numbers of the ids that the data have and the model can score.
 
@@ -88,7 +109,7 @@ class Ids:
             text = f"{what}: {counts} are {reason}, such as {shown}{self._absent}"
             if unknown == "error":
                 raise UserError(text)
-            getLogger().warning(f"{text}; they are left out")
+            getLogger().warning(f"{text}{self.examples()}; they are left out")
         return [number for number in found if number]
 
 

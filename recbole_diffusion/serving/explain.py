@@ -56,4 +56,7 @@ def explain(
         columns: Of the .item file, to stand beside each item.
         **places: As ``load`` takes them.
     """
-    return load(run, **places).explain(str(user), str(item), columns=listed(columns))
+    recommender = load(run, **places)
+    recommender.source.catalogue.users.expect_some("user", [user])
+    recommender.source.catalogue.items.expect_some("item", [item])
+    return recommender.explain(str(user), str(item), columns=listed(columns))

@@ -67,13 +67,13 @@ def main(keys: Mapping[str, Any]) -> None:
 
 def keys_text() -> str:
     """The command's own keys, for ``export --help``."""
-    return described_keys(export, run="RUN", kind="--as=embeddings")
+    return described_keys(export, run="RUN", kind="--as=KIND")
 
 
 def export(
     run: str | Path,
     out: str | Path,
-    kind: str = "embeddings",
+    kind: str | None = None,
     format: str = "npy",
     kept: int = 200,
     index: str | None = None,
@@ -90,7 +90,8 @@ def export(
     Args:
         run: Folder of a run that has a best epoch.
         out: Folder to make.
-        kind: embeddings, item-item or onnx.
+        kind: embeddings, item-item or onnx; by default embeddings where the model has such, else
+            item-item.
         format: Of vectors: npy, parquet or safetensors.
         kept: Of an item-item matrix, the largest weights that each column keeps.
         index: FAISS index of embeddings: flat, hnsw or ivf.
@@ -103,11 +104,16 @@ def export(
     Raises:
         UserError: The folder exists, or the model's scores are no such products or graph.
     """
-    expect(kind in KINDS, "as", kind, f"one of {', '.join(KINDS)}")
+    expect(kind in (None, *KINDS), "as", kind, f"one of {', '.join(KINDS)}")
     expect(format in FORMATS, "format", format, f"one of {', '.join(FORMATS)}")
     expect(type(kept) is int and kept >= 1, "kept", kept, "a whole number from 1 on")
     expect(index in (None, *indices.KINDS), "index", index, f"one of {', '.join(indices.KINDS)}")
-    expect(index is None or kind == "embeddings", "index", index, "none but with --as=embeddings")
+    expect(
+        index is None or kind in (None, "embeddings"),
+        "index",
+        index,
+        "none but with --as=embeddings",
+    )
     expect(type(without_users) is bool, "without_users", without_users, "true or false")
     target = Path(out).resolve()
     if target.exists():
@@ -122,6 +128,7 @@ def export(
             f"{run}: found {int(unscored.sum())} cold items that {source.model} cannot score, "
             "expected a run without such: keep_cold_items: false, and another split than CI"
         )
+    kind = kind or ("embeddings" if index is not None else _first_kind(source))
     with naming(target):
         prefix = f"{UNFINISHED}{target.name}-"
         with refusals_of(f"key `out`: no folder can be made in {target.parent}", FileNotFoundError):
@@ -135,6 +142,16 @@ def export(
             shutil.rmtree(folder, ignore_errors=True)
             raise
     return target
+
+
+def _first_kind(source: RunSource) -> str:
+    """What a model is exported as unless it is said: vectors where it has such, else a matrix."""
+    if vector_tables(source.network) is not None:
+        return "embeddings"
+    if matrix_scores(source.network, source.read_rows()) is None:
+        return "embeddings"  # which is refused, with what the model can be exported as
+    getLogger().info(f"export: as item-item: model {source.model} has no vectors of users")
+    return "item-item"
 
 
 def _tell_unfinished(target: Path) -> None:

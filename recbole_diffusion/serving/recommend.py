@@ -129,6 +129,7 @@ def recommend(
     if histories is not None and wanted is not None:
         raise UserError("recommend: found users and history, expected one of them")
     recommender = load(run, **places)
+    recommender.source.catalogue.users.expect_some("users", wanted or ())
     options: dict[str, Any] = {
         "k": k,
         "items": None if items is None else listed_ids(items),

@@ -372,18 +372,18 @@ class Recommender:
 
         Raises:
             UserError: An id that is not in the data, an unknown column, a user without train items,
-                or a model that has none of these.
+                of one alone a "loss", or a model that has none of these.
         """
         _check_lists(columns=columns)
         beside = self._beside(columns)
         number = self._users.known("user", [user], "error")[0]
         target = self._items.known("item", [item], "error")[0]
         history = self._train_history(number)
-        if len(history) < 2:
-            raise UserError(f"user {user!r}: found {len(history)} train items, expected 2 or more")
+        if not history:
+            raise UserError(f"user {user!r}: found no train item, expected one to explain by")
         if target in history:
             raise UserError(f"item {item!r}: found in the history of {user!r}, expected another")
-        kind, values = self._explained(history, target)
+        kind, values = self._explained(user, history, target)
         texts = {name: column[history] for name, column in beside.items()}
         parts = {"item": self._items.of(history), "value": values.numpy(), **texts}
         frame = pd.DataFrame(parts)
@@ -401,13 +401,19 @@ class Recommender:
         items: list[int] = rows.batch(torch.tensor([user], device=rows.items.device)).items.tolist()
         return items
 
-    def _explained(self, history: list[int], item: int) -> tuple[str, Tensor]:
+    def _explained(self, user: str, history: list[int], item: int) -> tuple[str, Tensor]:
         vectors = self._unit_vectors
         if vectors is not None:
             return "cosine", vectors[history] @ vectors[item]
         added = self.source.contributions(history, item)
         if added is not None:
             return "contribution", added
+        if len(history) == 1:
+            raise UserError(
+                f"user {user!r}: found one train item, expected 2 or more: this model is explained "
+                "by what the score loses without an item, and without the only one nothing is left "
+                "to score"
+            )
         shorter = [history[:i] + history[i + 1 :] for i in range(len(history))]
         scores = self.source.score_histories([history, *shorter])[:, item]
         return "loss", scores[0] - scores[1:]

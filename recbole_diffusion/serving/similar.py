@@ -47,4 +47,6 @@ def similar(
         columns: Of the .item file, to stand beside each similar item.
         **places: As ``load`` takes them.
     """
-    return load(run, **places).similar(listed_ids(items), k, columns=listed(columns))
+    recommender, ids = load(run, **places), listed_ids(items)
+    recommender.source.catalogue.items.expect_some("items", ids)
+    return recommender.similar(ids, k, columns=listed(columns))

@@ -382,8 +382,8 @@ def _unknown_model(model: str) -> str:
     near = [lowered[n] for n in get_close_matches(model.lower(), lowered, n=3, cutoff=0.5)]
     hint = f" (did you mean {', '.join(near)}?)" if near else ""
     return (
-        f"key `model`: found {model!r}, expected one of ours "
+        f"key `model`: found {model!r}{hint}, expected one of ours "
         f"({', '.join(sorted(_REGISTERED))}) or one of RecBole's {len(host_models())} general "
-        f"recommenders{hint}. --list_models prints all of them; "
+        f"recommenders. --list_models prints all of them; "
         "a model of your own is known once its module is imported: --modules=my_module"
     )

@@ -81,8 +81,15 @@ def test_a_matrix_ranks_as_the_run_does(
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     run_of: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for model, keys in (("EASE", {}), ("BPR", {"kind": "item-item"}), ("NeuMF", {"kind": "onnx"})):
-        others = "; this model can be exported by --as=" if model != "NeuMF" else "--as=onnx$"
+    refused: list[tuple[str, dict[str, Any]]] = [
+        ("EASE", {"kind": "embeddings"}),
+        ("EASE", {"index": "flat"}),
+        ("NeuMF", {}),
+        ("BPR", {"kind": "item-item"}),
+        ("NeuMF", {"kind": "onnx"}),
+    ]
+    for model, keys in refused:
+        others = "; this model can be exported by --as=" if model != "NeuMF" else "--as=[a-z]+$"
         with pytest.raises(UserError, match=f"expected such a model for .*{others}"):
             export(run_of(model), tmp_path / "out", **keys)
     kinds: list[dict[str, Any]] = [
@@ -106,3 +113,12 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     ]  # fmt: skip
     assert main(words) == 2
     assert "is there already" in capsys.readouterr().err
+
+
+def test_a_model_without_vectors_is_exported_as_a_matrix_and_says_so(
+    run_of: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["export", str(run_of("LinDiffRec")), f"--out={out}"]) == 0
+    assert "export: as item-item: model LinDiffRec has no vectors" in capsys.readouterr().out
+    assert (out / "item_item.npz").is_file()

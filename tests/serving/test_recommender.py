@@ -185,6 +185,22 @@ def test_unknown_ids_are_told_or_refused(
             recommender.recommend(["nobody"], **keys)
 
 
+def test_commands_show_how_ids_look_where_they_find_none(
+    run_of: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(run_of("EASE"))
+    users, items = load(run).users[:2], load(run).items[:2]
+    shown = f"ids of the data look like {users[0]!r}, {users[1]!r}"
+    assert main(["recommend", run, "--users=13,11"]) == 2
+    assert f"users: none of '13', '11' is in the data; {shown}" in capsys.readouterr().err
+    assert main(["recommend", run, f"--users=13,{users[0]}"]) == 0
+    assert f"such as '13'; {shown}; they are left out" in capsys.readouterr().err
+    assert main(["explain", run, "--user=13", "--item=x"]) == 2
+    assert f"user: none of '13' is in the data; {shown}" in capsys.readouterr().err
+    assert main(["similar", run, "--items=x"]) == 2
+    assert f"look like {items[0]!r}, {items[1]!r}" in capsys.readouterr().err
+
+
 def test_a_text_is_no_list(run_of: Callable[[str], Path]) -> None:
     recommender = load(run_of("EASE"))
     for call in (
@@ -250,6 +266,25 @@ def test_explanations_of_linear_models_sum_to_the_score(run_of: Callable[[str], 
     assert filtered.explain("u3", item).attrs["kind"] == "loss"
     with pytest.raises(UserError, match="found in the history of 'u3'"):
         ease.explain("u3", next(iter(seen)))
+
+
+@pytest.mark.parametrize("model", ["LinDiffRec", "EASE", "BPR", "BSPM"])
+def test_a_user_of_one_item_is_explained_where_nothing_is_left_out(
+    run_of: Callable[[str], Path], model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recommender = load(run_of(model))
+    number = recommender.source.catalogue.items.numbers(["i3"]).tolist()
+    monkeypatch.setattr(recommender, "_train_history", lambda user: number)
+    if model == "BSPM":
+        with pytest.raises(UserError, match="without the only one nothing is left to score"):
+            recommender.explain("u3", "i5")
+        return
+    frame = recommender.explain("u3", "i5")
+    assert frame["item"].tolist() == ["i3"]
+    if model != "BPR":
+        score = recommender.source.score_histories([number])[0]
+        target = recommender.source.catalogue.items.numbers(["i5"])[0]
+        assert frame["value"][0] == pytest.approx(float(score[target]), rel=1e-4)
 
 
 def test_generated_edges_of_diffmm_are_told(

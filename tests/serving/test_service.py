@@ -157,6 +157,8 @@ REFUSED = [
     ({"users": ["ü"], "histories": {}}, "expected users or histories"),
     ({"users": ["ü"], "path": "/etc"}, "body.path: Extra inputs are not permitted"),
     ({"users": "ü"}, "body.users"),
+    ({"user": "ü"}, "found the field 'user', expected 'users'"),
+    ({"history": {}}, "found the field 'history', expected 'histories'"),
     ({"users": [7]}, "body.users.0: Input should be a valid string"),
     ({"users": ["ü"], "k": 0}, "body.k"),
     ({"users": ["ü"], "k": "3"}, "body.k"),

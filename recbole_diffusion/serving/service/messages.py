@@ -1,5 +1,6 @@
 """What requests and answers hold, and the limits of requests."""
 
+from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -35,6 +36,16 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: Text | None = Field(None, description="A model that is served; the first by default.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _are_fields(cls, values: Any) -> Any:
+        """Name the field that was meant by one of nearly its name."""
+        for name in values if isinstance(values, dict) else ():
+            near = get_close_matches(str(name)[:50], cls.model_fields, n=1, cutoff=0.7)
+            if name not in cls.model_fields and near:
+                raise ValueError(f"found the field {name[:50]!r}, expected {near[0]!r}")
+        return values
 
 
 class RecommendRequest(Request):
