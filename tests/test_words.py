@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from recbole_diffusion.commands import cli
 from recbole_diffusion.commands.cli import parse_arguments
 from recbole_diffusion.runs import quick_start
-from recbole_diffusion.settings.words import LITERAL, format_word, join_files, split_files
+from recbole_diffusion.settings.property_files import run_command
+from recbole_diffusion.settings.registry import find_model
+from recbole_diffusion.settings.words import (
+    LITERAL,
+    format_word,
+    join_files,
+    own_command,
+    split_files,
+)
 from recbole_diffusion.studies.compare.request import read_request
 
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -93,6 +101,24 @@ def test_command_of_a_comparison_gives_the_same_request(shared: Any, own: Any) -
     for label, model in request.models.items():
         assert again.models[label].name == model.name
         assert same(again.models[label].keys, model.keys)
+
+
+@pytest.mark.parametrize(
+    ("called", "named"),
+    [
+        ("/clone/run_recbole_diffusion.py", "python run_recbole_diffusion.py"),
+        ("/env/bin/recbole-diffusion", "recbole-diffusion"),
+        ("/env/recbole_diffusion/__main__.py", "python -m recbole_diffusion"),
+        ("/env/bin/pytest", "python -m recbole_diffusion"),
+    ],
+)
+def test_printed_commands_are_called_as_the_process_was(
+    called: str, named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [called])
+    assert own_command() == named
+    command = run_command(find_model("EASE"), "toy", Path("best.yaml"))
+    assert command == f"{named} --model=EASE --dataset=toy --config_files=best.yaml"
 
 
 def test_quotes_are_only_where_a_shell_needs_them() -> None:

@@ -24,7 +24,7 @@ from recbole_diffusion.convert.writing import check_name
 from recbole_diffusion.settings.evaluation_keys import words_for_few_items
 from recbole_diffusion.settings.property_files import properties_folder, read_properties
 from recbole_diffusion.settings.values import check_text
-from recbole_diffusion.settings.words import format_words
+from recbole_diffusion.settings.words import format_words, own_command
 
 # Where data sets are looked for without `--data_path`.
 DATASETS = Path("dataset_atomic")
@@ -71,7 +71,7 @@ def _convert(args: argparse.Namespace) -> None:
             sys.stdout.write(f"{report}{_first_rows(Path(folder) / args.name)}nothing written\n")
         return
     report, n_items = args.convert(args)
-    words = ["python -m recbole_diffusion", *_words_of_a_run(args, n_items)]
+    words = [own_command(), *_words_of_a_run(args, n_items)]
     place = args.output / args.name
     sys.stdout.write(f"{report}written: {place}; next: {' '.join(words)}\n")
 

@@ -11,7 +11,7 @@ from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.host import patch
 from recbole_diffusion.settings.registry import Registration, find_model
 from recbole_diffusion.settings.values import YAML_REFUSALS, PropertyLoader, check_plain, check_text
-from recbole_diffusion.settings.words import format_words, join_files
+from recbole_diffusion.settings.words import format_words, join_files, own_command
 
 HOST_FOLDER = patch.HOST_FOLDER
 HOST_PROPERTIES = HOST_FOLDER / "properties"
@@ -143,4 +143,4 @@ def run_command(registration: Registration, dataset: str, file: Path, **keys: An
     if registration.module is not None:
         settings["modules"] = registration.module
     words = format_words({**settings, "config_files": join_files([str(file)]), **keys})
-    return " ".join(["python -m recbole_diffusion", *words])
+    return " ".join([own_command(), *words])

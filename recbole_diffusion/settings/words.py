@@ -2,12 +2,15 @@
 
 import re
 import shlex
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.errors import refusals_of
 from recbole_diffusion.settings.values import as_yaml, parse_value
 
+SCRIPT = "run_recbole_diffusion.py"  # the command line in a clone
 # Keys whose value is a text as it stands, not YAML.
 LITERAL = (
     "model",
@@ -37,6 +40,13 @@ SEPARATORS = ("field_separator", "seq_separator")
 NAMED_SEPARATORS = {"tab": "\t", "\\t": "\t", "space": " "}
 _PLAIN_WORD = re.compile(r"[\w@%+=:,./-]*", re.ASCII)
 _NOT_IN_DOUBLE_QUOTES = re.compile(r'["$`\\!\x00-\x1f]')
+
+
+def own_command() -> str:
+    """The command line as this process was called by it, or else as it is called anywhere."""
+    called = Path(sys.argv[0]).name
+    names = {SCRIPT: f"python {SCRIPT}", "recbole-diffusion": "recbole-diffusion"}
+    return names.get(called, "python -m recbole_diffusion")
 
 
 def read_word(key: str, text: str) -> Any:
