@@ -40,7 +40,7 @@ NOT_RUN = {
     r"pip install": "installs packages, which .ci/run does",
     r"docker (build|run)": "needs Docker",
     r"torchrun": "starts processes, which tests/ranks does",
-    r"ray start|cd /shared/work": "starts a cluster, which tests/compare/test_cluster.py does",
+    r"RAY_\w+=0 ray|cd /shared/work": "starts a cluster, which tests/compare/test_cluster.py does",
     r".* --cluster=": "needs a cluster, which tests/compare/test_cluster.py has",
     r".* --storage=postgresql": "needs a server; tests/tune/test_sharing.py has other databases",
     r"curl": "asks a service, which tests/serving/test_service_docs.py has",
