@@ -38,6 +38,7 @@ OURS: dict[str, dict[str, Any]] = {
     "SASRec": {"embedding_size": 8, "n_heads": 2, "inner_size": 8},
     "GRU4Rec": {"embedding_size": 8},
     "XSimGCL": {"embedding_size": 8},
+    "CFDiff": {"latent_size": 8, "token_size": 4, "steps": 1, "sampling_steps": 1},  # as DiffRec
     # Its later steps and its vectors see new items.
     "GiffCF": {"embedding_size": 16, "steps": 1, "ideal_weight": 0},
     "FlowCF": {"hidden_sizes": [16], "sampling_steps": 1},  # as DiffRec

@@ -36,7 +36,7 @@ HOSTS = [
 # Those that read a row of items, and nothing else of a user.
 OF_ROWS = [
     *("EASE", "ItemKNN", "LinDiffRec", "GFCF", "BSPM", "TurboCF", "DiffRec", "TDiffRec", "FlowCF"),
-    "GiffCF",
+    *("CFDiff", "GiffCF"),
     *("LDiffRec", "LTDiffRec", "PrefixDiff", "SASRec", "GRU4Rec"),
 ]
 OF_MATRICES = ["EASE", "ItemKNN", "SLIMElastic"]
