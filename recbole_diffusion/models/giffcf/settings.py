@@ -20,7 +20,7 @@ class GiffCFSettings(Training, defaults={"epochs": 500, "stopping_step": 30}):
     )
     noise_scale: float = key(0.0, "sigma_T, of the Gaussian noise at step T", within=">= 0")
     noise_decay: float = key(
-        0.5, "sigma_(t-1) / sigma_t, and what a reverse step keeps of an error", within="[0, 1]"
+        1.0, "sigma_(t-1) / sigma_t, and what a reverse step keeps of an error", within="[0, 1]"
     )
     embedding_size: int = key(200, "d, width of the items", within="1..2^20", section="Network")
     mixer_size: int = key(8, "hidden units that mix the signals of an entry", within="1..1024")
