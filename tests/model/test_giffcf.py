@@ -12,7 +12,8 @@ from recbole_diffusion import load_run, run_recbole_diffusion
 from recbole_diffusion.models.giffcf.model import GiffCF
 
 KEYS = {"epochs": 0, "embedding_size": 3, "mixer_size": 2, "step_embedding_size": 4, "steps": 3,
-        "svd_rank": 4, "smoothing": 1.2, "noise_decay": 0.5, "show_progress": False, "state": "WARNING"}  # fmt: skip
+        "svd_rank": 4, "smoothing": 1.2, "noise_decay": 0.5, "show_progress": False,
+        "state": "WARNING"}  # fmt: skip
 OMEGA = 0.3
 
 
