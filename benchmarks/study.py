@@ -184,7 +184,7 @@ def is_plain(name: str, results: Results) -> bool:
 def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
     """Each paper's model beside ours and the best rival that knows no more."""
     head = "best rival that learns from no more than the model"
-    lines = table_head("data", "model", METRIC_NAME, *OURS, head, "")
+    lines = table_head("data", "model", METRIC_NAME, *OURS, head, "its value")
     for dataset, results in joined.items():
         rows = rows_of(results)
         ours = " | ".join(f"{value(rows[name]):.4f}" if name in rows else "" for name in OURS)
