@@ -122,8 +122,8 @@ def which_model(joined: Mapping[str, Results]) -> list[str]:
         rows = rows_of(results)
         cells = [
             *(rows.get(name) for name in OURS),
-            max((rows[name] for name in PAPERS if name in rows), key=value, default=None),
-            max((row for row in rows.values() if row["role"] == "baseline"), key=value),
+            best_of_papers(rows),
+            best_baseline(rows),
         ]
         first = f"{dataset}: {DATA[dataset]}"
         lines.append(f"| {first} | {' | '.join(with_cost(row) for row in cells)} |")
@@ -134,8 +134,15 @@ def with_cost(row: Mapping[str, Any] | None) -> str:
     """A model's name where its column does not tell it, metric and time."""
     if row is None:
         return ""
-    told = f"{value(row):.4f}, {time_text(seconds_of(row))}"
+    told = value_and_time(row, ".4f")
     return told if row["name"] in OURS else f"{row['name']} {told}"
+
+
+def value_and_time(row: Mapping[str, Any], form: str) -> str:
+    """Metric, and time to train where it was kept."""
+    seconds = seconds_of(row)
+    metric = format(value(row), form)
+    return metric if seconds is None else f"{metric}, {time_text(seconds)}"
 
 
 def seconds_of(row: Mapping[str, Any]) -> float | None:
@@ -165,9 +172,8 @@ def costs(joined: Mapping[str, Results]) -> list[str]:
                 cells.append("")
                 continue
             memory = row["costs"].get("peak_memory_mb", {}).get("mean")
-            seconds = seconds_of(row)
-            told = [f"{value(row):.3f}", *([time_text(seconds)] if seconds is not None else [])]
-            cells.append(", ".join([*told, *([f"{memory:.0f} MiB"] if memory else [])]))
+            peak = f", {memory:.0f} MiB" if memory else ""
+            cells.append(value_and_time(row, ".3f") + peak)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
@@ -189,7 +195,7 @@ def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
         rows = rows_of(results)
         ours = " | ".join(f"{value(rows[name]):.4f}" if name in rows else "" for name in OURS)
         for name in (name for name in PAPERS if name in rows):
-            rival = best_rival(rows, known(rows[name]))
+            rival = best_baseline(rows, known(rows[name]))
             lines.append(
                 f"| {dataset} | {name} | {value(rows[name]):.4f} | {ours} | {rival['name']} | "
                 f"{value(rival):.4f} |"
@@ -202,10 +208,10 @@ def known(model: Mapping[str, Any]) -> set[str]:
     return set(knowledge_of(model).split(", "))
 
 
-def best_rival(rows: Mapping[str, Any], knows: set[str]) -> Mapping[str, Any]:
-    """The best baseline whose knowledge is a part of this."""
-    rivals = [row for row in rows.values() if row["role"] == "baseline" and known(row) <= knows]
-    return max(rivals, key=value)
+def best_baseline(rows: Mapping[str, Any], knows: set[str] | None = None) -> Mapping[str, Any]:
+    """The best baseline, or the best whose knowledge is a part of this."""
+    baselines = [row for row in rows.values() if row["role"] == "baseline"]
+    return max((row for row in baselines if knows is None or known(row) <= knows), key=value)
 
 
 def knowledge_worth(joined: Mapping[str, Results]) -> list[str]:
@@ -238,9 +244,9 @@ def by_activity(joined: Mapping[str, Results]) -> list[str]:
     for dataset, results in joined.items():
         rows = rows_of(results)
         chosen = [
-            max((rows[name] for name in PAPERS if name in rows), key=value, default=None),
+            best_of_papers(rows),
             rows.get("LinDiffRec"),
-            max((row for row in rows.values() if row["role"] == "baseline"), key=value),
+            best_baseline(rows),
         ]
         shown = [row for row in chosen if row is not None and row["groups"]]
         between = shown[0]["groups"]["between"]
@@ -485,9 +491,9 @@ def times_of(joined: Mapping[str, Results], names: Iterable[str]) -> str:
     return f"{time_text(min(each))} to {time_text(max(each))}"
 
 
-def best_of_papers(rows: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The best of the eight models."""
-    return max((rows[name] for name in PAPERS if name in rows), key=value)
+def best_of_papers(rows: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The best of the eight models, if one has run."""
+    return max((rows[name] for name in PAPERS if name in rows), key=value, default=None)
 
 
 def main() -> None:

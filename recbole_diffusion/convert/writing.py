@@ -204,8 +204,8 @@ def _mark(lines: Sequence[str]) -> str:
 def _is_unedited(path: Path) -> bool:
     """Whether a property file stands as a conversion wrote it."""
     with suppress(OSError, UnicodeDecodeError):
-        first, mark, *others = path.read_text(encoding="utf-8").splitlines() + [""] * 2
-        return mark == _mark([first, *others[:-2]])
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return len(lines) > 1 and lines[1] == _mark([lines[0], *lines[2:]])
     return False
 
 

@@ -110,13 +110,18 @@ def interacted_items(config: Any) -> np.ndarray:
     return np.unique(np.concatenate([rows[column].dropna().to_numpy(str) for rows in files]))
 
 
+def item_file(config: Any) -> Path:
+    """Where the ``.item`` file is, if there is one."""
+    return Path(config["data_path"]) / f"{config['dataset']}.item"
+
+
 def item_columns(config: Any) -> dict[str, str]:
     """Type of each column of the ``.item`` file beside the ids; none without a file.
 
     Args:
         config: As ``read_item_texts`` takes it.
     """
-    path = Path(config["data_path"]) / f"{config['dataset']}.item"
+    path = item_file(config)
     if not path.is_file():
         return {}
     header = read_header(path, text_encoding(config["encoding"]), config["field_separator"])
@@ -140,7 +145,7 @@ def read_item_texts(
         UserError: File or column missing, a column of another type or that of the ids, or a
             malformed row.
     """
-    path = Path(config["data_path"]) / f"{config['dataset']}.item"
+    path = item_file(config)
     separator, encoding = config["field_separator"], text_encoding(config["encoding"])
     if not path.is_file():
         raise UserError(f"{path}: no such file, expected it for its columns {', '.join(fields)}")

@@ -14,7 +14,7 @@ import torch
 
 from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.base.randomness import own_randomness
-from recbole_diffusion.data.atomic import item_columns, read_item_texts
+from recbole_diffusion.data.atomic import item_columns, item_file, read_item_texts
 from recbole_diffusion.data.encoder_files import (
     cache_file,
     content_digest,
@@ -169,14 +169,14 @@ def item_texts(config: Any, fields: Sequence[str]) -> tuple[Path, np.ndarray, pd
 
 def _refuse_numbers(config: Any, fields: Sequence[str]) -> None:
     """Refuse columns of numbers, whose digits an encoder would take for words."""
-    path = Path(config["data_path"]) / f"{config['dataset']}.item"
     types = item_columns(config)
     for field in fields:
         if types.get(field) in ("float", "float_seq"):
             raise UserError(
-                f"{path}: found {field}:{types[field]} among the `fields` of a text, expected "
-                f"columns of words: take {field} out of `fields`; as numbers it is a feature of "
-                f"its own, {{field: {field}, scale: standard}}, of a column {field}:float_seq"
+                f"{item_file(config)}: found {field}:{types[field]} among the `fields` of a text, "
+                f"expected columns of words: take {field} out of `fields`; as numbers it is a "
+                f"feature of its own, {{field: {field}, scale: standard}}, of a column "
+                f"{field}:float_seq"
             )
 
 

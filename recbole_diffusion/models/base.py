@@ -45,21 +45,11 @@ class EmbeddingRecommender(GeneralRecommender):
 
     @torch.no_grad()
     def _embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
-        state = self._state_of_weights()
+        state = state_of_weights(self)
         if self._scoring_embeddings is None or state != self._scored_state:
             self._scoring_embeddings = self.scoring_embeddings()
             self._scored_state = state
         return self._scoring_embeddings
-
-    def _state_of_weights(self) -> list[tuple[int, ...]]:
-        """Equal for equal weights; O(parameters).
-
-        PyTorch counts writes to a tensor, but neither those of fused optimisers nor those through
-        ``data``: for parameters, which these write to, their bits are added up as well.
-        """
-        marks = [_place(tensor) for tensor in (*self.parameters(), *self.buffers())]
-        sums = [_sum_of_bits(parameter) for parameter in self.parameters()]
-        return [*marks, tuple(torch.stack(sums).tolist() if sums else ())]
 
     def predict(self, interaction: Any) -> torch.Tensor:
         """Scores of given user-item pairs.
@@ -84,6 +74,20 @@ class EmbeddingRecommender(GeneralRecommender):
         """
         users, items = self._embeddings()
         return users[interaction[self.USER_ID]] @ items.T  # [B, d] @ [d, n_items]
+
+
+def state_of_weights(module: nn.Module) -> list[tuple[int, ...]]:
+    """Equal for equal weights; O(parameters).
+
+    PyTorch counts writes to a tensor, but neither those of fused optimisers nor those through
+    ``data``: for parameters, which these write to, their bits are added up as well.
+
+    Args:
+        module: Whose parameters and buffers are meant.
+    """
+    marks = [_place(tensor) for tensor in (*module.parameters(), *module.buffers())]
+    sums = [_sum_of_bits(parameter) for parameter in module.parameters()]
+    return [*marks, tuple(torch.stack(sums).tolist() if sums else ())]
 
 
 def _place(tensor: torch.Tensor) -> tuple[int, ...]:

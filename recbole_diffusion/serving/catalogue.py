@@ -81,9 +81,10 @@ class Ids:
             UserError: Some are given, and none of them is in the data.
         """
         if self._refusal is None and len(tokens) and not self.numbers(tokens).any():
-            shown = ", ".join(repr(str(token)) for token in tokens[:N_SHOWN])
             more = ", ..." if len(tokens) > N_SHOWN else ""
-            raise UserError(f"{what}: none of {shown}{more} is in the data{self.examples()}")
+            raise UserError(
+                f"{what}: none of {_shown(tokens)}{more} is in the data{self.examples()}"
+            )
 
     def known(self, what: str, tokens: Sequence[Any], unknown: str) -> list[int]:
         """Internal numbers of the ids that the data have and the model can score.
@@ -104,13 +105,16 @@ class Ids:
         found = self.scorable(tokens).tolist()
         missing = [token for token, number in zip(tokens, found, strict=True) if not number]
         if missing:
-            shown = ", ".join(repr(str(token)) for token in missing[:N_SHOWN])
             counts = f"{len(missing)} of {len(tokens)}"
-            text = f"{what}: {counts} are {reason}, such as {shown}{self._absent}"
+            text = f"{what}: {counts} are {reason}, such as {_shown(missing)}{self._absent}"
             if unknown == "error":
                 raise UserError(text)
             getLogger().warning(f"{text}{self.examples()}; they are left out")
         return [number for number in found if number]
+
+
+def _shown(tokens: Sequence[Any]) -> str:
+    return ", ".join(repr(str(token)) for token in tokens[:N_SHOWN])
 
 
 class Catalogue:

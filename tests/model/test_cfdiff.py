@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from channel_tools import assert_near, gelu, linear, paper_step_embedding, randomize, weights
+from planted_row_tools import made_on_planted
 from scipy.special import softmax
 
-from recbole_diffusion import load_run, run_recbole_diffusion
+from recbole_diffusion import run_recbole_diffusion
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.cfdiff.model import CFDiff
 from recbole_diffusion.models.cfdiff.network import CrossAttentionAutoencoder
@@ -22,11 +23,8 @@ KEYS = {"epochs": 0, "steps": STEPS, "sampling_steps": STEPS, "latent_size": K, 
 
 def made(planted: dict[str, Any], **keys: Any) -> tuple[CFDiff, np.ndarray]:
     """A model of drawn weights, and the train matrix [n_users, n_items]."""
-    result = run_recbole_diffusion("CFDiff", "planted", (), {**planted, **KEYS, **keys})
-    model, data = load_run(result["run_folder"])
-    rows = np.zeros((data.user_num, data.item_num))
-    rows[data.inter_feat["user_id"].numpy(), data.inter_feat["item_id"].numpy()] = 1
-    return randomize(model).eval(), rows
+    model, rows = made_on_planted("CFDiff", {**planted, **KEYS, **keys})
+    return model.eval(), rows
 
 
 def neighbourhoods(c: np.ndarray, rows: np.ndarray) -> dict[int, np.ndarray]:

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from channel_tools import assert_near, linear, paper_step_embedding, randomize, weights
+from channel_tools import assert_near, linear, paper_step_embedding, weights
+from planted_row_tools import made_on_planted
 
-from recbole_diffusion import load_run, run_recbole_diffusion
+from recbole_diffusion import run_recbole_diffusion
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.flowcf.model import FlowCF
 
@@ -17,11 +18,7 @@ KEYS = {"epochs": 0, "hidden_sizes": [5, 7], "step_embedding_size": 4, "flow_ste
 
 def made(planted: dict[str, Any], **keys: Any) -> tuple[FlowCF, np.ndarray]:
     """A model of drawn weights, and the train matrix [n_users, n_items]."""
-    result = run_recbole_diffusion("FlowCF", "planted", (), {**planted, **KEYS, **keys})
-    model, data = load_run(result["run_folder"])
-    rows = np.zeros((data.user_num, data.item_num))
-    rows[data.inter_feat["user_id"].numpy(), data.inter_feat["item_id"].numpy()] = 1
-    return randomize(model), rows
+    return made_on_planted("FlowCF", {**planted, **KEYS, **keys})
 
 
 def predicted(model: FlowCF, x: np.ndarray, step: int) -> np.ndarray:

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from channel_tools import assert_near, gelu, linear, paper_step_embedding, randomize, weights
+from channel_tools import assert_near, gelu, linear, paper_step_embedding, weights
+from planted_row_tools import made_on_planted
 from scipy.special import expit
 
-from recbole_diffusion import load_run, run_recbole_diffusion
 from recbole_diffusion.models.giffcf.model import GiffCF
 
 KEYS = {"epochs": 0, "embedding_size": 3, "mixer_size": 2, "step_embedding_size": 4, "steps": 3,
@@ -19,11 +19,7 @@ OMEGA = 0.3
 
 def made(planted: dict[str, Any], **keys: Any) -> tuple[GiffCF, np.ndarray]:
     """A model of drawn weights, and the train matrix [n_users, n_items]."""
-    result = run_recbole_diffusion("GiffCF", "planted", (), {**planted, **KEYS, **keys})
-    model, data = load_run(result["run_folder"])
-    rows = np.zeros((data.user_num, data.item_num))
-    rows[data.inter_feat["user_id"].numpy(), data.inter_feat["item_id"].numpy()] = 1
-    return randomize(model), rows
+    return made_on_planted("GiffCF", {**planted, **KEYS, **keys})
 
 
 def smoothing(rows: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from recbole_diffusion.base.errors import expect
 from recbole_diffusion.diffusion import GaussianDiffusion
-from recbole_diffusion.models.base import HistoryRecommender, MeanOverUsers
+from recbole_diffusion.models.base import HistoryRecommender, MeanOverUsers, state_of_weights
 from recbole_diffusion.models.cfdiff.network import CrossAttentionAutoencoder
 from recbole_diffusion.models.cfdiff.settings import CFDiffSettings
 from recbole_diffusion.models.channels import schedule_of
@@ -123,14 +123,7 @@ class CFDiff(MeanOverUsers, HistoryRecommender):
     @torch.no_grad()
     def _present_matrices(self) -> list[Tensor]:
         """Those of the weights as they are, made anew when they have changed."""
-        weights = self.network.hop_encoders.parameters()
-        state = [(p.data_ptr(), p._version, p.dtype) for p in weights]
+        state = state_of_weights(self.network.hop_encoders)
         if self._kept is None or self._kept[0] != state:
             self._kept = state, self._item_matrices()
         return self._kept[1]
-
-    def train(self, mode: bool = True) -> "CFDiff":
-        """Switch mode as PyTorch does, and forget the encoders' matrices."""
-        self._kept = None  # fused updates do not count as changes of the weights
-        super().train(mode)
-        return self
