@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from recbole_diffusion import run_recbole_diffusion
 from recbole_diffusion.serving.service.app import make_app
 from recbole_diffusion.serving.service.models import Models
+from recbole_diffusion.serving.service.server import pictures_of
 from recbole_diffusion.serving.service.settings import ServeSettings
 
 HOSTILE = "<img src=x onerror=alert(1)> & 'co'"
@@ -89,8 +90,7 @@ def settings_with(**values: Any) -> ServeSettings:
 def service(runs: Sequence[Path], pictures: Path | None = None, **values: Any) -> FastAPI:
     """The service of some runs; keys beside those by default."""
     settings = settings_with(**values, pictures=None if pictures is None else str(pictures))
-    column = None if pictures is None else settings.picture_column
-    return make_app(Models(runs, {}, column), settings)
+    return make_app(Models(runs, {}, pictures_of(settings)), settings)
 
 
 @contextmanager

@@ -328,10 +328,41 @@ def test_pictures_come_from_their_folder_alone(client: TestClient, item: str, st
         assert answer.json()["detail"].endswith("no picture")
 
 
-def test_pictures_need_their_column_and_are_off_without_the_key(
+def test_without_the_column_files_are_named_by_item_ids(
+    runs: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "by_id"
+    folder.mkdir()
+    for name in ("i0.png", "i1.PNG", "é.png", "nobody.png", "i2.txt", "i3", "i4.svg"):
+        (folder / name).write_bytes(PIXEL)
+    (tmp_path / "secret.png").write_bytes(PIXEL)
+    (folder / "i5.png").symlink_to(tmp_path / "secret.png")
+    (folder / "i6.png").mkdir()
+    caplog.set_level("INFO")
+    with TestClient(service(runs, folder, picture_column="photo")) as client:
+        there = [
+            item
+            for item in [*ITEMS, "nobody", "no", "../secret"]
+            if client.get("/picture", params={"item": item}).status_code == 200
+        ]
+        assert there == ["é", "i0", "i1"]
+        assert client.get("/health").json()["models"][0]["has_pictures"]
+    told = f"{runs[0].name}: pictures of 5 of {len(ITEMS)} items, from files named by item ids"
+    assert told in caplog.messages
+
+
+def test_two_pictures_of_one_item_are_refused(runs: list[Path], tmp_path: Path) -> None:
+    for name in ("i0.png", "i0.jpg", "other.png", "other.jpg"):
+        (tmp_path / name).write_bytes(PIXEL)
+    with pytest.raises(UserError, match=r"given more than once: 1 id \('i0'\)$"):
+        service(runs, tmp_path, picture_column="photo")
+
+
+def test_pictures_of_no_item_are_refused_and_are_off_without_the_key(
     runs: list[Path], home: Path
 ) -> None:
-    with pytest.raises(UserError, match="`picture_column`: found 'photo'"):
+    expected = "found no column 'photo' .* and no file in .*pictures that an item's id names"
+    with pytest.raises(UserError, match=expected):
         service(runs, home / "pictures", picture_column="photo")
     with TestClient(service(runs)) as client:
         assert client.get("/picture", params={"item": "i0"}).status_code == 404

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -672,6 +673,32 @@ def test_bad_grid_exits_with_2_and_leaves_nothing(
     assert main(["tune", *rest, *words]) == 2
     assert told in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("epoch", "epochs", "told"),
+    [
+        (0, 4, ", epoch 0 of 0 to 3, the first: a lower `learning_rate` may be better"),
+        (2, 4, ", epoch 2 of 0 to 3"),
+        (3, 4, ", epoch 3 of 0 to 3, the last: more `epochs` or minutes may be better"),
+        (0, 1, ""),  # a closed form
+        (-1, 4, ""),
+    ],
+)
+def test_the_end_tells_what_the_best_epoch_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    epoch: int, epochs: int, told: str,
+) -> None:  # fmt: skip
+    run = FakeRun(epochs=epochs)
+
+    def found(*given: Any, **keys: Any) -> dict[str, Any]:
+        return {**run(*given, **keys), "best_epoch": epoch}
+
+    monkeypatch.setattr(trial, "run_recbole_diffusion", found)
+    monkeypatch.chdir(tmp_path)
+    rest = ["--model=LightGCN", "--dataset=planted", f"--data_path={DATASETS}", "--trials=1"]
+    assert main(["tune", *rest]) == 0
+    assert re.search(r"^best: trial 0, 0\.\d{4}(.*)$", capsys.readouterr().out, re.M)[1] == told
 
 
 def test_command(

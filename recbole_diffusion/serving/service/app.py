@@ -3,7 +3,6 @@
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 from anyio.to_thread import current_default_thread_limiter
@@ -30,6 +29,7 @@ from recbole_diffusion.serving.service.messages import (
 )
 from recbole_diffusion.serving.service.metrics import CONTENT_TYPE, Metrics
 from recbole_diffusion.serving.service.models import Models, Served
+from recbole_diffusion.serving.service.pictures import PICTURE_TYPES, Pictures
 from recbole_diffusion.serving.service.settings import ServeSettings
 
 PATHS = (
@@ -64,16 +64,17 @@ def make_app(models: Models, settings: ServeSettings) -> FastAPI:
         settings: Its keys.
 
     Raises:
-        UserError: Pictures are asked for, and no model has the column.
+        UserError: Pictures are asked for, and no item of a model has one.
     """
     metrics = Metrics()
     for served in models.all():
         metrics.loaded.labels(served.name).set(served.loaded)
-    pictures = None if settings.pictures is None else Path(settings.pictures)
+    pictures = models.pictures
     if pictures is not None and not any(served.pictures for served in models.all()):
         raise UserError(
-            f"key `picture_column`: found {settings.picture_column!r}, expected a column of the "
-            "item file of a model"
+            f"keys `pictures`, `picture_column`: found no column {pictures.column!r} of paths in "
+            f"an item file, and no file in {pictures.folder} that an item's id names, expected "
+            "one of them"
         )
     app = FastAPI(
         title="recbole_diffusion",
@@ -167,15 +168,15 @@ def _add_pages(app: FastAPI) -> None:
         return HTMLResponse(page.interface_page(app.openapi()), headers=PAGE_HEADERS)
 
 
-def _add_pictures(app: FastAPI, models: Models, folder: Path) -> None:
+def _add_pictures(app: FastAPI, models: Models, pictures: Pictures) -> None:
     @app.get("/picture", response_class=FileResponse, responses=PICTURE_REFUSALS)
     def picture(item: str, model: str | None = None) -> Response:
         """The picture of an item, which the request names by the item's id alone."""
         value = models.get(model).pictures.get(item)
-        path = value and page.picture_file(folder, value)
+        path = value and pictures.file(value)
         if not path:
             return JSONResponse({"detail": f"item {item!r:.200}: no picture"}, 404)
-        kind = page.PICTURE_TYPES[path.suffix.lower()]
+        kind = PICTURE_TYPES[path.suffix.lower()]
         return FileResponse(path, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
 
 

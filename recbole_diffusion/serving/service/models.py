@@ -10,6 +10,7 @@ from typing import Any
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.serving.recommender import OWN_COLUMNS, load
+from recbole_diffusion.serving.service.pictures import Pictures
 
 # What tells a folder from a newer one of the same name: of a run, of an export.
 WATCHED = ("best.pth", "card.json")
@@ -25,7 +26,7 @@ class Served:
         recommender: What ``load`` gives.
         users: Ids of the data.
         items: Likewise.
-        pictures: What the item file says of each item's picture; empty where it has no column.
+        pictures: Where those of items should lie, as ``Pictures.of`` tells.
         columns: Of the item file, without those that lists have of their own.
         digest: Of the weights and the data.
         loaded: When, in seconds since 1970.
@@ -57,7 +58,7 @@ class Models:
     Args:
         folders: Of runs or exports; a request names one by the folder's name.
         places: As ``load`` takes them.
-        picture_column: Of the item file, if pictures are served.
+        pictures: Where they lie, if they are served; likewise an attribute.
 
     Raises:
         UserError: Two folders of one name, or one that ``load`` refuses.
@@ -67,9 +68,9 @@ class Models:
         self,
         folders: Sequence[str | Path],
         places: Mapping[str, Any],
-        picture_column: str | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
-        self._options, self._picture_column = places, picture_column
+        self._options, self.pictures = places, pictures
         self._places: dict[str, _Place] = {}
         for folder in map(Path, map(os.path.abspath, folders)):
             if folder.name in self._places:
@@ -127,18 +128,26 @@ class Models:
 
     def _loaded(self, folder: Path) -> Served:
         found = load(folder, **self._options)
-        column = self._picture_column
-        values = found.texts(column) if column is not None and column in found.columns else []
         return Served(
             name=folder.name,
             recommender=found,
             users=frozenset(found.users),
             items=frozenset(found.items),
-            pictures=dict(zip(found.items, values, strict=False)),
+            pictures=self._pictures_of(folder.name, found),
             columns=tuple(name for name in found.columns if name not in OWN_COLUMNS),
             digest=found.digest,
             loaded=time.time(),
         )
+
+    def _pictures_of(self, name: str, recommender: Any) -> dict[str, str]:
+        if self.pictures is None:
+            return {}
+        found = self.pictures.of(recommender)
+        is_column = self.pictures.is_by_column(recommender)
+        source = f"column {self.pictures.column}" if is_column else "files named by item ids"
+        n_items = len(recommender.items)
+        getLogger().info(f"{name}: pictures of {len(found)} of {n_items} items, from {source}")
+        return found
 
 
 def _state(folder: Path) -> State:

@@ -2,21 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import jinja2
 
-# By the end of a file's name. None of them can hold a script, as SVG can.
-PICTURE_TYPES = {
-    ".avif": "image/avif",
-    ".gif": "image/gif",
-    ".jpeg": "image/jpeg",
-    ".jpg": "image/jpeg",
-    ".png": "image/png",
-    ".webp": "image/webp",
-}
 # What a page may run and fetch.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -57,20 +46,3 @@ def _template(name: str) -> jinja2.Template:
         keep_trailing_newline=True,
     )
     return environment.get_template(f"service/{name}")
-
-
-def picture_file(folder: Path, value: str) -> Path | None:
-    """The file of a picture, if it lies in the folder and is one.
-
-    Args:
-        folder: Of all pictures.
-        value: What the item file says: a path below the folder, or a URL, whose last part is the
-            name of a file there.
-    """
-    name = PurePosixPath(unquote(urlsplit(value).path)).name if "://" in value else value
-    try:
-        root, path = folder.resolve(), (folder / name).resolve()
-        is_picture = path.suffix.lower() in PICTURE_TYPES and path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        return None
-    return path if is_picture and path.is_relative_to(root) else None

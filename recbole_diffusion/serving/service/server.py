@@ -15,6 +15,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.log import run_logger
 from recbole_diffusion.serving.service.app import make_app
 from recbole_diffusion.serving.service.models import Models
+from recbole_diffusion.serving.service.pictures import Pictures
 from recbole_diffusion.serving.service.settings import ServeSettings
 
 # For requests under way when the service is told to stop.
@@ -38,8 +39,8 @@ def serve(
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with run_logger(None, "info") as log, listening(settings) as listener:
-            column = None if settings.pictures is None else settings.picture_column
-            app = make_app(Models(folders, places, column), settings)
+            log.info(f"loading {', '.join(map(str, folders))}")
+            app = make_app(Models(folders, places, pictures_of(settings)), settings)
             listener.listen()
             host, port = listener.getsockname()[:2]
             log.info(f"serving on http://{f'[{host}]' if ':' in host else host}:{port}")
@@ -47,6 +48,13 @@ def serve(
                 _server(app).run(sockets=[listener])
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def pictures_of(settings: ServeSettings) -> Pictures | None:
+    """Where pictures lie, if the keys ask for them."""
+    if settings.pictures is None:
+        return None
+    return Pictures(Path(settings.pictures), settings.picture_column)
 
 
 def _server(app: FastAPI) -> uvicorn.Server:

@@ -20,4 +20,7 @@ class ServeSettings(Settings):
         form="float >= 0",
     )  # fmt: skip
     pictures: str | None = key(None, "folder of pictures of items")
-    picture_column: str = key("image", "of the .item file: a path below it, or a URL", kind=TEXT)
+    picture_column: str = key(
+        "image", "of the .item file: a path below that folder, or a URL; where the item file has "
+        "no such column, files are named by item ids", kind=TEXT,
+    )  # fmt: skip

@@ -47,11 +47,11 @@ def write_index(folder: str | Path) -> Path:
     tables = [
         Table(
             "Comparisons",
-            ["folder", "data", "split", "best", "value", "models", "seeds"],
+            ["folder", "best", "value", "data", "split", "models", "seeds"],
             comparisons,
             [],
         ),
-        Table("Searches", ["folder", "data", "model", "best", "trials", "minutes"], searches, []),
+        Table("Searches", ["folder", "model", "best", "data", "trials", "minutes"], searches, []),
     ]
     filled = [table for table in tables if table.rows]
     facts = [(table.title, str(len(table.rows))) for table in filled]
@@ -96,10 +96,10 @@ def _comparison(path: Path) -> list[Entry]:
     best = results["best"].get(metric, "")
     value = next((spread_text(m["test"][metric]) for m in done if m["name"] == best), "")
     return [
-        Entry(results["dataset"]),
-        Entry(split_of(results)),
         Entry(best),
         Entry(f"{value} {metric_name(metric)}" if value else ""),
+        Entry(results["dataset"]),
+        Entry(split_of(results)),
         Entry(f"{len(done)} of {len(results['models'])}"),
         Entry(str(len(results["seeds"]))),
     ]
@@ -111,9 +111,9 @@ def _search(path: Path) -> list[Entry]:
     best = study["best"]
     score = "" if best is None else f"{best['score']:.4f} {metric_name(study['valid_metric'])}"
     return [
-        Entry(str(identity.get("dataset", ""))),
         Entry(str(identity.get("model", ""))),
         Entry(score),
+        Entry(str(identity.get("dataset", ""))),
         Entry(str(study["used"]["trials"])),
         Entry(f"{study['used']['minutes']:.0f}"),
     ]

@@ -214,7 +214,10 @@ def make_ranking(results: Mapping[str, Any]) -> Ranking | None:
     if not rows:
         return None
     notes = ["Line: one standard deviation over seeds to each side."] * any(r.spread for r in rows)
-    notes += ["Below a name: what the model can learn from, and how long it trained."]
+    notes += [
+        "Below a name: what the model is able to learn from, whether these data have it or not, "
+        "and how long it trained."
+    ]
     if marks:
         notes.append(
             f"{BETTER} significantly better, {WORSE} worse than the best baseline; see the notes "

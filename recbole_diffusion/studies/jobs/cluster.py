@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from logging import getLogger
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -203,6 +204,7 @@ def connected(address: str) -> Iterator[Cluster]:
     parts = ADDRESS.fullmatch(address)
     if parts is None:
         raise UserError(f"key `cluster`: found {address!r}, expected auto or HOST:PORT")
+    getLogger().info(f"connecting to the Ray cluster at {address}")
     ray = needed_package("ray", "cluster", "key `cluster`")
     try:
         if parts["host"]:  # Ray itself would try for minutes

@@ -81,11 +81,24 @@ def format_study(task: Task, study: optuna.Study, told: Set[int]) -> str:
     if not task.space:
         lines.append(f"{task.config.model} has no search space: one trial at its defaults")
     if best is not None:
-        lines.append(f"best: trial {best.user_attrs['slot']}, {best.user_attrs['score']:.4f}")
+        lines.append(f"best: {_best_text(best.user_attrs)}")
     lines.append(f"files: {task.folder}")
     if best is not None:
         lines.append(f"next: {_next_command(task)}")
     return "\n".join(lines)
+
+
+def _best_text(marks: Mapping[str, Any]) -> str:
+    """The best trial; of one that was trained, its epoch, and what that says of the search."""
+    text = f"trial {marks['slot']}, {marks['score']:.4f}"
+    epoch, last = marks["best_epoch"], marks["epochs"] - 1
+    if last < 1 or epoch < 0:  # a closed form, or never better than before training
+        return text
+    advice = {
+        0: ", the first: a lower `learning_rate` may be better",
+        last: ", the last: more `epochs` or minutes may be better",
+    }
+    return f"{text}, epoch {epoch} of 0 to {last}{advice.get(epoch, '')}"
 
 
 def _next_command(task: Task) -> str:
