@@ -6,6 +6,7 @@ from typing import Any
 
 # What a spreadsheet takes for the beginning of a formula.
 FORMULA = ("=", "+", "-", "@")
+NUMBERS = tuple("-+.0123456789")  # what one begins with
 BETTER, WORSE, QUOTED = "*", "†", "‡"
 METRIC_NAMES = {
     "ndcg": "NDCG",
@@ -51,6 +52,11 @@ class Table:
     rows: list[list[Entry]]
     notes: list[str]
     is_folded: bool = False
+
+    def numeric(self) -> list[bool]:
+        """Of each column, whether it holds numbers; what failed has a word in place of one."""
+        columns = ([row[i].text for row in self.rows] for i in range(len(self.header)))
+        return [any(text.startswith(NUMBERS) for text in column) for column in columns]
 
 
 def metric_name(name: str) -> str:

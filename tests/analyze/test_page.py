@@ -290,8 +290,10 @@ def test_index_lists_comparisons_and_searches(
     links = [a["href"] for a in page.all("a") if not str(a["href"]).startswith("#")]
     assert links == ["a%20%231/report.html"]
     cells = page.texts["td"]
-    assert cells[:4] == ["EASE", "0.3000 ± 0.0100 Recall@20", "toys & games", ""]
-    assert cells[-5:] == ["DiffRec", "0.1234 Recall@20", "toys", "7", "3"]
+    assert cells[:4] == ["0.3000 ± 0.0100 Recall@20", "EASE", "toys & games", ""]
+    assert cells[-5:] == ["0.1234 Recall@20", "DiffRec", "toys", "7", "3"]
+    ways = [cell["class"] for cell in page.all("td")]
+    assert ways[:3] == ["number", "words", "words"]
 
 
 def test_a_metric_that_no_model_has_is_not_drawn(tmp_path: Path) -> None:

@@ -47,11 +47,11 @@ def write_index(folder: str | Path) -> Path:
     tables = [
         Table(
             "Comparisons",
-            ["folder", "best", "value", "data", "split", "models", "seeds"],
+            ["folder", "value", "best", "data", "split", "models", "seeds"],
             comparisons,
             [],
         ),
-        Table("Searches", ["folder", "model", "best", "data", "trials", "minutes"], searches, []),
+        Table("Searches", ["folder", "best", "model", "data", "trials", "minutes"], searches, []),
     ]
     filled = [table for table in tables if table.rows]
     facts = [(table.title, str(len(table.rows))) for table in filled]
@@ -96,8 +96,8 @@ def _comparison(path: Path) -> list[Entry]:
     best = results["best"].get(metric, "")
     value = next((spread_text(m["test"][metric]) for m in done if m["name"] == best), "")
     return [
-        Entry(best),
         Entry(f"{value} {metric_name(metric)}" if value else ""),
+        Entry(best),
         Entry(results["dataset"]),
         Entry(split_of(results)),
         Entry(f"{len(done)} of {len(results['models'])}"),
@@ -111,8 +111,8 @@ def _search(path: Path) -> list[Entry]:
     best = study["best"]
     score = "" if best is None else f"{best['score']:.4f} {metric_name(study['valid_metric'])}"
     return [
-        Entry(str(identity.get("model", ""))),
         Entry(score),
+        Entry(str(identity.get("model", ""))),
         Entry(str(identity.get("dataset", ""))),
         Entry(str(study["used"]["trials"])),
         Entry(f"{study['used']['minutes']:.0f}"),
