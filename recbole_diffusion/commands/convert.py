@@ -16,7 +16,14 @@ from typing import Any
 
 from recbole_diffusion.base.arguments import ArgumentParser
 from recbole_diffusion.base.errors import UserError, exit_code
-from recbole_diffusion.convert import diffrec_splits, formats, released_splits, unsplit, user_tables
+from recbole_diffusion.convert import (
+    diffrec_splits,
+    formats,
+    released_splits,
+    split_formats,
+    unsplit,
+    user_tables,
+)
 from recbole_diffusion.convert.columns import KNOWN
 from recbole_diffusion.convert.selection import KEPT, Selection
 from recbole_diffusion.convert.tables import NAMES, TableOptions
@@ -110,7 +117,7 @@ def _convert_files(args: argparse.Namespace) -> tuple[str, int]:
     if found.others:
         told = f"{told}, left out: {', '.join(path.name for path in found.others)}"
     args.format, args.source = found.kind, found.source
-    if found.kind in released_splits.FORMATS:
+    if found.kind in split_formats.FORMATS:
         report, n_items = _convert_split(args)
     elif found.kind == formats.TABLE:
         report, n_items = _convert_csv(args)
@@ -124,8 +131,8 @@ def _refuse_unread(args: argparse.Namespace, kind: str) -> None:
     """Refuse options that a kind of files does not read."""
     for add, is_read in (
         (_add_table, kind == formats.TABLE),
-        (_add_split, kind in released_splits.FORMATS),
-        (_add_selection, kind not in released_splits.FORMATS),
+        (_add_split, kind in split_formats.FORMATS),
+        (_add_selection, kind not in split_formats.FORMATS),
     ):
         parser = ArgumentParser()
         add(parser)
@@ -222,7 +229,7 @@ def _parser() -> ArgumentParser:
         description="Convert released data, or your own, to RecBole's atomic files.",
     )
     formats = parser.add_subparsers(title="formats", dest="format", required=True)
-    for kind, form in released_splits.FORMATS.items():
+    for kind, form in split_formats.FORMATS.items():
         released = formats.add_parser(kind, help=form.help)
         released.add_argument("source", type=Path, metavar="SOURCE", help="folder with the split")
         _add_split(released)

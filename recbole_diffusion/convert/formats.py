@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert import released_splits
+from recbole_diffusion.convert import split_formats
 from recbole_diffusion.convert.amazon import read_amazon
 from recbole_diffusion.convert.interactions import Interactions
 from recbole_diffusion.convert.lists import read_lists, read_pairs, read_sequences
@@ -71,7 +71,7 @@ TABLE = "table"
 MAX_COLUMNS = 4  # of a table without a header: user, item, rating and time
 ID_WORD = re.compile(r"[\w.-]+")
 MOVIELENS = {"ratings.csv", "movies.csv"}
-KINDS = (TABLE, *FORMATS, *released_splits.FORMATS)
+KINDS = (TABLE, *FORMATS, *split_formats.FORMATS)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def guess(paths: Sequence[Path], options: CsvOptions, kind: str | None = None) -
     folder = paths[0] if paths[0].is_dir() else paths[0].parent
     stems = {path.name.split(".")[0] for path in paths}
     is_whole = len(paths) == 1 and paths[0].is_dir() or {"train", "test"} <= stems
-    if kind in released_splits.FORMATS or kind in ("microlens", "movielens-1m"):
+    if kind in split_formats.FORMATS or kind in ("microlens", "movielens-1m"):
         return Guess(kind, folder)
     if is_whole and kind is None:
         found = _of_folder(folder)
@@ -148,7 +148,7 @@ def _of_folder(folder: Path) -> list[str]:
         found.append("movielens-1m")
     if "train_list.npy" in names:
         found.append("npy-split")
-    if names & set(released_splits.PICKLES["train"]):
+    if names & set(split_formats.PICKLES["train"]):
         found.append("diffmm")
     if {"train.txt", "test.txt"} <= names:
         lines = head_lines(folder / "train.txt")
@@ -157,7 +157,7 @@ def _of_folder(folder: Path) -> list[str]:
     inter = [name for name in names if name.endswith(".inter")]
     if len(inter) == 1:
         head = head_lines(folder / inter[0])
-        if set(released_splits.MMREC_IDS) <= set(head[0].split("\t")):
+        if set(split_formats.MMREC_IDS) <= set(head[0].split("\t")):
             found.append("mmrec")
     return found
 

@@ -1,7 +1,7 @@
-"""Released splits: InfoDCL's texts, DiffRec's arrays, LightGCN's lists, pickles, MMRec's tables."""
+"""A released split, in any of its formats, as a data set."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.base.files import is_file_or_absent
-from recbole_diffusion.convert.coo_pickles import read_coo
 from recbole_diffusion.convert.interactions import (
     Interactions,
     Table,
@@ -21,10 +20,10 @@ from recbole_diffusion.convert.interactions import (
     is_repeated,
     write_lines,
 )
-from recbole_diffusion.convert.lists import read_lists, read_pairs
-from recbole_diffusion.convert.reading import line_error, open_matrix, read_array_pairs, shown
-from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions, TextTable
-from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of
+from recbole_diffusion.convert.reading import line_error, open_matrix, shown
+from recbole_diffusion.convert.split_formats import FORMATS, SplitFormat
+from recbole_diffusion.convert.tables import ID, TEXT, TableOptions, TextTable
+from recbole_diffusion.convert.values import ids_of, texts_of
 from recbole_diffusion.convert.writing import (
     SPLITS,
     Content,
@@ -36,15 +35,6 @@ from recbole_diffusion.convert.writing import (
     property_lines,
     write_files,
 )
-
-MODALITIES = ("image", "audio", "text")
-PICKLES = {
-    "train": ("trnMat.pkl", "trn_mat.pkl", "train_mat.pkl"),
-    "valid": ("valMat.pkl", "val_mat.pkl", "valid_mat.pkl"),
-    "test": ("tstMat.pkl", "tst_mat.pkl", "test_mat.pkl"),
-}
-MMREC_IDS = ("userID", "itemID", "x_label")
-MMREC_NUMBERS = ("rating", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -92,166 +82,6 @@ class ValidRule:
             raise UserError(f"option --valid-ratio: found {self.ratio}, expected above 0, below 1.")
         if not 0 <= self.seed < 2**32:
             raise UserError(f"option --seed: found {self.seed}, expected from 0 to 2^32 - 1.")
-
-
-@dataclass(frozen=True)
-class ReleasedSplit:
-    """A split as it is stored.
-
-    Attributes:
-        log: Interactions of all parts.
-        parts: Number in ``SPLITS`` of each row's part [n].
-        n_items: Number of items that the source declares, if it does.
-        is_ordered: Whether the place of a row in its part becomes its time.
-    """
-
-    log: Interactions
-    parts: np.ndarray
-    n_items: int | None = None
-    is_ordered: bool = False
-
-
-@dataclass(frozen=True)
-class SplitFormat:
-    """How a released split is stored.
-
-    Attributes:
-        read: Gives the split in a folder; the name is that of the data set.
-        help: What it is, for the command line.
-        items: File with its table of items, and that file's columns with the field of each that
-            is kept.
-        modalities: What its files ``<modality>_feat.npy`` can be.
-        may_lack_valid: Whether a release can have no validation part.
-    """
-
-    read: Callable[[Path, str], ReleasedSplit]
-    help: str
-    items: tuple[str, Mapping[str, str | None]] | None = None
-    modalities: tuple[str, ...] = ()
-    may_lack_valid: bool = False
-
-
-def _joined(source: Path, logs: Mapping[str, Interactions], **more: Any) -> ReleasedSplit:
-    """Parts, in the order of ``SPLITS``, as one."""
-    chunks = {
-        name: pa.chunked_array([getattr(log, name) for log in logs.values()]).unify_dictionaries()
-        for name in ("users", "items")
-    }
-    users, items = (chunks[name].combine_chunks() for name in ("users", "items"))
-    parts = np.repeat([SPLITS.index(part) for part in logs], [len(log) for log in logs.values()])
-    fields = set.intersection(*(set(log.numbers) for log in logs.values()))
-    numbers: dict[str, np.ndarray] = {
-        name: np.concatenate([log.numbers[name] for log in logs.values()])
-        for name in ("rating", "timestamp")
-        if name in fields
-    }
-    notes = [note for log in logs.values() for note in log.notes]
-    return ReleasedSplit(Interactions(source, users, items, numbers, notes=notes), parts, **more)
-
-
-def _numbered(path: Path, users: np.ndarray, items: np.ndarray) -> Interactions:
-    """Interactions whose ids are whole numbers."""
-    coded = (pa.array(ids).cast(pa.string()).dictionary_encode() for ids in (users, items))
-    return Interactions(path, *coded)
-
-
-def _read_text(source: Path, _: str) -> ReleasedSplit:
-    return _joined(source, {s: read_pairs(source / f"{s}.txt", counting=True) for s in SPLITS})
-
-
-def _read_lists(source: Path, _: str) -> ReleasedSplit:
-    """The place in a list is no time: LightGCN's are sorted by item."""
-    parts = [s for s in SPLITS if s != "valid" or is_file_or_absent(source / "valid.txt")]
-    logs = {part: read_lists(source / f"{part}.txt") for part in parts}
-    bare = {
-        part: Interactions(log.path, log.users, log.items, notes=log.notes)
-        for part, log in logs.items()
-    }
-    return _joined(source, bare)
-
-
-def _read_arrays(source: Path, _: str) -> ReleasedSplit:
-    paths = {split: source / f"{split}_list.npy" for split in SPLITS}
-    logs = {s: _numbered(path, *read_array_pairs(path).T) for s, path in paths.items()}
-    return _joined(source, logs, is_ordered=True)
-
-
-def _read_pickles(source: Path, _: str) -> ReleasedSplit:
-    paths = {}
-    for split, names in PICKLES.items():
-        path = next((source / name for name in names if (source / name).is_file()), None)
-        if path is not None or split != "valid":
-            paths[split] = path or source / names[0]
-    entries = {split: read_coo(path) for split, path in paths.items()}
-    shape = entries["train"].shape
-    for split, found in entries.items():
-        if found.shape != shape:
-            raise UserError(
-                f"{paths[split]}: found the shape {found.shape}, expected {shape} as in "
-                f"{paths['train'].name}."
-            )
-    logs = {s: _numbered(paths[s], found.rows, found.columns) for s, found in entries.items()}
-    return _joined(source, logs, n_items=shape[1])
-
-
-def _read_mmrec(source: Path, name: str) -> ReleasedSplit:
-    """Reads all rows: the splits share one file, in any order."""
-    path = source / f"{name}.inter"
-    others = sorted(source.glob("*.inter"))
-    if not path.is_file() and len(others) == 1:
-        path = others[0]
-    table = TextTable(path, TableOptions("\t", header=True, encoding="utf-8", quotes=False))
-    if not set(MMREC_IDS) <= set(table.columns):
-        expected = f"the columns {', '.join(MMREC_IDS)}, separated by tabs"
-        raise line_error(path, 1, shown("\t".join(table.columns)), expected)
-    names = [column for column in MMREC_NUMBERS if column in table.columns]
-    rows = table.read({**dict.fromkeys(MMREC_IDS, ID), **dict.fromkeys(names, NUMBER_KIND)})
-    labels = rows["x_label"].cast(pa.string())
-    is_known = pc.is_in(labels, pa.array(["0", "1", "2"]))
-    if not pc.all(is_known).as_py():
-        row = pc.index(is_known, False).as_py()
-        expected = "0 (train), 1 (validation) or 2 (test)"
-        raise table.error(row, f"x_label {shown(labels[row].as_py())}", expected)
-    users, items = (ids_of(table, rows[column], counting=True) for column in MMREC_IDS[:2])
-    numbers = {column: numbers_of(table, column, rows[column]) for column in names}
-    parts = labels.cast(pa.int8()).to_numpy()
-    empty = [split for n, split in enumerate(SPLITS) if not (parts == n).any()]
-    if empty:
-        raise UserError(f"{path}: found no row of {' and '.join(empty)}, expected at least one.")
-    return ReleasedSplit(Interactions(path, users, items, numbers, notes=table.notes), parts)
-
-
-FORMATS = {
-    "text-split": SplitFormat(
-        _read_text,
-        "train.txt, valid.txt, test.txt with lines `user item`, and item_text.tsv (InfoDCL)",
-        ("item_text.tsv", {"item": None, "asin": None, "text": "text"}),
-    ),
-    "list-split": SplitFormat(
-        _read_lists,
-        "train.txt and test.txt with lines `user item item ...`, valid.txt if there is one "
-        "(LightGCN)",
-        may_lack_valid=True,
-    ),
-    "npy-split": SplitFormat(
-        _read_arrays,
-        "train_list.npy, valid_list.npy, test_list.npy of integers [n, 2], and item_titles.tsv "
-        "(DiffRec); the order of rows becomes the field timestamp",
-        ("item_titles.tsv", {"item": None, "movie_id": None, "title": "title", "genres": "genre"}),
-    ),
-    "diffmm": SplitFormat(
-        _read_pickles,
-        "trnMat.pkl, tstMat.pkl and, if there is one, valMat.pkl of sparse matrices, also named "
-        "trn_mat.pkl or train_mat.pkl, and <modality>_feat.npy (DiffMM, SSLRec)",
-        modalities=MODALITIES,
-        may_lack_valid=True,
-    ),
-    "mmrec": SplitFormat(
-        _read_mmrec,
-        "one .inter with userID, itemID, x_label, and <modality>_feat.npy (MMRec)",
-        modalities=MODALITIES,
-    ),
-}
 
 
 def convert_split(
@@ -314,22 +144,13 @@ def convert_split(
     table = _item_table(source, form, item_target, kind)
     if table is not None:
         contents[item_target] = lambda stream: write_lines(stream, table.columns)
-    widths = {}
-    for modality, target in features.items():
-        path = source / f"{modality}_feat.npy"
-        if not is_file_or_absent(path):
-            check_stale(target, f"{path.parent} has no {path.name}")
-            continue
-        matrix = open_matrix(path)
-        items = np.sort(distinct(log.items).cast(pa.int64()).to_numpy())
-        _check_rows(path, matrix, items[-1], found.n_items)
-        contents[target] = feature_writer(path, matrix, items)
-        widths[modality] = matrix.shape[1]
+    matrices = _feature_matrices(source, features, log, found.n_items)
+    contents |= {target: content for target, content, _ in matrices.values()}
     fields = list(table.types) if table is not None else []
     lines = property_lines(
         source.name,
         {"inter": list(splits["train"].numbers), "item": fields},
-        {modality: {"file": features[modality].name} for modality in widths}
+        {modality: {"file": target.name} for modality, (target, *_) in matrices.items()}
         | ({"text": {"fields": fields}} if fields else {}),
         SPLITS,
     )
@@ -342,9 +163,26 @@ def convert_split(
         interactions={split: len(part) for split, part in splits.items()},
         duplicates=duplicates,
         cross_duplicates=crossed,
-        features=widths,
+        features={modality: width for modality, (*_, width) in matrices.items()},
         notes=(*notes, *told),
     )
+
+
+def _feature_matrices(
+    source: Path, targets: Mapping[str, Path], log: Interactions, n_items: int | None
+) -> dict[str, tuple[Path, Content, int]]:
+    """Target, content and width of each feature matrix of a release, by modality."""
+    found: dict[str, tuple[Path, Content, int]] = {}
+    for modality, target in targets.items():
+        path = source / f"{modality}_feat.npy"
+        if not is_file_or_absent(path):
+            check_stale(target, f"{path.parent} has no {path.name}")
+            continue
+        matrix = open_matrix(path)
+        items = np.sort(distinct(log.items).cast(pa.int64()).to_numpy())
+        _check_rows(path, matrix, items[-1], n_items)
+        found[modality] = (target, feature_writer(path, matrix, items), matrix.shape[1])
+    return found
 
 
 def _without_duplicates(

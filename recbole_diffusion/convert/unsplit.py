@@ -1,7 +1,7 @@
 """What is written of interactions without a split of their own."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -107,15 +107,7 @@ def convert_interactions(
             check_stale(target, f"no table of {target.suffix[1:]}s is converted")
         else:
             contents[target] = _checked(table, ids, counts)
-    item_types = log.item_table.types if log.item_table else {}
-    user_types = log.user_table.types if log.user_table else {}
-    numbers = log.item_table.numbers if log.item_table else ()
-    texts = [n for n, kind in item_types.items() if kind == "token_seq" and n not in numbers]
-    lines = property_lines(
-        log.path.name,
-        {"inter": list(log.numbers), "item": list(item_types), "user": list(user_types)},
-        {"text": {"fields": texts}} if texts else {},
-    )
+    lines = _property_lines(log)
     properties, notes = declared(yaml, list(lines), contents, is_own=is_own)
     contents |= properties
     write_files(contents)
@@ -128,6 +120,19 @@ def convert_interactions(
         notes=(*log.notes, *notes),
         kept=None if properties or not yaml.exists() else yaml,
         kept_row=kept_row if n_repeated else "",
+    )
+
+
+def _property_lines(log: Interactions) -> Iterator[str]:
+    """What declares the fields of all files, and the texts of items as features."""
+    item_types = log.item_table.types if log.item_table else {}
+    user_types = log.user_table.types if log.user_table else {}
+    numbers = log.item_table.numbers if log.item_table else ()
+    texts = [n for n, kind in item_types.items() if kind == "token_seq" and n not in numbers]
+    return property_lines(
+        log.path.name,
+        {"inter": list(log.numbers), "item": list(item_types), "user": list(user_types)},
+        {"text": {"fields": texts}} if texts else {},
     )
 
 

@@ -267,15 +267,10 @@ def _by_values(table: Any) -> dict[str, str]:
     return {what: found[what] for what in KNOWN if what in found}
 
 
-def _with_items(
-    log: Interactions, path: Path, item_column: str, options: CsvOptions
-) -> Interactions:
-    """The interactions with the columns of a table of items."""
-    storage = replace(options.table, header=None, columns=None)
-    table = open_table(path, storage)
-    own = [column for column in table.columns if column == item_column]
-    key = own[0] if own and options.item_key is None else None
-    key = key or _find_column(table, "--item-key", options.item_key, "item")
+def _kept_columns(
+    path: Path, table: Any, key: str, options: CsvOptions
+) -> tuple[list[str], list[str], list[str]]:
+    """Columns of a table of items that are kept, their fields, and those left out as nested."""
     nested = [c for c in table.columns if c in table.nested and options.item_columns is None]
     kept = options.item_columns or [c for c in table.columns if c and c not in (key, *nested)]
     for option, columns, known in (
@@ -292,6 +287,19 @@ def _with_items(
             f"{path}, line 1: found columns that become {names}, expected --item-columns without "
             "equals."
         )
+    return list(kept), names, nested
+
+
+def _with_items(
+    log: Interactions, path: Path, item_column: str, options: CsvOptions
+) -> Interactions:
+    """The interactions with the columns of a table of items."""
+    storage = replace(options.table, header=None, columns=None)
+    table = open_table(path, storage)
+    own = [column for column in table.columns if column == item_column]
+    key = own[0] if own and options.item_key is None else None
+    key = key or _find_column(table, "--item-key", options.item_key, "item")
+    kept, names, nested = _kept_columns(path, table, key, options)
     with source_refusals(path):
         rows = table.read({key: ID, **dict.fromkeys(kept, TEXT)})
     ids = ids_of(table, rows[key])

@@ -33,6 +33,7 @@ from recbole_diffusion.convert import (
     microlens,
     movielens,
     released_splits,
+    split_formats,
     unsplit,
     user_tables,
 )
@@ -486,7 +487,7 @@ def _pickled_split(draw: Draw) -> Files:
     parts = draw(_parts())
     return {
         files[0]: draw(coo_pickle(pairs))
-        for files, pairs in zip(released_splits.PICKLES.values(), parts, strict=True)
+        for files, pairs in zip(split_formats.PICKLES.values(), parts, strict=True)
     }
 
 
@@ -503,7 +504,7 @@ def _mmrec(draw: Draw) -> Files:
 
 
 def _split_form(kind: str, files: st.SearchStrategy[Files]) -> Form:
-    form = released_splits.FORMATS[kind]
+    form = split_formats.FORMATS[kind]
     parts = [files, *map(_modality, form.modalities[:2])]
     if form.items is not None:
         parts.append(_item_table(*form.items))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from recbole_diffusion.convert import amazon, formats, released_splits
+from recbole_diffusion.convert import amazon, formats, split_formats
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.keys import check_layer
@@ -21,7 +21,7 @@ FOLDER = properties_folder() / "dataset"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 HEADER = ["user_id:token", "item_id:token", "rating:float", "timestamp:float"]
 N_USERS, N_ITEMS, N_EACH = 21, 30, 20
-COMMANDS = {*released_splits.FORMATS, *formats.FORMATS, "csv"}
+COMMANDS = {*split_formats.FORMATS, *formats.FORMATS, "csv"}
 PAPERS = {
     *("ml-1m", "ml-1m_clean", "ml-1m_noisy", "yelp_clean", "yelp_noisy"),
     *("amazon-book", "amazon-book_clean", "amazon-book_noisy", "office", "baby", "sports"),
@@ -97,7 +97,7 @@ def test_declared_features_are_those_that_the_command_writes(name: str) -> None:
     for feature, options in (layer.get("item_features") or {}).items():
         if "file" in options:
             assert command[1] in ("diffmm", "mmrec")
-            assert feature in released_splits.MODALITIES
+            assert feature in split_formats.MODALITIES
             assert options["file"] == f"{name}.{feature}.npz"
         else:
             assert feature == "text"

@@ -35,7 +35,8 @@ from recbole_diffusion.data.split import load_split
 from recbole_diffusion.runs import quick_start
 from recbole_diffusion.runs import run as run_module
 from recbole_diffusion.settings.config import Config
-from recbole_diffusion.studies.tune import storage, study, trial
+from recbole_diffusion.studies.tune import search as searching
+from recbole_diffusion.studies.tune import storage, trial
 from recbole_diffusion.studies.tune.task import hashes_of
 from recbole_diffusion.studies.tune.trial import run_trial
 
@@ -449,7 +450,7 @@ def search_killed(
     monkeypatch.setattr(storage, "UNSIGNED_GRACE", 0.0)
     for _ in range(times):
         with monkeypatch.context() as patch:
-            patch.setattr(study, "run_trial", run)
+            patch.setattr(searching, "run_trial", run)
             with pytest.raises(Killed):
                 search(folder, 2)
 
@@ -499,7 +500,7 @@ def test_an_error_of_optuna_after_ctrl_c_is_ctrl_c(
             objective(self.ask())
         raise AssertionError("Should not reach.")
 
-    monkeypatch.setattr(study, "run_trial", interrupted)
+    monkeypatch.setattr(searching, "run_trial", interrupted)
     monkeypatch.setattr(optuna.Study, "optimize", optimize)
     with pytest.raises(KeyboardInterrupt):
         search(tmp_path / "study", 2)

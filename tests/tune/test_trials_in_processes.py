@@ -10,7 +10,7 @@ from tune_tools import DATASETS, SPACE, FakeRun, results_of
 from recbole_diffusion import tune
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.studies.tune import trial
-from recbole_diffusion.studies.tune.study import Tuned
+from recbole_diffusion.studies.tune.search import Tuned
 
 
 @pytest.fixture

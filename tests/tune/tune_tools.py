@@ -10,7 +10,8 @@ from typing import Any
 from recbole_diffusion.base.files import SCRATCH_MARK
 from recbole_diffusion.runs.run import StopRun
 from recbole_diffusion.studies.tune import trial
-from recbole_diffusion.studies.tune.study import Tuned, tuned_settings
+from recbole_diffusion.studies.tune.search import Tuned
+from recbole_diffusion.studies.tune.study import tuned_settings
 
 DATASETS = Path(__file__).resolve().parents[2] / "dataset_atomic"
 SPACE = "reg_weight: {log: [1e-6, 1e-1]}\nlearning_rate: {log: [1e-4, 1e-1]}\n"

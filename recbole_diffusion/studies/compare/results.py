@@ -72,7 +72,6 @@ def collect(
     if len(per_user):
         write_frame(folder / PER_USER, per_user)
     measured = [*metric_names(config), *_metrics_of_groups(config, frames, parts)]
-    tested = tested_metrics(request, config)
     models = [
         _model(request, label, cells, set(frames), tuning, measured, parts)
         for label in request.models
@@ -99,23 +98,27 @@ def collect(
         "budget": _budget(request),
         "models": models,
         "best": _best(models, measured),
-        "significance": {
-            "test": settings.significance,
-            "zero_method": "pratt" if settings.significance == "wilcoxon" else None,
-            "correction": "holm",
-            "alpha": settings.alpha,
-            "metrics": tested,
-            "comparisons": compare_to_best_baseline(
-                per_user,
-                [name for name in request.baselines if name in names],
-                names,
-                tested,
-                settings.significance,
-                settings.alpha,
-            ),
-        },
+        "significance": _significance(request, per_user, names, tested_metrics(request, config)),
         "protocols": [_protocol_entry(protocol) for protocol in request.protocols],
         "quoted": quoted_rows(settings.dataset) if settings.quoted else [],
+    }
+
+
+def _significance(
+    request: Request, per_user: pd.DataFrame, names: Sequence[str], tested: Sequence[str]
+) -> dict[str, Any]:
+    """Tests of those that have run against the best baseline among them."""
+    settings = request.settings
+    baselines = [name for name in request.baselines if name in names]
+    return {
+        "test": settings.significance,
+        "zero_method": "pratt" if settings.significance == "wilcoxon" else None,
+        "correction": "holm",
+        "alpha": settings.alpha,
+        "metrics": list(tested),
+        "comparisons": compare_to_best_baseline(
+            per_user, baselines, names, tested, settings.significance, settings.alpha
+        ),
     }
 
 

@@ -105,9 +105,10 @@ def tune_model(folder: Path, task: dict[str, Any]) -> None:
 
 def run_trial(folder: Path, task: dict[str, Any]) -> None:
     """Run one trial of a search that other processes share."""
-    study = import_module("recbole_diffusion.studies.tune.study")
-    searched = study.make_task(**task["searched"])
-    study.Search(searched, os.environ[STORAGE_VARIABLE] or None, task["study_name"]).run_one()
+    make_task = import_module("recbole_diffusion.studies.tune.study").make_task
+    search = import_module("recbole_diffusion.studies.tune.search").Search
+    searched = make_task(**task["searched"])
+    search(searched, os.environ[STORAGE_VARIABLE] or None, task["study_name"]).run_one()
 
 
 TASKS = {"cell": run_cell, "tune": tune_model, "trial": run_trial}

@@ -15,8 +15,9 @@ from recbole_diffusion.settings.words import split_files
 
 try:
     from recbole_diffusion.studies.tune.grid import parse_grid
+    from recbole_diffusion.studies.tune.search import Search, Tuned
     from recbole_diffusion.studies.tune.shared import run_trials
-    from recbole_diffusion.studies.tune.study import Search, Tuned, make_task
+    from recbole_diffusion.studies.tune.study import make_task
 except ModuleNotFoundError as error:
     missing = str(error.name).partition(".")[0]
     raise UserError(

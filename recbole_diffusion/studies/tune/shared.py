@@ -7,7 +7,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.studies.jobs.local import asked_gpu, modules_of
 from recbole_diffusion.studies.jobs.process import STORAGE_VARIABLE, Job, Outcome
 from recbole_diffusion.studies.jobs.workers import workers
-from recbole_diffusion.studies.tune.study import Search
+from recbole_diffusion.studies.tune.search import Search
 
 JOBS = "jobs"
 
