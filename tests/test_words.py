@@ -92,8 +92,8 @@ def test_command_of_a_comparison_gives_the_same_request(shared: Any, own: Any) -
     keys |= {"models": "BPR,mine=EASE", "dataset": "my data", "config_files": files}
     request = read_request({**keys, "protocol": "paper:diffmm"})
     words = shlex.split(request.command(["BPR", "mine"], [2, 5]))
-    assert words[:3] == ["python", "run_recbole_diffusion.py", "compare"]
-    again = read_request(parse_arguments(words[3:]))
+    assert words[:4] == ["python", "-m", "recbole_diffusion", "compare"]
+    again = read_request(parse_arguments(words[4:]))
     assert (again.settings.dataset, again.settings.config_files) == ("my data", files)
     assert (again.seeds, again.protocols) == ((2, 5), request.protocols)
     assert same(again.keys, request.keys)

@@ -103,11 +103,11 @@ convert makes a data set of files, whatever they are; convert --help lists its o
 dataset_atomic/README.md.
 
 examples:
-  python run_recbole_diffusion.py
-  python run_recbole_diffusion.py --resume=runs/InfoDCL-ml-100k-20260101-120000-1a2b3c
-  python run_recbole_diffusion.py --model=LightGCN --dataset=ml-100k
-  python run_recbole_diffusion.py --channels="[knowledge]" --learning_rate=1e-3 --seed=7
-  python run_recbole_diffusion.py --dataset=office \\
+  recbole-diffusion
+  recbole-diffusion --resume=runs/InfoDCL-ml-100k-20260101-120000-1a2b3c
+  recbole-diffusion --model=LightGCN --dataset=ml-100k
+  recbole-diffusion --channels="[knowledge]" --learning_rate=1e-3 --seed=7
+  recbole-diffusion --dataset=office \\
       --config_files=model_on_dataset/InfoDCL/office-authors.yaml
 """
 # Keys that may stand several times; their texts are kept as a list.

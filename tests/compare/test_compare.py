@@ -132,7 +132,7 @@ def test_missing_cell_tells_its_command(
     results = json.loads((folder_of(keys) / "results.json").read_text())
     assert [model["status"] for model in results["models"]] == ["not run"] * 2
     assert row(results, "BPR")["cells"][1]["command"] == (
-        "python run_recbole_diffusion.py compare --models=BPR --dataset=planted "
+        "python -m recbole_diffusion compare --models=BPR --dataset=planted "
         '--seeds="[2]" --epochs=1 --train_batch_size=256 --BPR.learning_rate=0.01'
     )
     assert "EASE is not run: python" in (folder_of(keys) / "table.txt").read_text()

@@ -260,7 +260,7 @@ def test_command_repeats_the_request() -> None:
     }  # fmt: skip
     request = read_request(keys)
     assert request.command(["plain"], [3]) == (
-        "python run_recbole_diffusion.py compare --models=plain=InfoDCL --dataset=planted "
+        "python -m recbole_diffusion compare --models=plain=InfoDCL --dataset=planted "
         '--seeds="[3]" --config_files="a.yaml b.yaml" --learning_rate=0.001 --topk="[5, 10]" '
         "--plain.use_diffusion=false --protocol=paper:diffmm"
     )

@@ -13,7 +13,13 @@ from recbole_diffusion.settings.layers import read_layers
 from recbole_diffusion.settings.registry import Registration, find_model, import_modules
 from recbole_diffusion.settings.run_settings import KEYS_OF_PLACE
 from recbole_diffusion.settings.unread import given_keys, unread_keys
-from recbole_diffusion.settings.words import format_word, format_words, join_files, split_files
+from recbole_diffusion.settings.words import (
+    format_word,
+    format_words,
+    join_files,
+    own_command,
+    split_files,
+)
 from recbole_diffusion.studies.compare.settings import CompareSettings
 
 LISTS = ("models", "modules", "config_files", "baselines", "protocol", "tested_metrics")
@@ -88,7 +94,7 @@ class Request:
         for model in models:
             keys |= {f"{model.label}.{key}": value for key, value in model.keys.items()}
         words = format_words({**keys, **self._changed_settings()})
-        return " ".join(["python run_recbole_diffusion.py compare", *words])
+        return " ".join([own_command(), "compare", *words])
 
     def _changed_settings(self) -> dict[str, Any]:
         """Of what a result hangs on, what is not as by default."""
