@@ -2,7 +2,6 @@
 
 from collections import Counter
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,11 @@ from recbole_diffusion.data.atomic import read_atomic_file, refuse_other_than_nu
 from recbole_diffusion.data.columns import columns_of, read_header, text_encoding
 from recbole_diffusion.data.cores import rows_in_core
 from recbole_diffusion.data.feature_files import check_unique, examples
-from recbole_diffusion.data.numbers import plain_whole_numbers
+from recbole_diffusion.data.fields import check_interval
+from recbole_diffusion.data.numbers import numbered
 from recbole_diffusion.data.parts import last_sizes, parts_of_groups, ratio_sizes, rows_of
 from recbole_diffusion.settings.evaluation_keys import draws_items
-from recbole_diffusion.settings.keys import COUNT_FILTERS, INTERVAL_FORM, is_interval, takes_all
+from recbole_diffusion.settings.keys import COUNT_FILTERS, takes_all
 
 # Whole numbers above it collapse in float64.
 MAX_TIME = 2.0**53
@@ -159,21 +159,7 @@ class AtomicDataset(Dataset):
         """Refuse what the host would drop other rows by, or rows of features alone."""
         for field, wanted in (self.config["val_interval"] or {}).items():
             kind, source = self.field2type.get(field), self.field2source.get(field)
-            if kind in SEQUENCES:
-                raise UserError(
-                    f"key `val_interval`: found {field}:{kind.value}, expected a column of float "
-                    "or token"
-                )
-            if kind == FeatureType.FLOAT and not is_interval(wanted):
-                raise UserError(
-                    f"key `val_interval`: found {wanted!r} for the numbers of {field}, expected "
-                    f"{INTERVAL_FORM}"
-                )
-            if kind == FeatureType.TOKEN and not isinstance(wanted, list):
-                raise UserError(
-                    f"key `val_interval`: found {wanted!r} for the tokens of {field}, expected a "
-                    "list of those to keep"
-                )
+            check_interval(field, wanted, kind and kind.value)
             if kind == FeatureType.TOKEN:
                 self._tell_unknown_tokens(field, wanted)
             is_feature = source in (FeatureSource.USER, FeatureSource.ITEM)
@@ -260,14 +246,13 @@ class AtomicDataset(Dataset):
         }
         if wanted:
             columns = [
-                (pd.factorize(self.inter_feat[field])[0], partial(self._is_within, intervals))
-                for field, intervals in wanted.items()
+                (
+                    pd.factorize(self.inter_feat[field])[0],
+                    lambda n, i=i: self._within_intervals(n, i),
+                )
+                for field, i in wanted.items()
             ]
             self.inter_feat = self.inter_feat.iloc[rows_in_core(columns)]
-
-    def _is_within(self, intervals: Any, counts: np.ndarray) -> np.ndarray:
-        found: np.ndarray = self._within_intervals(counts, intervals)
-        return found
 
     def _remap(self, remap_list: list[Any]) -> None:
         """Number the tokens of columns that share ids, from 1 in the order of their appearance."""
@@ -275,7 +260,7 @@ class AtomicDataset(Dataset):
             super()._remap(remap_list)
             return
         columns = [feat[field] for feat, field, _ in remap_list]
-        ids, tokens = _numbered(pd.concat(columns) if len(columns) > 1 else columns[0])
+        ids, tokens = numbered(pd.concat(columns) if len(columns) > 1 else columns[0])
         known = np.array([PADDING, *tokens])
         numbers = {token: number for number, token in enumerate(known)}
         starts = np.cumsum([len(column) for column in columns])[:-1]
@@ -349,8 +334,7 @@ class AtomicDataset(Dataset):
         n_parts = 3 if leave_one_mode == "valid_and_test" else 2
         parts = parts_of_groups(self.inter_feat[group_by].numpy(), last_sizes(n_parts))
         if n_parts == 2:
-            nothing = np.empty(0, np.int64)
-            parts.insert(2 if leave_one_mode == "valid_only" else 1, nothing)
+            parts.insert(2 if leave_one_mode == "valid_only" else 1, np.empty(0, np.int64))
         return self._parts(parts)
 
     def _parts(self, places: list[np.ndarray]) -> list[Any]:
@@ -417,13 +401,3 @@ class AtomicDataset(Dataset):
     def get_item_feature(self) -> Any:
         """All ids of items, which the host joins to batches; features are in ``item_feat``."""
         return Interaction({self.iid_field: torch.arange(self.item_num)})
-
-
-def _numbered(texts: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """A number for each text, from 0 in the order of their appearance, and the distinct texts."""
-    numbers = plain_whole_numbers(texts)
-    if numbers is None:
-        ids, tokens = pd.factorize(texts)
-        return ids, tokens.to_numpy(object)
-    ids, distinct = pd.factorize(numbers)  # which is faster than texts
-    return ids, distinct.astype(str).astype(object)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.settings.keys import INTERVAL_FORM, is_interval
 
 IDS = {"alias_of_user_id": "USER_ID_FIELD", "alias_of_item_id": "ITEM_ID_FIELD"}
 FLOATS = ("float", "float_seq")
@@ -170,3 +171,30 @@ def _kind(key: str, field: str, headers: Mapping[str, Mapping[str, str]], datase
             return header[field]
     files = ", ".join(f"{', '.join(header)} of {dataset}.{s}" for s, header in headers.items())
     raise UserError(f"key `{key}`: found {field!r}, expected a column that is read: {files}")
+
+
+def check_interval(field: str, wanted: Any, kind: str | None) -> None:
+    """Check an entry of ``val_interval`` against the column that it filters by.
+
+    Args:
+        field: Its name.
+        wanted: What is to be kept of it.
+        kind: Its type; None where it is not loaded.
+
+    Raises:
+        UserError: A column of lists, or values of another type than the column's.
+    """
+    if kind in LISTS:
+        raise UserError(
+            f"key `val_interval`: found {field}:{kind}, expected a column of float or token"
+        )
+    if kind == "float" and not is_interval(wanted):
+        raise UserError(
+            f"key `val_interval`: found {wanted!r} for the numbers of {field}, expected "
+            f"{INTERVAL_FORM}"
+        )
+    if kind == "token" and not isinstance(wanted, list):
+        raise UserError(
+            f"key `val_interval`: found {wanted!r} for the tokens of {field}, expected a list of "
+            "those to keep"
+        )

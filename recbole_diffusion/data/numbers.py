@@ -37,3 +37,20 @@ def plain_whole_numbers(texts: pd.Series) -> np.ndarray | None:
     n_digits = np.searchsorted(POWERS_OF_TEN, numbers, side="right") + 1
     is_plain = (numbers >= 0) & (pc.binary_length(column).to_numpy() == n_digits)
     return numbers if is_plain.all() else None
+
+
+def numbered(texts: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    """Number texts in the order of their appearance.
+
+    Args:
+        texts: Any; a missing one has the number -1.
+
+    Returns:
+        A number for each text, from 0, int64 [n], and the distinct texts.
+    """
+    numbers = plain_whole_numbers(texts)
+    if numbers is None:
+        ids, tokens = pd.factorize(texts)
+        return ids, tokens.to_numpy(object)
+    ids, distinct = pd.factorize(numbers)  # which is faster than texts
+    return ids, distinct.astype(str).astype(object)

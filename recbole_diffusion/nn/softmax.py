@@ -125,3 +125,51 @@ class _SoftmaxLoss(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         scaled = (None if part is None else part * grad for part in ctx.saved_tensors)
         return (*scaled, None, None, None)
+
+
+def drawn_items(shares: Tensor, n_drawn: int, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Items whose logits stand for all: drawn by their shares, and the targets.
+
+    Args:
+        shares: Probability of each item in a draw [n_items].
+        n_drawn: Draws, with replacement.
+        targets: Ids int64 [m].
+
+    Returns:
+        Ids int64 [n], and for how many items each stands, float32 [n]; 0 for one not drawn.
+    """
+    drawn = shares.multinomial(n_drawn, replacement=True)
+    items, place, counts = torch.cat([drawn, targets]).unique(
+        return_inverse=True, return_counts=True
+    )
+    n_times = counts - place[len(drawn) :].bincount(minlength=len(items))
+    return items, n_times / (n_drawn * shares[items])
+
+
+def sampled_likelihood(
+    logits: Tensor, targets: Targets, items: Tensor, counts: Tensor, known: RowBatch, n_items: int
+) -> Tensor:
+    """Logarithms of the targets' probabilities, of which the normaliser is estimated.
+
+    Its mean over draws is the sum over all items: a row's own targets count as they are, the
+    others for as many as they stand for (Jean et al. 2015).
+
+    Args:
+        logits: Of some items [P, n].
+        targets: Of the P rows, among these items.
+        items: Ids int64 [n].
+        counts: For how many items each stands [n].
+        known: Items that cannot be drawn, P rows.
+        n_items: Number of all items.
+
+    Returns:
+        [m].
+    """
+    place = logits.new_full((n_items,), -1, dtype=torch.int64)
+    place[items] = torch.arange(len(items), device=items.device)
+    share = counts.log().repeat(len(logits), 1)
+    at = targets.prefixes, place[targets.items]
+    share[at] = 0.0
+    there = known.columns(place)
+    share[there.rows, there.items] = -torch.inf
+    return logits[at] - (logits + share).logsumexp(dim=1)[targets.prefixes]

@@ -15,8 +15,8 @@ import torch
 from recbole.data.dataset import Dataset
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.data.dataset import AtomicDataset, _numbered
-from recbole_diffusion.data.numbers import plain_whole_numbers
+from recbole_diffusion.data.dataset import AtomicDataset
+from recbole_diffusion.data.numbers import numbered, plain_whole_numbers
 from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
 from recbole_diffusion.settings.config import Config
@@ -418,7 +418,7 @@ def test_times_that_are_tokens_have_no_order(write_dataset: Callable[..., Path])
 def test_ids_that_look_like_numbers_are_texts(texts: list[str]) -> None:
     expected, distinct = pd.factorize(np.array(texts, dtype=object))
     for column in (pd.Series(texts, dtype="str"), pd.Series(texts, dtype=object)):
-        ids, tokens = _numbered(column)
+        ids, tokens = numbered(column)
         assert ids.tolist() == expected.tolist()
         assert tokens.tolist() == distinct.tolist()
 

@@ -14,6 +14,7 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.models.prefixdiff.model import PrefixDiff
 from recbole_diffusion.models.prefixdiff.prefixes import Prefixes, extended, likelihood, mean_loss
 from recbole_diffusion.nn.rows import RowBatch
+from recbole_diffusion.nn.softmax import drawn_items, sampled_likelihood
 from recbole_diffusion.runs.run import Run
 from recbole_diffusion.settings.config import Config
 
@@ -263,16 +264,21 @@ def test_sampled_softmax_estimates_the_whole(own: dict[str, Any], local_items: i
     whole[:, 0] = -torch.inf
     whole[prefixes.rows.rows, prefixes.rows.items] = -torch.inf
     at = targets.prefixes, targets.items
+
+    def likelihood_by(items: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
+        some = model.network(prefixes, model.skip_scores(prefixes.rows, items), items)
+        return sampled_likelihood(some, targets, items, counts, prefixes.rows, model.n_items)
+
     # Of all items, each once: the softmax over all.
     everything = torch.arange(1, model.n_items)
-    found = model._sampled_likelihood(prefixes, targets, everything, torch.ones(len(everything)))
+    found = likelihood_by(everything, torch.ones(len(everything)))
     torch.testing.assert_close(found, whole.log_softmax(dim=1)[at])
     # Of draws: their mean normaliser is that of all.
     total = torch.zeros(len(targets.items), dtype=torch.float64)
     n_draws = 800
     for _ in range(n_draws):
-        drawn = model._draw_items(targets.items)
-        found = model._sampled_likelihood(prefixes, targets, *drawn)
+        items, counts = drawn_items(model.item_shares, model.sampled_items, targets.items)
+        found = likelihood_by(items, counts)
         total += (logits[at] - found).detach().double().exp()
     expected = whole.logsumexp(dim=1)[targets.prefixes].double().exp()
     torch.testing.assert_close(total / n_draws, expected, rtol=0.1, atol=0)

@@ -32,7 +32,13 @@ from recbole_diffusion.models.prefixdiff.prefixes import (
 from recbole_diffusion.models.prefixdiff.settings import PrefixDiffSettings
 from recbole_diffusion.nn.encoders import AttentionEncoder
 from recbole_diffusion.nn.rows import InteractionRows, RowBatch, history_rows
-from recbole_diffusion.nn.softmax import Targets, masked, softmax_loss
+from recbole_diffusion.nn.softmax import (
+    Targets,
+    drawn_items,
+    masked,
+    sampled_likelihood,
+    softmax_loss,
+)
 from recbole_diffusion.settings.evaluation_keys import tells_cold_apart
 from recbole_diffusion.settings.recency import is_held_out_later
 from recbole_diffusion.training.carry import ITEMS, Matches
@@ -209,8 +215,9 @@ class PrefixDiff(HistoryRecommender):
             return self._no_loss()
         prefixes, targets = self._absorb(users)
         if self.n_items > self.softmax_items:
-            items, counts = self._draw_items(targets.items)
-            found = self._sampled_likelihood(prefixes, targets, items, counts)
+            items, counts = drawn_items(self.item_shares, self.sampled_items, targets.items)
+            logits = self.network(prefixes, self.skip_scores(prefixes.rows, items), items)
+            found = sampled_likelihood(logits, targets, items, counts, prefixes.rows, self.n_items)
             return mean_loss(found, prefixes, targets)
         return softmax_loss(
             self.network.denoiser(prefixes),
@@ -226,37 +233,6 @@ class PrefixDiff(HistoryRecommender):
         scores = self.skip_scores(rows)
         assert scores is not None
         return scores.mul_(self.network.gain)
-
-    def _draw_items(self, targets: Tensor) -> tuple[Tensor, Tensor]:
-        """Items whose logits stand for all: drawn by popularity, and the targets.
-
-        Returns:
-            Ids int64 [n], and for how many items each stands, float32 [n]; 0 for one not drawn.
-        """
-        drawn = self.item_shares.multinomial(self.sampled_items, replacement=True)
-        items, place, counts = torch.cat([drawn, targets]).unique(
-            return_inverse=True, return_counts=True
-        )
-        n_drawn = counts - place[len(drawn) :].bincount(minlength=len(items))
-        return items, n_drawn / (self.sampled_items * self.item_shares[items])
-
-    def _sampled_likelihood(
-        self, prefixes: Prefixes, targets: Targets, items: Tensor, counts: Tensor
-    ) -> Tensor:
-        """Logarithms [m] of the targets' probabilities, of which the normaliser is estimated.
-
-        Its mean over draws is the sum over all items: a prefix's own targets count as they are,
-        the others for as many as they stand for (Jean et al. 2015).
-        """
-        logits = self.network(prefixes, self.skip_scores(prefixes.rows, items), items)
-        place = self.item_shares.new_full((self.n_items,), -1, dtype=torch.int64)
-        place[items] = torch.arange(len(items), device=items.device)
-        share = counts.log().repeat(len(logits), 1)
-        at = targets.prefixes, place[targets.items]
-        share[at] = 0.0
-        known = prefixes.rows.columns(place)
-        share[known.rows, known.items] = -torch.inf
-        return logits[at] - (logits + share).logsumexp(dim=1)[targets.prefixes]
 
     def _absorb(self, users: Tensor) -> tuple[Prefixes, Targets]:
         """Step 2: what is left of users' histories at random levels, and what is to come back."""
