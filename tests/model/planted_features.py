@@ -26,8 +26,9 @@ def write_interactions(
         held_out = rng.choice(cold, 4, replace=False)
         parts["valid"].add((user, held_out[0]))
         parts["test"] |= {(user, item) for item in held_out[1:]}
+    taken = parts["valid"] | parts["test"]
     for item in np.flatnonzero(is_cold):
-        free = {u for u in range(n_users) if (u, item) not in parts["valid"] | parts["test"]}
+        free = {u for u in range(n_users) if (u, item) not in taken}
         own = sorted(free & set(np.flatnonzero(user_group == group[item])))
         users = [*rng.choice(own, n_own, replace=False), rng.choice(sorted(free - set(own)))]
         parts["train"] |= {(user, item) for user in users}
