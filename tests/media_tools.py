@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 RATE = 22_050
+READ_RATE = 16_000  # of a sound at this one nothing is resampled, which takes longest
 
 
 def write_picture(path: Path, style: int, draw: np.random.Generator, n_styles: int = 5) -> None:
@@ -20,11 +21,11 @@ def write_picture(path: Path, style: int, draw: np.random.Generator, n_styles: i
     Image.fromarray((pixels.clip(0, 1) * 255).astype(np.uint8)).save(path)
 
 
-def write_sound(path: Path, style: int, draw: np.random.Generator) -> None:
+def write_sound(path: Path, style: int, draw: np.random.Generator, rate: int = RATE) -> None:
     """Half a second of a noisy tone whose pitch and overtones are the style's."""
     import soundfile
 
-    time = np.arange(RATE // 2) / RATE
+    time = np.arange(rate // 2) / rate
     pitch = 200 * 1.5**style * draw.uniform(0.97, 1.03)
     tone = sum(np.sin(2 * np.pi * pitch * n * time) / n ** (1 + style % 2) for n in (1, 2, 3))
-    soundfile.write(path, 0.2 * tone + 0.05 * draw.normal(size=len(time)), RATE)
+    soundfile.write(path, 0.2 * tone + 0.05 * draw.normal(size=len(time)), rate)

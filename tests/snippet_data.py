@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from media_tools import write_picture, write_sound
+from media_tools import READ_RATE, write_picture, write_sound
 
 from recbole_diffusion.data.feature_files import write_features
 from recbole_diffusion.settings.folders import HOST_DATASETS
@@ -126,7 +126,7 @@ def _write_mydata(folder: Path, ids: Sequence[str], rng: np.random.Generator) ->
         for part in ("pictures", "sounds"):
             (folder / part).mkdir(exist_ok=True)
         write_picture(folder / "pictures" / f"{item}.png", place % 5, rng)
-        write_sound(folder / "sounds" / f"{item}.wav", place % 5, rng)
+        write_sound(folder / "sounds" / f"{item}.wav", place % 5, rng, READ_RATE)
     _write(folder / "mydata.item", rows)
     keys = """\
 USER_ID_FIELD: user_id
