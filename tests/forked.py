@@ -20,6 +20,7 @@ from typing import Any
 IMPORTED = (
     *("torch._dynamo", "torch._inductor", "torch.utils.tensorboard", "pandas", "pyarrow.parquet"),
     *("scipy.stats", "sklearn.linear_model", "sklearn.metrics", "torch.distributed.rpc"),
+    "torch.distributed.run",  # torchrun
 )
 get_context("forkserver").set_forkserver_preload(list(IMPORTED))
 

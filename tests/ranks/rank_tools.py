@@ -2,9 +2,7 @@
 
 import os
 import socket
-import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,21 +51,13 @@ def launch(size: int, script: str, *words: object, timeout: float = 300) -> list
 
 
 def launch_by_torchrun(size: int, script: str, *words: object, timeout: float = 300) -> Ended:
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={size}"]
-    command += [f"--master-port={free_port()}", str(Path(__file__).with_name(script))]
-    process = started([*command, *map(str, words)], own_environment())
+    """The command itself needs no fresh interpreter; the ranks that it starts have their own."""
+    command = Path(sys.executable).with_name("torchrun")
+    options = [f"--nproc-per-node={size}", f"--master-port={free_port()}"]
+    path = Path(__file__).with_name(script)
+    process = Served(command, [*options, path, *words], own_environment())
     try:
         out = process.communicate(timeout=timeout)[0]
     finally:
         process.kill()
     return Ended(process.returncode, out)
-
-
-def started(command: list[str], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
