@@ -1,10 +1,12 @@
 """Losses that several models share."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import combinations
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.autograd.function import once_differentiable
 
 from recbole_diffusion.nn.layers import unit_rows
@@ -124,6 +126,38 @@ def unit_info_nce(
     with torch.autocast(views.device.type, enabled=False):
         loss: torch.Tensor = _BlockedInfoNCE.apply(views, anchors, targets, temperature, counts)
     return loss
+
+
+class BatchContrast(nn.Module):
+    """InfoNCE of two views of the distinct nodes that a batch holds, among these.
+
+    Args:
+        temperature: Above 0.
+    """
+
+    # The batch's nodes; a training by several processes gives those of all of them.
+    of_all_processes: Callable[[torch.Tensor], torch.Tensor] = staticmethod(lambda rows: rows)
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, nodes: torch.Tensor, *views: torch.Tensor) -> torch.Tensor:
+        """Mean over nodes, added up over each two of the views.
+
+        Args:
+            nodes: int64 [B].
+            *views: Embeddings of all nodes [n, d]; the second of two is the anchor.
+
+        Returns:
+            Scalar.
+        """
+        distinct = self.of_all_processes(nodes).unique()
+        places = torch.arange(len(distinct), device=nodes.device)
+        total = views[0].new_zeros(())
+        for view, anchors in combinations([view[distinct] for view in views], 2):
+            total = total + info_nce(view, anchors, places, self.temperature)
+        return total / len(distinct)
 
 
 def _single(x: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,11 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -40,19 +43,39 @@ COLD = {
 SASREC_SETTINGS = {**COMMON, **TIMES, "train_batch_size": 64, "epochs": 3, "dropout": 0.0}
 # A row of LightGCN's penalty has a weight that shows.
 GRAPH = {"reg_weight": 0.1}
-# By model: settings with which its loss draws nothing but by dropout layers. Means and sums over
-# pairs, labels and users, with penalties of batches and of all weights.
+IN_ORDER = {"eval_args": {"order": "TO", "split": {"RS": [0.8, 0.1, 0.1]}}}
+PREFIXES = {**TIMES, **IN_ORDER, "dropout": 0.0}
+CONTRAST = {"contrastive_weight": 1.0}
+# By model: settings with which its loss draws nothing but by dropout layers, and what
+# ``constant_draws`` makes the same for all rows. Means and sums over pairs, labels and users, with
+# penalties of batches and of all weights, and contrasts among what a batch holds.
 WITHOUT_DRAWS: dict[str, dict[str, Any]] = {
     "BPR": {},
+    "CFDiff": {"dropout": 0.0},
     "CDAE": {"corruption_ratio": 0.0, "reg_weight_1": 0.01, "reg_weight_2": 0.1},
     "ConvNCF": {"reg_weights": [0.1, 0.1]},
+    "DDRM": {"reweight_power": 0.5},
     "ENMF": {"reg_weight": 0.1},
+    "FlowCF": {},
+    "GRU4Rec": {**TIMES, "dropout": 0.0},
+    "GiffCF": {"dropout": 0.0, "noise_scale": 0.1, "svd_rank": 20},
     "LightGCN": GRAPH,
     "MultiDAE": {"dropout_prob": 0.0},
     "NeuMF": {},
+    "PrefixDiff": PREFIXES,
     "SASRec": {**TIMES, "dropout": 0.0},
     "SGL": GRAPH,
     "SimpleX": {"reg_weight": 0.1},
+    "XSimGCL": {**CONTRAST, "noise": 0.0},
+}
+# Likewise, of models that read features of items.
+OF_FEATURES: dict[str, dict[str, Any]] = {
+    "BM3": {"dropout": 0.0},
+    "DiffMM": {"hidden_sizes": [16]},
+    "FREEDOM": {"prune_ratio": 0.0, "modal_weight": 0.1},
+    "LGMRec": {**CONTRAST, "hyper_dropout": 0.0},
+    "MGCN": CONTRAST,
+    "VBPR": {"reg_weight": 0.1},
 }
 
 
@@ -63,15 +86,33 @@ def gradients(folder: Path) -> dict[str, Any]:
     """
     found = {}
     with sharing() as ranks:
-        of_models = {**WITHOUT_DRAWS, "DiffMM": of_diffmm(folder)}
-        for name, settings in of_models.items():
+        features = {name: settings | with_features(folder) for name, settings in OF_FEATURES.items()}
+        for name, settings in {**WITHOUT_DRAWS, **features}.items():
             run = Run(Config(name, "planted", (), {**COMMON, **settings}))
             batch = next(iter(run.split.train))
             times = getattr(run.split.train, "times", 1)
             n = len(batch) // times
             few = batch[(np.arange(ranks.size - 1) + 1 + n * np.arange(times)[:, None]).ravel()]
-            found[name] = compared(run.network, run.config, (batch, few), times)
+            if hasattr(run.network, "prepare"):
+                run.network.prepare()
+            with constant_draws():
+                found[name] = compared(run.network, run.config, (batch, few), times)
     return found
+
+
+@contextmanager
+def constant_draws() -> Iterator[None]:
+    """Inside, draws of steps and noise are the same for each row, whichever batch it is in."""
+    constants = {
+        "randint": lambda *numbers, **kwargs: torch.ones(numbers[-1], dtype=torch.int64),
+        "randn": lambda *sizes, **kwargs: torch.full(sizes, 0.3),
+        "rand_like": lambda x, **kwargs: torch.full_like(x, 0.4, **kwargs),
+        "randn_like": lambda x, **kwargs: torch.full_like(x, 0.3, **kwargs),
+    }
+    with ExitStack() as stack:
+        for name, constant in constants.items():
+            stack.enter_context(patch.object(torch, name, constant))
+        yield
 
 
 def cold(folder: Path) -> dict[str, float]:
@@ -183,7 +224,7 @@ def diffusion(folder: Path) -> dict[str, Any]:
     of_model = {
         "DiffRec": {"sampling_steps": 2},
         "recbole.DiffRec": {},
-        "DiffMM": of_diffmm(folder),
+        "DiffMM": OF_FEATURES["DiffMM"] | with_features(folder),
         "InfoDCL": {"channels": ["knowledge"], "pretrain_epochs": 1, "train_batch_size": 2048},
         "LDiffRec": {"n_clusters": 2, "pretrain_epochs": 1},
     }
@@ -194,9 +235,9 @@ def diffusion(folder: Path) -> dict[str, Any]:
     }
 
 
-def of_diffmm(folder: Path) -> dict[str, Any]:
-    features = {"genre": {"file": str(folder / "genre.npz")}}
-    return {"hidden_sizes": [16], "item_features": features, "train_batch_size": 512}
+def with_features(folder: Path) -> dict[str, Any]:
+    features = {name: {"file": str(folder / f"{name}.npz")} for name in ("genre", "look")}
+    return {"item_features": features, "train_batch_size": 512}
 
 
 def exchanges(folder: Path) -> dict[str, Any]:

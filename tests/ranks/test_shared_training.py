@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from rank_tools import launch, launch_by_torchrun
-from shared_runs import DATASETS, SASREC_SETTINGS, WITHOUT_DRAWS
+from shared_runs import DATASETS, OF_FEATURES, SASREC_SETTINGS, WITHOUT_DRAWS
 
 import recbole_diffusion
 from recbole_diffusion.training.checkpoint import read_checkpoint
@@ -46,7 +46,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def three(tmp_path_factory: pytest.TempPathFactory, killed: Path) -> tuple[Path, list[Any]]:
     """Folder and finds of three ranks."""
     folder = tmp_path_factory.mktemp("three")
-    write_genres(folder)
+    write_features(folder)
     shutil.copytree(killed, folder / "killed")
     steps = ("exchanges", "gradients", "ncl", "sasrec", "diffusion", "resumed")
     ranks = launch(3, "shared_runs.py", folder, *steps)
@@ -69,11 +69,13 @@ def finds(folder: Path, size: int) -> list[Any]:
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(size)]
 
 
-def write_genres(folder: Path) -> None:
+def write_features(folder: Path) -> None:
     lines = (DATASETS / "planted" / "planted.item").read_text().splitlines()[1:]
     ids, _, genres = zip(*(line.split("\t") for line in lines), strict=True)
     matrix = np.array(genres)[:, None] == np.unique(genres)
-    np.savez(folder / "genre.npz", ids=np.array(ids), matrix=matrix.astype(np.float32))
+    looks = np.random.default_rng(1).normal(size=(len(ids), 6))
+    for name, content in (("genre", matrix), ("look", looks)):
+        np.savez(folder / f"{name}.npz", ids=np.array(ids), matrix=content.astype(np.float32))
 
 
 def losses(result: dict[str, Any]) -> list[float]:
@@ -98,7 +100,7 @@ def test_ranks_share_the_cores(three, two):
     assert two[1][0]["exchanges"]["threads"] == max(cores // 2, 1)  # torchrun's 1 says nothing
 
 
-@pytest.mark.parametrize("model", [*WITHOUT_DRAWS, "DiffMM"])
+@pytest.mark.parametrize("model", [*WITHOUT_DRAWS, *OF_FEATURES])
 def test_shares_of_a_batch_give_its_loss_and_gradients(three, model):
     for found in three[1]:
         whole, of_few_rows = found["gradients"][model]

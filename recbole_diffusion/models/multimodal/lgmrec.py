@@ -4,7 +4,6 @@ Source: Guo et al. 2024, LGMRec: Local and Global Graph Learning for Multimodal 
 (AAAI).
 """
 
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from recbole_diffusion.models.multimodal.base import MultimodalRecommender
 from recbole_diffusion.models.multimodal.settings import LGMRecSettings
 from recbole_diffusion.nn.graph import interaction_graph
 from recbole_diffusion.nn.layers import unit_rows
-from recbole_diffusion.nn.loss import bpr_of_products, info_nce, sum_of_squares
+from recbole_diffusion.nn.loss import BatchContrast, bpr_of_products, sum_of_squares
 from recbole_diffusion.nn.rows import InteractionRows, interaction_matrix
 
 LEAST = 1e-6  # of a uniform draw, whose logarithms stay finite
@@ -33,6 +32,7 @@ class LGMRec(MultimodalRecommender):
         self.graph = interaction_graph(interactions)
         users, items = interactions.nonzero()
         self.rows = InteractionRows(users, items, self.n_users)
+        self.contrast = BatchContrast(keys.temperature)
         self.projection = self.projections(self.embedding_size)
         self.hyperedges = nn.ParameterDict(
             {
@@ -102,12 +102,8 @@ class LGMRec(MultimodalRecommender):
         fused, views = self._views()
         all_users, all_items = fused.split([self.n_users, self.n_items])
         ranking = bpr_of_products(all_users[users], all_items, positive, negative)
-        contrast = ranking.new_zeros(())
-        for nodes in (users.unique(), positive.unique() + self.n_users):  # Eq. 12
-            places = torch.arange(len(nodes), device=nodes.device)
-            for one, other in combinations(views, 2):
-                terms = info_nce(one[nodes], other[nodes], places, self.keys.temperature)
-                contrast = contrast + terms / len(nodes)
+        contrast = self.contrast(users, *views)  # Eq. 12
+        contrast = contrast + self.contrast(positive + self.n_users, *views)
         used = (
             self.user_embedding(users),
             self.item_embedding(positive),

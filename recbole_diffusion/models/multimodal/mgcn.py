@@ -14,7 +14,7 @@ from recbole_diffusion.models.multimodal.freedom import nearest_items
 from recbole_diffusion.models.multimodal.settings import MGCNSettings
 from recbole_diffusion.nn.graph import interaction_graph
 from recbole_diffusion.nn.layers import unit_rows
-from recbole_diffusion.nn.loss import bpr_of_products, info_nce, sum_of_squares
+from recbole_diffusion.nn.loss import BatchContrast, bpr_of_products, sum_of_squares
 from recbole_diffusion.nn.rows import interaction_matrix
 
 
@@ -32,6 +32,7 @@ class MGCN(MultimodalRecommender):
         self.similar = nn.ModuleDict(
             {name: SimilarItems(self.features(name), keys.n_neighbors) for name in self.modalities}
         )
+        self.contrast = BatchContrast(keys.temperature)
         self.projection = self.projections(size)
         self.purifier = nn.ModuleDict({name: nn.Linear(size, size) for name in self.modalities})
         self.preference = nn.ModuleDict({name: nn.Linear(size, size) for name in self.modalities})
@@ -77,12 +78,8 @@ class MGCN(MultimodalRecommender):
         behaviour, features = self._views()
         all_users, all_items = (behaviour + features).split([self.n_users, self.n_items])
         ranking = bpr_of_products(all_users[users], all_items, positive, negative)
-        contrast = ranking.new_zeros(())
-        for nodes in (users, positive + self.n_users):
-            distinct = nodes.unique()
-            places = torch.arange(len(distinct), device=nodes.device)
-            views = features[distinct], behaviour[distinct]
-            contrast = contrast + info_nce(*views, places, self.keys.temperature) / len(distinct)
+        contrast = self.contrast(users, features, behaviour)
+        contrast = contrast + self.contrast(positive + self.n_users, features, behaviour)
         used = all_users[users], all_items[positive], all_items[negative]
         squares = sum_of_squares(used) / (2 * len(users))
         keys = self.keys

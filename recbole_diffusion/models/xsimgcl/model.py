@@ -15,7 +15,7 @@ from torch.nn import functional
 from recbole_diffusion.models.base import EmbeddingRecommender
 from recbole_diffusion.models.xsimgcl.settings import XSimGCLSettings, check_layers
 from recbole_diffusion.nn.graph import interaction_graph
-from recbole_diffusion.nn.loss import bpr_of_products, info_nce, sum_of_squares
+from recbole_diffusion.nn.loss import BatchContrast, bpr_of_products, sum_of_squares
 from recbole_diffusion.nn.rows import interaction_matrix
 
 
@@ -31,6 +31,7 @@ class XSimGCL(EmbeddingRecommender):
         super().__init__(config, dataset)
         self.keys = keys = XSimGCLSettings(config)
         self.graph = interaction_graph(interaction_matrix(dataset))
+        self.contrast = BatchContrast(keys.temperature)
         self.user_embedding = nn.Embedding(self.n_users, keys.embedding_size)
         self.item_embedding = nn.Embedding(self.n_items, keys.embedding_size)
         for table in (self.user_embedding, self.item_embedding):
@@ -69,8 +70,8 @@ class XSimGCL(EmbeddingRecommender):
         mean, contrasted = self._layers(is_noisy=True)
         all_users, all_items = mean.split([self.n_users, self.n_items])
         ranking = bpr_of_products(all_users[users], all_items, positive, negative)
-        contrast = self._contrast(mean, contrasted, users)
-        contrast = contrast + self._contrast(mean, contrasted, positive + self.n_users)
+        contrast = self.contrast(users, mean, contrasted)
+        contrast = contrast + self.contrast(positive + self.n_users, mean, contrasted)
         used = (
             self.user_embedding.weight[users],
             self.item_embedding.weight[positive],
@@ -79,10 +80,3 @@ class XSimGCL(EmbeddingRecommender):
         squares = sum_of_squares(used) / len(users)
         keys = self.keys
         return ranking, keys.contrastive_weight * contrast, keys.reg_weight * squares
-
-    def _contrast(self, mean: Tensor, contrasted: Tensor, nodes: Tensor) -> Tensor:
-        """InfoNCE among the distinct nodes of a batch, a mean over them."""
-        distinct = nodes.unique()
-        places = torch.arange(len(distinct), device=nodes.device)
-        views, anchors = mean[distinct], contrasted[distinct]
-        return info_nce(views, anchors, places, self.keys.temperature) / len(distinct)
