@@ -86,7 +86,9 @@ def gradients(folder: Path) -> dict[str, Any]:
     """
     found = {}
     with sharing() as ranks:
-        features = {name: settings | with_features(folder) for name, settings in OF_FEATURES.items()}
+        features = {
+            name: settings | with_features(folder) for name, settings in OF_FEATURES.items()
+        }
         for name, settings in {**WITHOUT_DRAWS, **features}.items():
             run = Run(Config(name, "planted", (), {**COMMON, **settings}))
             batch = next(iter(run.split.train))

@@ -347,7 +347,7 @@ def test_without_the_column_files_are_named_by_item_ids(
         ]
         assert there == ["é", "i0", "i1"]
         assert client.get("/health").json()["models"][0]["has_pictures"]
-    told = f"{runs[0].name}: pictures of 5 of {len(ITEMS)} items, from files named by item ids"
+    told = f"{runs[0].name}: pictures of 3 of {len(ITEMS)} items, from files named by item ids"
     assert told in caplog.messages
 
 

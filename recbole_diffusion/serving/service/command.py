@@ -1,8 +1,8 @@
 """The command ``serve``: runs and exports over HTTP. Its help needs no PyTorch and no extra."""
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.errors import UserError, expect
@@ -62,7 +62,7 @@ def read_keys(keys: Mapping[str, Any]) -> tuple[ServeSettings, list[str], dict[s
     for name, one in known.items():
         check_value("", name, values[name], one.default, {name: one.kind})
     pictures = values["pictures"]
-    is_folder = pictures is None or Path(pictures).is_dir()
+    is_folder = pictures is None or os.path.isdir(pictures)
     expect(is_folder, "pictures", pictures, "a folder")
     places = {key: value for key, value in keys.items() if key in KEYS_OF_PLACE}
     return ServeSettings(values), folders, places
