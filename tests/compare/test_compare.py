@@ -27,6 +27,7 @@ from recbole_diffusion.commands import cli
 from recbole_diffusion.settings import schema
 from recbole_diffusion.settings.registry import register
 from recbole_diffusion.studies.compare import command, plan, worker
+from recbole_diffusion.studies.compare.results import collect
 from recbole_diffusion.studies.jobs import local, process
 from recbole_diffusion.studies.jobs.limits import Limits
 from recbole_diffusion.studies.jobs.local import ThisMachine
@@ -339,6 +340,26 @@ def test_rows_are_written_model_by_model(keys: dict[str, Any], in_process: list[
     text = (folder_of(keys) / "table.txt").read_text()
     assert f"ItemKNN is not run: {row(results, 'ItemKNN')['command']}" in text
     assert "--tune=3" in row(results, "ItemKNN")["command"]
+
+
+@pytest.mark.parametrize(("share", "rows"), [(1e9, [0, 1, 2, 3, 3]), (1e-9, [0, 3])])
+@pytest.mark.usefixtures("in_process")
+def test_tables_before_the_last_take_a_share_of_the_time(
+    keys: dict[str, Any], monkeypatch: pytest.MonkeyPatch, share: float, rows: list[int]
+) -> None:
+    """At the beginning, with each of three models unless that takes too long, and at the end."""
+    module = importlib.import_module("recbole_diffusion.studies.compare.run")
+    written: list[int] = []
+
+    def counted(*given: Any) -> dict[str, Any]:
+        results = collect(*given)
+        written.append(sum(bool(model["test"]) for model in results["models"]))
+        return results
+
+    monkeypatch.setattr(module, "collect", counted)
+    monkeypatch.setattr(module, "TABLES_SHARE", share)
+    compare("EASE,ItemKNN,Pop", "planted", config_dict={**keys, "seeds": 1})
+    assert written == rows
 
 
 @pytest.mark.usefixtures("interrupted_at_item_knn")

@@ -1,6 +1,7 @@
 """The command ``compare``: plan, run what is missing, write the tables."""
 
 import os
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
@@ -48,6 +49,9 @@ from recbole_diffusion.studies.compare.worker import TUNED
 from recbole_diffusion.studies.jobs.local import asked_gpu, modules_of
 from recbole_diffusion.studies.jobs.process import STORAGE_VARIABLE, Job, Outcome, read_failure
 from recbole_diffusion.studies.jobs.workers import Workers, workers
+
+# Of a comparison's time, for the tables before the last ones: each holds all cells.
+TABLES_SHARE = 0.05
 
 
 def compare(
@@ -110,6 +114,7 @@ class _Comparison:
         check_modes(request.protocols, first["eval_args"])
         self.data: Data = read_data(self.configs)
         self.parts = Parts(metric_names(first), first["topk"], request.protocols, self.data.users)
+        self._tables_due = 0.0
 
     def run(self) -> dict[str, Any]:
         """Tune what is to be tuned, run what is missing, write what there is."""
@@ -119,6 +124,7 @@ class _Comparison:
                 self._tell_plan(log)
                 self._run_models(log)
             except KeyboardInterrupt:
+                self._write()
                 log.critical("interrupted; the same command goes on")
                 raise
             results = self._write()
@@ -160,7 +166,7 @@ class _Comparison:
         write_json(self.folder / "plan.json", plan)
 
     def _run_models(self, log: Logger) -> None:
-        """Do what is missing; the tables grow model by model."""
+        """Do what is missing; the tables grow with it."""
         jobs = [job for label in self.request.models for job in self._next_jobs(log, label)]
         self._check_split()
         self._write()
@@ -240,9 +246,9 @@ class _Comparison:
 
     def _after_cell(self, label: str) -> list[Job]:
         """With the last cell of a model, its row is complete."""
-        cells = self._cells(label)
-        if all(
-            self.parts.trouble(cell) or not cell.lacks(self._needs_train_masked) for cell in cells
+        if time.monotonic() >= self._tables_due and all(
+            self.parts.trouble(cell) or not cell.lacks(self._needs_train_masked)
+            for cell in self._cells(label)
         ):
             self._write()
         return []
@@ -303,6 +309,7 @@ class _Comparison:
 
     def _write(self) -> dict[str, Any]:
         """Write ``results.json`` and the tables; gives the former."""
+        began = time.monotonic()
         found = (self._cells(), self.tuning, self.failed_searches, self.parts)
         results = collect(self.request, self.configs, self.data, *found, self.folder)
         write_json(self.folder / "results.json", results)
@@ -316,6 +323,8 @@ class _Comparison:
         for suffix, text in texts.items():
             with written_whole(self.folder / f"table.{suffix}") as stream:
                 stream.write(text.encode())
+        ended = time.monotonic()
+        self._tables_due = ended + (ended - began) / TABLES_SHARE
         return results
 
 
