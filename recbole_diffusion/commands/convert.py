@@ -27,6 +27,7 @@ from recbole_diffusion.convert import (
 from recbole_diffusion.convert.columns import KNOWN
 from recbole_diffusion.convert.selection import KEPT, Selection
 from recbole_diffusion.convert.tables import NAMES, TableOptions
+from recbole_diffusion.convert.user_columns import CsvOptions
 from recbole_diffusion.convert.writing import check_name
 from recbole_diffusion.settings.evaluation_keys import words_for_few_items
 from recbole_diffusion.settings.property_files import properties_folder, read_properties
@@ -165,9 +166,9 @@ def _storage(args: argparse.Namespace) -> TableOptions:
     return TableOptions(args.delimiter, header, columns, args.encoding, quotes, args.decimal)
 
 
-def _csv_options(args: argparse.Namespace) -> user_tables.CsvOptions:
-    given = _fields_of(user_tables.CsvOptions, args)
-    return user_tables.CsvOptions(**{**given, "table": _storage(args)})
+def _csv_options(args: argparse.Namespace) -> CsvOptions:
+    given = _fields_of(CsvOptions, args)
+    return CsvOptions(**{**given, "table": _storage(args)})
 
 
 def _convert_csv(args: argparse.Namespace) -> tuple[str, int]:

@@ -13,7 +13,8 @@ import pyarrow as pa
 from recbole_diffusion.convert.interactions import Interactions, Table, distinct
 from recbole_diffusion.convert.reading import line_error, shown
 from recbole_diffusion.convert.sources import look_through
-from recbole_diffusion.convert.user_tables import CsvOptions, read_own
+from recbole_diffusion.convert.user_columns import CsvOptions
+from recbole_diffusion.convert.user_tables import read_own
 from recbole_diffusion.convert.values import texts_of
 
 TEXTS = ("title", "category", "brand", "description")
@@ -37,7 +38,7 @@ def read_amazon(source: Path, meta: Path | None = None) -> Interactions:
     Raises:
         UserError: A line is malformed; it is named.
     """
-    log = read_own(source, CsvOptions())
+    log = read_own(source, CsvOptions(), is_amazon=True)
     if meta is None:
         return log
     counts: Counter[str] = Counter()

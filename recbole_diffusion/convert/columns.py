@@ -2,11 +2,12 @@
 
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert.reading import MAX_SHOWN, shown
@@ -30,11 +31,22 @@ USUAL = {what: tuple(names.partition("|")[0].split()) for what, names in GUESSES
 KNOWN = {what: tuple(names.replace("|", "").split()) for what, names in GUESSES.items()}
 MAX_COLUMNS = 20  # that a message names
 PLAUSIBLE_TIMES = 631_152_000, 2**31  # seconds since 1970: from 1990 to 2038
+# Of names of ids, as in CustomerNo, product_code.
+ENDINGS = re.compile(r"(?<=.)(no|nr|num|number|code|key)$")
+MAX_RATINGS, MAX_RATING = 11, 100  # how many values ratings have, and the highest
+LEAST_REPEATED = 3  # rows of equal ids that tell an attribute of a user or item from a time
 
 
 def plain_name(column: str) -> str:
     """A column's name in small letters and digits, without a type of RecBole's."""
     return re.sub(r"[\W_]+", "", re.sub(r":(token|float)(_seq)?$", "", column).lower())
+
+
+def role_name(column: str) -> str:
+    """As ``plain_name``; a name of ids that ends otherwise than in "id" as if it ended so."""
+    name = plain_name(column)
+    as_id = ENDINGS.sub("id", name)
+    return as_id if any(as_id in names for names in KNOWN.values()) else name
 
 
 def listed(columns: Sequence[str]) -> str:
@@ -55,27 +67,61 @@ def guessed(table: Any, what: str) -> list[str]:
         table: As ``open_table`` gives it.
         what: user, item, rating, timestamp or event.
     """
-    fitting = [column for column in table.columns if plain_name(column) in KNOWN[what]]
-    usual = [column for column in fitting if plain_name(column) in USUAL[what]]
+    fitting = [column for column in table.columns if role_name(column) in KNOWN[what]]
+    usual = [column for column in fitting if role_name(column) in USUAL[what]]
     if usual or what != "timestamp":
         return usual or fitting
     return [column for column in fitting if _times(table, column) is not None]
 
 
-def told_left_out(table: Any, taken: Collection[str], has_times: bool) -> list[str]:
+def told_left_out(table: Any, taken: Mapping[str, str], has_items: bool) -> list[str]:
     """Columns of a table of interactions that nothing takes, as a note of the report, or none.
 
     Args:
         table: As ``open_table`` gives it.
-        taken: Columns that are used.
-        has_times: Whether one of them holds the times; else those that look like times are told.
+        taken: Columns that are used, by what they are; others that look like times or ratings are
+            told where there are none.
+        has_items: Whether there is a table of items.
     """
-    names = [column for column in table.columns if plain_name(column) and column not in taken]
-    times = [] if has_times else columns_of_times(table, names)
-    hints = [f"{_told(c)} (looks like times: --timestamp={shlex.quote(c)})" for c in times]
-    others = [column for column in names if column not in times]
+    names = [column for column in table.columns if plain_name(column)]
+    names = [column for column in names if column not in taken.values()]
+    times = [] if "timestamp" in taken else columns_of_times(table, names)
+    ratings = [c for c in names if c not in times and _are_ratings(table, c)]
+    ratings = [] if "rating" in taken else ratings
+    hints = [
+        *(f"{_told(c)} (looks like times: --timestamp={shlex.quote(c)})" for c in times),
+        *(f"{_told(c)} (looks like ratings: --rating={shlex.quote(c)})" for c in ratings),
+    ]
+    others = [column for column in names if column not in (*times, *ratings)]
     told = ", ".join([*hints, *([listed(others)] if others else [])])
-    return [f"{table.path.name}: columns left out: {told}"] if told else []
+    advice = "; --items=FILE, also of the same file, keeps what tells of items"
+    advice = advice if others and not has_items else ""
+    return [f"{table.path.name}: columns left out: {told}{advice}"] if told else []
+
+
+def only_times(table: Any, taken: Mapping[str, str]) -> str | None:
+    """The one further column that looks like times of interactions; none where several do.
+
+    One that has the same value for each user, or each item, tells of that: a birthday, a release.
+
+    Args:
+        table: As ``open_table`` gives it.
+        taken: Columns that are used, by what they are: user and item among them.
+    """
+    names = [column for column in table.columns if column not in taken.values()]
+    found = [
+        column
+        for column in columns_of_times(table, names)
+        if not any(_tells_of(table, column, taken[what]) for what in ("user", "item"))
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _tells_of(table: Any, column: str, ids: str) -> bool:
+    """Whether equal ids have equal values, in first rows that have equal ids."""
+    keys, values = (table.head(name).to_pylist() for name in (ids, column))
+    n_distinct, n_pairs = len(set(keys)), len(set(zip(keys, values, strict=True)))
+    return n_pairs == n_distinct and len(keys) - n_distinct >= LEAST_REPEATED
 
 
 def columns_of_times(table: Any, columns: Sequence[str]) -> list[str]:
@@ -93,6 +139,17 @@ def _are_times(table: Any, column: str) -> bool:
     if seconds is None or len(seconds) == 0:
         return False
     return bool(((seconds >= first) & (seconds < last)).all())
+
+
+def _are_ratings(table: Any, column: str) -> bool:
+    """Whether the first values are some few small numbers."""
+    try:
+        texts = pc.utf8_trim_whitespace(table.head(column).cast(pa.string()))
+        filled = texts.filter(pc.not_equal(texts, ""))
+        found = set(pc.replace_substring(filled, ",", ".").cast(pa.float64()).to_pylist())
+    except (pa.ArrowException, UnicodeError):
+        return False
+    return 1 < len(found) <= MAX_RATINGS and 0 <= min(found) and max(found) <= MAX_RATING
 
 
 def _times(table: Any, column: str) -> np.ndarray | None:

@@ -17,7 +17,7 @@ from recbole_diffusion.convert.records import is_parquet
 from recbole_diffusion.convert.roles import is_of_amazon, tables_of
 from recbole_diffusion.convert.sources import head_lines, near_name
 from recbole_diffusion.convert.tables import TableOptions, n_fields
-from recbole_diffusion.convert.user_tables import CsvOptions
+from recbole_diffusion.convert.user_columns import CsvOptions
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ FORMATS = {
     ),
     "movielens-1m": InteractionsFormat(
         read_movielens,
-        "folder with ratings.dat, movies.dat and users.dat",
-        "MovieLens-1M: ratings with times, titles and genres, and users",
+        "folder with ratings.dat, movies.dat and, if there is one, users.dat",
+        "MovieLens-1M and 10M: ratings with times, titles and genres, and users",
     ),
     "amazon": InteractionsFormat(
         read_amazon,
@@ -71,6 +71,8 @@ TABLE = "table"
 MAX_COLUMNS = 4  # of a table without a header: user, item, rating and time
 ID_WORD = re.compile(r"[\w.-]+")
 MOVIELENS = {"ratings.csv", "movies.csv"}
+MOVIELENS_FILES = {"ratings.dat", "movies.dat", "users.dat"}
+PICKLES = {name for names in split_formats.PICKLES.values() for name in names}
 KINDS = (TABLE, *FORMATS, *split_formats.FORMATS)
 
 
@@ -108,7 +110,13 @@ def guess(paths: Sequence[Path], options: CsvOptions, kind: str | None = None) -
             raise UserError(f"{told}{near_name(path) or '.'}")
     folder = paths[0] if paths[0].is_dir() else paths[0].parent
     stems = {path.name.split(".")[0] for path in paths}
-    is_whole = len(paths) == 1 and paths[0].is_dir() or {"train", "test"} <= stems
+    names = {path.name for path in paths}
+    is_whole = (
+        (len(paths) == 1 and paths[0].is_dir())
+        or {"train", "test"} <= stems
+        or names <= MOVIELENS_FILES <= names | {"users.dat"}
+        or bool(names & PICKLES)
+    )
     if kind in split_formats.FORMATS or kind in ("microlens", "movielens-1m"):
         return Guess(kind, folder)
     if is_whole and kind is None:
@@ -122,7 +130,8 @@ def guess(paths: Sequence[Path], options: CsvOptions, kind: str | None = None) -
         files = sorted(path for path in folder.iterdir() if path.is_file() and _is_data(path))
         if MOVIELENS <= {path.name for path in files}:  # beside tags and links
             files = [path for path in files if path.name in MOVIELENS]
-    files = [path for path in files if path != options.items]
+    if files != [options.items]:  # a table may tell of its own items
+        files = [path for path in files if path != options.items]
     if not files:
         raise UserError(f"{folder}: found no file that holds data, expected at least one.")
     if kind is not None and len(files) == 1:
@@ -144,7 +153,7 @@ def _of_folder(folder: Path) -> list[str]:
     found = []
     if {PAIRS, TITLES} <= names:
         found.append("microlens")
-    if {"ratings.dat", "movies.dat", "users.dat"} <= names:
+    if {"ratings.dat", "movies.dat"} <= names:
         found.append("movielens-1m")
     if "train_list.npy" in names:
         found.append("npy-split")

@@ -1,10 +1,11 @@
-"""MovieLens-1M: ratings with times, movies and users."""
+"""MovieLens-1M and 10M: ratings with times, movies and, of the former, users."""
 
 from collections import Counter
 from pathlib import Path
 
 import pyarrow.compute as pc
 
+from recbole_diffusion.base.files import is_file_or_absent
 from recbole_diffusion.convert.interactions import Interactions, Table, distinct_rows
 from recbole_diffusion.convert.tables import ID, NUMBER_KIND, TEXT, TableOptions, TextTable
 from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of, times_of
@@ -13,15 +14,15 @@ USER_COLUMNS = ("gender", "age", "occupation", "zip_code")
 
 
 def read_movielens(source: Path) -> Interactions:
-    """MovieLens-1M as GroupLens publishes it: fields separated by ``::``.
+    """MovieLens-1M or 10M as GroupLens publishes it: fields separated by ``::``.
 
     A file that is not UTF-8 is read as latin-1, as the published ones are, which the notes tell.
 
     Args:
-        source: Folder with ``ratings.dat``, ``movies.dat`` and ``users.dat``.
+        source: Folder with ``ratings.dat``, ``movies.dat`` and, if there is one, ``users.dat``.
 
     Returns:
-        The interactions with ratings and times, and both tables.
+        The interactions with ratings and times, and the tables.
     """
     ratings = _open(source / "ratings.dat", "user", "item", "rating", "timestamp")
     rows = ratings.read({"user": ID, "item": ID, "rating": NUMBER_KIND, "timestamp": NUMBER_KIND})
@@ -31,19 +32,23 @@ def read_movielens(source: Path) -> Interactions:
     }
     users, items = (ids_of(ratings, rows[name], counting=True) for name in ("user", "item"))
     movies = _open(source / "movies.dat", "item", "title", "genre")
-    people = _open(source / "users.dat", "user", *USER_COLUMNS)
     counts: Counter[str] = Counter()
     item_table = _table(movies, "item", {"title": "token_seq", "genre": "token_seq"}, counts)
     genres = pc.replace_substring(item_table.columns["genre:token_seq"], "|", " ")
+    user_table, user_notes = None, []
+    if is_file_or_absent(source / "users.dat"):
+        people = _open(source / "users.dat", "user", *USER_COLUMNS)
+        user_table = _table(people, "user", dict.fromkeys(USER_COLUMNS, "token"), counts)
+        user_notes = people.notes
     return Interactions(
         ratings.path,
         users,
         items,
         numbers,
         Table(movies.path, {**item_table.columns, "genre:token_seq": genres}),
-        _table(people, "user", dict.fromkeys(USER_COLUMNS, "token"), counts),
+        user_table,
         counts,
-        [*ratings.notes, *movies.notes, *people.notes],
+        [*ratings.notes, *movies.notes, *user_notes],
     )
 
 

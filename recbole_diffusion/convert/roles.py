@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.columns import KNOWN, USUAL, columns_of_times, listed, plain_name
+from recbole_diffusion.convert.columns import KNOWN, USUAL, columns_of_times, listed, role_name
 from recbole_diffusion.convert.records import is_parquet, open_table
 from recbole_diffusion.convert.sources import head_lines
-from recbole_diffusion.convert.user_tables import CsvOptions, find_columns
+from recbole_diffusion.convert.user_columns import CsvOptions, find_columns
 
 
 def tables_of(
@@ -37,6 +37,9 @@ def tables_of(
     if not logs and options.user is not None:
         logs = with_users
     keys = [path for path in columns if path not in with_users and _has_key(columns[path], options)]
+    bare = [path for path in columns if not columns[path] and path not in logs]
+    if needs_all and not keys and len(logs) == len(bare) == 1:
+        keys = bare  # without a header; its first column has to hold items
     items = keys if options.items is None else [*keys, options.items]
     others = [path for path in columns if path not in (*logs, *items)]
     if len(logs) != 1 or len(items) > 1 or (others and needs_all):
@@ -66,11 +69,11 @@ def _columns(path: Path, options: CsvOptions) -> list[str]:
 def _has(columns: Sequence[str], what: str, named: str | None) -> bool:
     if named is not None:
         return named in columns
-    return not set(map(plain_name, columns)).isdisjoint(KNOWN[what])
+    return not set(map(role_name, columns)).isdisjoint(KNOWN[what])
 
 
 def _has_usual(columns: Sequence[str], what: str) -> bool:
-    return not set(map(plain_name, columns)).isdisjoint(USUAL[what])
+    return not set(map(role_name, columns)).isdisjoint(USUAL[what])
 
 
 def _has_key(columns: Sequence[str], options: CsvOptions) -> bool:

@@ -35,6 +35,7 @@ from recbole_diffusion.convert import (
     released_splits,
     split_formats,
     unsplit,
+    user_columns,
     user_tables,
 )
 from recbole_diffusion.data.atomic import read_atomic_file
@@ -572,7 +573,7 @@ def _run_own(source: Path, output: Path, case: Case) -> unsplit.InteractionsRepo
     table = source / ("log.csv.gz" if "log.csv.gz" in case.files else "log.csv")
     items = source / "items.tsv" if "items.tsv" in case.files else None
     options = case.options if items is not None else {}
-    chosen = user_tables.CsvOptions(**options, items=items)
+    chosen = user_columns.CsvOptions(**options, items=items)
     return user_tables.convert_csv(table, output, "toy", chosen, case.overwrite)
 
 

@@ -19,7 +19,8 @@ from recbole_diffusion.base.files import remove_unfinished
 from recbole_diffusion.commands.convert import main
 from recbole_diffusion.convert import sources, writing
 from recbole_diffusion.convert.released_splits import ConversionReport, convert_split
-from recbole_diffusion.convert.user_tables import CsvOptions, convert_csv
+from recbole_diffusion.convert.user_columns import CsvOptions
+from recbole_diffusion.convert.user_tables import convert_csv
 from recbole_diffusion.convert.writing import check_targets, write_files
 from recbole_diffusion.data.split import load_split
 

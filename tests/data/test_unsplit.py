@@ -334,11 +334,16 @@ def test_half_of_a_character_becomes_a_question_mark(tmp_path: Path, output: Pat
 
 
 @pytest.mark.parametrize(
-    ("source", "file"),
-    [(kind, file) for kind, files in FILES.items() for file in files],
+    ("source", "file", "content"),
+    [
+        (kind, file, content)
+        for kind, files in FILES.items()
+        for file in files
+        for content in (b"", None)
+        if file != "users.dat" or content is not None
+    ],
     indirect=["source"],
 )
-@pytest.mark.parametrize("content", [b"", None])
 def test_empty_and_missing_files_are_refused(
     tmp_path: Path,
     source: Path,
@@ -356,6 +361,16 @@ def test_empty_and_missing_files_are_refused(
     message = refused(tmp_path, convert, kind, source, output)
 
     assert message.startswith(f"{path}: {'found no' if content == b'' else 'cannot be read'}")
+
+
+@of("movielens-1m")
+def test_movielens_10m_has_no_users(source: Path, output: Path) -> None:
+    (source / "users.dat").unlink()
+
+    convert("movielens-1m", source, output)
+
+    assert lines_of(output, "item")[0] == "item_id:token\ttitle:token_seq\tgenre:token_seq"
+    assert not list(output.rglob("*.user"))
 
 
 @of("movielens-1m")

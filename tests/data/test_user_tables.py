@@ -17,7 +17,8 @@ from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.commands.convert import main
 from recbole_diffusion.convert.tables import TableOptions
 from recbole_diffusion.convert.unsplit import format_report
-from recbole_diffusion.convert.user_tables import CsvOptions, convert_csv
+from recbole_diffusion.convert.user_columns import CsvOptions
+from recbole_diffusion.convert.user_tables import convert_csv
 from recbole_diffusion.convert.values import times_of
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.runs.quick_start import run_recbole_diffusion
@@ -398,8 +399,8 @@ def test_existing_file_is_refused_unless_overwritten(
 
 def test_property_file_is_written_anew_until_it_is_edited(source: Path, output: Path) -> None:
     path = output / "toy" / "toy.yaml"
-    (source / "clicks.csv").write_text("user,item,day\nu,1,2024-05-01\nv,2,2024-05-02\n")
-    convert(source, output, items=False)
+    (source / "clicks.csv").write_text("user,item,from,day\nu,1,2024-05-01,2024-05-01\n")
+    convert(source, output, items=False)  # two columns look like times
     assert "TIME_FIELD" not in properties(output)
     convert(source, output, overwrite=True, items=False, timestamp="day")
     assert properties(output)["TIME_FIELD"] == "timestamp"

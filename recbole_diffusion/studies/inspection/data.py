@@ -121,13 +121,18 @@ def _span(pairs: Pairs) -> list[tuple[str, str]]:
     if not pairs.times:
         return [("Times", "none (key TIME_FIELD)")]
     times = np.concatenate(list(pairs.times.values()))
-    first, last = (np.datetime64(int(time), "s") for time in (times.min(), times.max()))
-    days = (times.max() - times.min()) / SECONDS_A_DAY
+    first, last = times.min(), times.max()
+    if last < len(times):
+        span = ("Times, which look like places in an order", f"{first:g} to {last:g}")
+    else:
+        begin, end = (np.datetime64(int(time), "s") for time in (first, last))
+        days = (last - first) / SECONDS_A_DAY
+        span = ("Times, if they are seconds since 1970", f"{begin} to {end}, {days:,.0f} days")
     users = np.concatenate(list(pairs.users.values()))
     order = np.lexsort((times, users))
     is_tie = (np.diff(users[order]) == 0) & (np.diff(times[order]) == 0)
     return [
-        ("Times, if they are seconds since 1970", f"{first} to {last}, {days:,.0f} days"),
+        span,
         ("Interactions at the same time as another of the same user", f"{is_tie.mean():.1%}"),
     ]
 
