@@ -262,6 +262,8 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     for what, names in KNOWN.items():
         text = f"column of the {what}s (default: one such as {', '.join(names[:4])})"
         parser.add_argument(f"--{what}", metavar="COLUMN", help=text)
+    text = "form of the dates, such as %%d/%%m/%%Y (default: found out)"
+    parser.add_argument("--date-format", metavar="FORM", help=text)
     text = "values of the column of events to keep, with commas (default: all)"
     parser.add_argument("--events", type=_texts, metavar="A,B", help=text)
     parser.add_argument("--items", type=Path, help="table of items, as in: convert A --items=B")

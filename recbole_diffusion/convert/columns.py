@@ -18,14 +18,20 @@ from recbole_diffusion.convert.values import times_of
 GUESSES = {
     "user": "userid user uid reviewerid customerid visitorid memberid profileid username | "
     "customer buyer buyerid client clientid shopper shopperid member account accountid visitor "
-    "reviewer listener listenerid viewer viewerid reader readerid player playerid",
+    "reviewer listener listenerid viewer viewerid reader readerid player playerid custid "
+    "customeruniqueid householdid household subscriberid subscriber personid person patronid "
+    "patron guestid guest msno login email",
     "item": "itemid item iid movieid movie productid product asin parentasin artistid isbn bookid "
     "businessid gameid appid songid trackid videoid articleid newsid recipeid sku | "
-    "filmid animeid courseid goodsid film song track video article book game recipe course goods",
-    "rating": "rating overall stars score bookrating weight playcount",
+    "filmid animeid courseid goodsid film song track video article book game recipe course goods "
+    "stockid beerid hotelid restaurantid venueid poiid placeid locationid listingid photoid "
+    "podcastid jobid postid ean upc barcode",
+    "rating": "rating overall stars score bookrating weight playcount | "
+    "anyrating reviewscore userscore",
     "timestamp": "timestamp time unixreviewtime date datetime createdat eventtime ts | "
     "when orderedat purchasedat boughtat viewedat clickedat playedat watchedat ratedat",
-    "event": "event eventtype behavior behaviour behaviortype action",
+    "event": "event eventtype behavior behaviour behaviortype action | "
+    "eventname actiontype interactiontype activitytype activity",
 }
 USUAL = {what: tuple(names.partition("|")[0].split()) for what, names in GUESSES.items()}
 KNOWN = {what: tuple(names.replace("|", "").split()) for what, names in GUESSES.items()}
@@ -33,6 +39,7 @@ MAX_COLUMNS = 20  # that a message names
 PLAUSIBLE_TIMES = 631_152_000, 2**31  # seconds since 1970: from 1990 to 2038
 # Of names of ids, as in CustomerNo, product_code.
 ENDINGS = re.compile(r"(?<=.)(no|nr|num|number|code|key)$")
+AVERAGES = ("average", "avg", "mean")
 MAX_RATINGS, MAX_RATING = 11, 100  # how many values ratings have, and the highest
 LEAST_REPEATED = 3  # rows of equal ids that tell an attribute of a user or item from a time
 
@@ -43,8 +50,13 @@ def plain_name(column: str) -> str:
 
 
 def role_name(column: str) -> str:
-    """As ``plain_name``; a name of ids that ends otherwise than in "id" as if it ended so."""
+    """As ``plain_name``, with other names of ids and ratings as those that are known.
+
+    "product_code" is productid, "my_rating" a rating; "average_rating" is of an item.
+    """
     name = plain_name(column)
+    if name.endswith("rating") and not name.startswith(AVERAGES):
+        return name if name in KNOWN["rating"] else "anyrating"
     as_id = ENDINGS.sub("id", name)
     return as_id if any(as_id in names for names in KNOWN.values()) else name
 
@@ -68,7 +80,7 @@ def guessed(table: Any, what: str) -> list[str]:
         what: user, item, rating, timestamp or event.
     """
     fitting = [column for column in table.columns if role_name(column) in KNOWN[what]]
-    usual = [column for column in fitting if role_name(column) in USUAL[what]]
+    usual = [column for column in fitting if plain_name(column) in USUAL[what]]
     if usual or what != "timestamp":
         return usual or fitting
     return [column for column in fitting if _times(table, column) is not None]

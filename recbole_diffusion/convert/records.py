@@ -147,9 +147,10 @@ class JsonTable:
             except (ValueError, RecursionError):
                 record = None
             if not isinstance(record, dict):
-                raise line_error(
-                    self.path, number, shown(line.rstrip("\n")), "one object with fields"
-                )
+                expected = "one object with fields"
+                if line.startswith("["):
+                    expected += " a line, as pandas writes by to_json(orient='records', lines=True)"
+                raise line_error(self.path, number, shown(line.rstrip("\n")), expected)
             yield number, record
 
     def error(self, row: int, found: str, expected: str) -> UserError:

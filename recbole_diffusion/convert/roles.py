@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.columns import KNOWN, USUAL, columns_of_times, listed, role_name
+from recbole_diffusion.convert.columns import (
+    KNOWN,
+    USUAL,
+    columns_of_times,
+    listed,
+    plain_name,
+    role_name,
+)
 from recbole_diffusion.convert.records import is_parquet, open_table
 from recbole_diffusion.convert.sources import head_lines
 from recbole_diffusion.convert.user_columns import CsvOptions, find_columns
@@ -73,7 +80,7 @@ def _has(columns: Sequence[str], what: str, named: str | None) -> bool:
 
 
 def _has_usual(columns: Sequence[str], what: str) -> bool:
-    return not set(map(role_name, columns)).isdisjoint(USUAL[what])
+    return not set(map(plain_name, columns)).isdisjoint(USUAL[what])
 
 
 def _has_key(columns: Sequence[str], options: CsvOptions) -> bool:

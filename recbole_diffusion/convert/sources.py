@@ -4,6 +4,7 @@ import bz2
 import codecs
 import gzip
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ MAX_LINE = 2**26  # bytes; a packed file of one line may be a thousand times its
 CHUNK = 2**24  # bytes
 HEAD = 2**20  # bytes that are looked at first
 SAMPLE = 50  # lines
+# Members of a zip file that are no files, or macOS's own; and what each spreadsheet holds.
+SKIPPED, SPREADSHEET = re.compile(r"/$|^__MACOSX/|(^|/)\.DS_Store$"), "[Content_Types].xml"
 MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 WIDE = ("utf-16", "utf-32")  # in which a line feed has several bytes
 FALLBACK = "latin-1"
@@ -84,7 +87,11 @@ def open_bytes(path: Path) -> BinaryIO:
         return cast(BinaryIO, io.BufferedReader(_Readable(iter(lambda: packed.read(CHUNK), b""))))
     if kind == ".zip":
         archive = zipfile.ZipFile(path)
-        members = [name for name in archive.namelist() if not name.endswith("/")]
+        members = [name for name in archive.namelist() if not SKIPPED.search(name)]
+        if SPREADSHEET in members:
+            raise UserError(
+                f"{path}: found a spreadsheet, expected a table of text; save it as CSV."
+            )
         if len(members) != 1:
             raise UserError(f"{path}: found the members {members[:20]}, expected one; unpack it.")
         return cast(BinaryIO, archive.open(members[0]))

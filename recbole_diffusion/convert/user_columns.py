@@ -14,6 +14,7 @@ from recbole_diffusion.convert.columns import (
     USUAL,
     guessed,
     only_times,
+    plain_name,
 )
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.convert.tables import TableOptions
@@ -33,7 +34,8 @@ class CsvOptions:
         user: Column of the users.
         item: Column of the items.
         rating: Column of the ratings.
-        timestamp: Column of the times: numbers, or ISO 8601 dates.
+        timestamp: Column of the times: numbers or dates.
+        date_format: Form of the dates, as ``strptime`` takes it.
         event: Column of what a row tells of, such as views.
         events: Values of it to keep; all by default.
         items: Table of items.
@@ -48,6 +50,7 @@ class CsvOptions:
     item: str | None = None
     rating: str | None = None
     timestamp: str | None = None
+    date_format: str | None = None
     event: str | None = None
     events: tuple[str, ...] | None = None
     items: Path | None = None
@@ -116,6 +119,8 @@ def find_column(table: Any, option: str, given: str | None, what: str) -> str:
         matches = guessed(table, what)
         if {"asin", "parent_asin"} == set(matches):  # variants of a product share the second
             matches = ["parent_asin"]
+        # Of user_id and user_name.
+        matches = [c for c in matches if not plain_name(c).endswith("name")] or matches
         such = ", ".join(USUAL[what][:6])
         expected = f"exactly one such as {such}, or another one named by {option}"
     if len(matches) != 1:

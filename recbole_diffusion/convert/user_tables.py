@@ -90,6 +90,11 @@ def _read_interactions(
     table = open_table(source, options.table)
     columns = find_columns(table, options)
     _refuse_header(table, columns, options)
+    if options.date_format is not None and "timestamp" not in columns:
+        raise UserError(
+            f"{source}: found option --date-format and no column of times, expected its name by "
+            "--timestamp too."
+        )
     taken = ", ".join(f"{column} -> {what}" for what, column in columns.items())
     notes = [f"{source.name}: taken for {table.title}: {taken}", *table.notes]
     kinds = {"user": ID, "item": ID, "event": TEXT}
@@ -103,7 +108,11 @@ def _read_interactions(
     if "timestamp" in columns:
         times = rows[columns["timestamp"]]
         numbers["timestamp"], unit = times_of(
-            table, columns["timestamp"], times, options.table.decimal or "."
+            table,
+            columns["timestamp"],
+            times,
+            options.table.decimal or ".",
+            options.date_format,
         )
         if unit is not None:
             notes.append(f"{columns['timestamp']}: taken for {unit}, written as seconds")

@@ -1,5 +1,6 @@
 """Columns of ids, numbers, times and texts: what they must be, and the row that is not."""
 
+import shlex
 from collections import Counter
 from typing import Any, Protocol
 
@@ -8,7 +9,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.base.errors import UserError, refusals_of
+from recbole_diffusion.convert.dates import (
+    ZONE,
+    as_digits,
+    compact_form,
+    forms_of,
+    parsed_by,
+    seconds_by,
+    seconds_of,
+)
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.data.numbers import NUMBER
 
@@ -21,6 +31,10 @@ COUNTING = "a non-negative integer of at most 18 digits, no leading zeros"
 # Decimals behind a comma, and those that thousands could not be.
 COMMA_PATTERN = r"^[+-]?(\d+|\d*,\d+)([eE][+-]?\d+)?$"
 SURE_COMMA_PATTERN = r"^[+-]?0*,|,(\d{1,2}|\d{4,})([eE][+-]?\d+)?$"
+TIMES_EXPECTED = (
+    "seconds as a number, or a date such as 2024-05-01T12:30:00, 31.12.2024 or Dec 31, 2024 "
+    "(of another form: --date-format)"
+)
 BREAKS = "texts whose tabs or line breaks became spaces"
 
 
@@ -106,41 +120,89 @@ def decimal_of(column: pa.ChunkedArray) -> str:
 
 
 def times_of(
-    source: Source, name: str, column: pa.ChunkedArray, decimal: str = "."
+    source: Source,
+    name: str,
+    column: pa.ChunkedArray,
+    decimal: str = ".",
+    form: str | None = None,
 ) -> tuple[np.ndarray, str | None]:
-    """Seconds since 1970 from numbers of any unit or ISO 8601 dates, which are in UTC by default.
+    """Seconds since 1970 from numbers of any unit or from dates, which are in UTC by default.
+
+    Args:
+        source: For messages.
+        name: Of the column.
+        column: Its values.
+        decimal: What separates decimals.
+        form: Of the dates, as ``strptime`` takes it; None: found out.
 
     Returns:
-        Seconds, float64, and the unit that the numbers had if it was not seconds.
+        Seconds, float64, and what the values were if neither seconds nor ISO 8601 dates.
 
     Raises:
-        UserError: Another text, or nothing, with its row.
+        UserError: Another text, or nothing, with its row; or dates of which several forms fit.
     """
     if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
         nanoseconds = column.cast(pa.timestamp("us")).cast(pa.int64())
         return numbers_of(source, name, nanoseconds) / 1e6, None
+    if form is not None:
+        return _times_of_form(source, name, column, form), f"dates {form}"
     if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
-        return in_seconds(numbers_of(source, name, column))
+        return _numbers_in_seconds(numbers_of(source, name, column))
     texts = _trimmed(column, decimal)
     is_number = pc.fill_null(pc.match_substring_regex(texts, NUMBER_PATTERN), False)
     mask = is_number.to_numpy()
     if mask.all():
-        return in_seconds(numbers_of(source, name, column, decimal))
-    seconds = np.zeros(len(mask))
-    found = _trimmed(column, ".")
-    dates = found.filter(pc.invert(is_number)).to_pandas().astype(object)
-    dates = dates.where(dates.str.match("[0-9]{4}"))  # pandas knows the date `now`, too
-    parsed = pd.to_datetime(dates, format="ISO8601", utc=True, errors="coerce")
+        return _numbers_in_seconds(numbers_of(source, name, column, decimal))
+    dates = _trimmed(column, ".").filter(pc.invert(is_number)).to_pandas().astype(object)
+    parsed = _iso_times(dates)
+    if parsed.isna().any() and not mask.any() and not dates.isna().any():
+        forms = forms_of(dates)
+        if len(forms) == 1:
+            ((found, seconds),) = forms.items()
+            return seconds, f"dates {found}"
+        if forms:
+            raise source.error(
+                0,
+                f"{name} {shown(str(dates.iloc[0]))}, which are dates of {' or '.join(forms)}",
+                f"one of them: --date-format={shlex.quote(next(iter(forms)))}",
+            )
     if parsed.isna().any():
         row = int(np.flatnonzero(~mask)[parsed.isna().to_numpy().argmax()])
-        expected = "seconds as a number, or an ISO 8601 date such as 2024-05-01T12:30:00"
-        raise source.error(row, f"{name} {shown(str(column[row].as_py() or ''))}", expected)
-    seconds[~mask] = parsed.to_numpy("datetime64[us]").astype(np.int64) / 1e6
+        raise source.error(row, f"{name} {shown(str(column[row].as_py() or ''))}", TIMES_EXPECTED)
+    seconds = np.zeros(len(mask))
+    seconds[~mask] = seconds_of(parsed)
     seconds[mask], unit = in_seconds(_as_floats(texts.filter(is_number)).to_numpy())
     if not np.isfinite(seconds).all():
         row = int((~np.isfinite(seconds)).argmax())
         raise source.error(row, f"{name} {shown(texts[row].as_py())}", "a finite number")
     return seconds, unit
+
+
+def _iso_times(dates: pd.Series) -> pd.Series:
+    plain = dates.str.replace(ZONE, "", regex=True)
+    plain = plain.where(plain.str.match("[0-9]{4}"))  # pandas knows the date `now`, too
+    return pd.Series(pd.to_datetime(plain, format="ISO8601", utc=True, errors="coerce"))
+
+
+def _times_of_form(source: Source, name: str, column: pa.ChunkedArray, form: str) -> np.ndarray:
+    texts = _trimmed(column, ".").to_pandas().astype(object)
+    with refusals_of("option --date-format", ValueError):
+        parsed = parsed_by(form, texts)
+    if parsed.isna().any():
+        row = int(parsed.isna().to_numpy().argmax())
+        found = f"{name} {shown(str(column[row].as_py() or ''))}"
+        raise source.error(row, found, f"a date of the form {form} (option --date-format)")
+    return seconds_of(parsed)
+
+
+def _numbers_in_seconds(numbers: np.ndarray) -> tuple[np.ndarray, str | None]:
+    """Dates without separators are no seconds: 20180722 would be in August 1970."""
+    form = compact_form(numbers)
+    if form is None:
+        return in_seconds(numbers)
+    seconds = seconds_by(form, as_digits(numbers))
+    assert seconds is not None
+    return seconds, f"dates {form}"
 
 
 def in_seconds(times: np.ndarray) -> tuple[np.ndarray, str | None]:

@@ -318,7 +318,7 @@ def test_competing_columns_are_not_guessed(
     [
         ("user_id,client,item", "a,c,b", "client"),
         ("user,item,timestamp,when", "a,b,86400,now", "when"),
-        ("user,item,when", "a,b,01.05.2024", "when"),
+        ("user,item,when", "a,b,1st of May", "when"),
     ],
 )
 def test_usual_names_come_first_and_what_cannot_be_a_time_is_left_out(

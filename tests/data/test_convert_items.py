@@ -1,5 +1,7 @@
 """The command `convert`: tables of items without a header, or in the interactions themselves."""
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,3 +107,51 @@ def test_pickles_stand_for_their_folder(convert: Convert) -> None:
     assert code == 0, err
     assert "taken for diffmm" in out
     assert "12 users, 4 items" in out
+
+
+NAMES = {
+    "an id before a name": ("user_id,user_name,item_id,item_name\nu,Ann,i,A lamp\n", "user_id"),
+    "an id that is usual": ("CustomerNo,user,product_id\nc,u,i\n", "user"),
+    "a rating of one's own": ("user,item,my_rating,average_rating\nu,i,3,4\n", "my_rating"),
+    "a rating by its name": ("user,item,rating,user_rating\nu,i,3,4\n", "rating"),
+    "an event": ("user,item,event_name\nu,i,purchase\n", "event_name"),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_the_nearest_name_is_taken(case: str, convert: Convert) -> None:
+    content, column = NAMES[case]
+
+    code, out, err = convert({"log.csv": content})
+
+    assert code == 0, err
+    roles = "user, item, rating, event".split(", ")
+    assert any(f"{column} -> {role}" in out for role in roles)
+
+
+def test_a_zip_file_of_a_mac(convert: Convert, output: Path) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("log.csv", "user,item\na,b\n")
+        archive.writestr("__MACOSX/._log.csv", "x")
+        archive.writestr(".DS_Store", "x")
+
+    code, _, err = convert({"log.zip": stream.getvalue()})
+
+    assert code == 0, err
+    assert lines_of(output, "inter")[1:] == ["a\tb"]
+
+
+def test_files_to_save_otherwise_are_told(convert: Convert) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("[Content_Types].xml", "x")
+        archive.writestr("xl/workbook.xml", "x")
+
+    code, _, err = convert({"log.xlsx": stream.getvalue()})
+    assert code == 2
+    assert "found a spreadsheet, expected a table of text; save it as CSV" in err
+
+    code, _, err = convert({"log.json": '[{"user": "a", "item": "b"}]'})
+    assert code == 2
+    assert "lines=True" in err

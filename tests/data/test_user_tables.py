@@ -261,7 +261,11 @@ def test_times(text: str, seconds: str) -> None:
         ("user,item,rating\nu,1,\n", 2, "rating '', expected a finite number"),
         ("user,item,rating\nu,1,inf\n", 2, "rating 'inf'"),
         ("user,item,time\nu,1,1e400\n", 2, "time '1e400'"),
-        ("user,item,time\nu,1,01/05/2024\n", 2, "time '01/05/2024', expected seconds"),
+        (
+            "user,item,time\nu,1,01/05/2024\n",
+            2,
+            "time '01/05/2024', which are dates of %d/%m/%Y or %m/%d/%Y",
+        ),
         ("user,item,time\nu,1,2024-13-01\n", 2, "time '2024-13-01'"),
         ("user,item,time\nu,1,\n", 2, "time ''"),
         (f'user,item\nu,"{"x" * 2**24}x"\n', 2, "field larger than field limit"),
