@@ -12,10 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.convert.columns import (
-    listed,
-    plain_name,
-)
+from recbole_diffusion.convert.columns import listed, plain_name
 from recbole_diffusion.convert.interactions import Interactions, Table, distinct_rows
 from recbole_diffusion.convert.records import open_table
 from recbole_diffusion.convert.sources import source_refusals
@@ -52,7 +49,8 @@ def with_items(
     storage = options.table if is_same else replace(options.table, header=None, columns=None)
     table = open_table(path, storage)
     key = columns["item"] if is_same else _item_key(table, log, columns["item"], options)
-    others = _not_of_items(table, key, columns.values()) if is_same else ()
+    with source_refusals(path):
+        others = _not_of_items(table, key, columns.values()) if is_same else ()
     kept, names, nested = _kept_columns(path, table, key, others, options)
     with source_refusals(path):
         rows = table.read({key: ID, **dict.fromkeys(kept, TEXT)})

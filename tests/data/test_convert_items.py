@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conversion_tools import lines_of
 from test_convert_any_file import pickled
@@ -70,6 +71,32 @@ def test_a_table_tells_of_its_own_items(convert: Convert, output: Path, tmp_path
         "p1\tA lamp\tred blue",
         "p2\tA table\twhite",
     ]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "json"])
+def test_other_tables_tell_of_their_items(
+    kind: str, convert: Convert, output: Path, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "user": ["ann", "bob", "bob"],
+            "sku": [1, 1, 2],
+            "title": ["A lamp", "A lamp", None],
+            "tags": [[1], [1], [1]],
+            "at": ["2024-05-01", "2024-05-02", "2024-05-03"],
+        }
+    )
+    if kind == "parquet":
+        path = tmp_path / "frame.parquet"
+        frame.to_parquet(path)
+        content: bytes | str = path.read_bytes()
+    else:
+        content = frame.to_json(orient="records", lines=True)
+
+    code, _, err = convert({"log": content}, f"--items={tmp_path / 'source' / 'log'}")
+
+    assert code == 0, err
+    assert lines_of(output, "item") == ["item_id:token\ttitle:token_seq", "1\tA lamp", "2\t"]
 
 
 @pytest.mark.parametrize(
