@@ -266,6 +266,8 @@ def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--date-format", metavar="FORM", help=text)
     text = "values of the column of events to keep, with commas (default: all)"
     parser.add_argument("--events", type=_texts, metavar="A,B", help=text)
+    text = "leave out rows without a user, item, rating or time, instead of refusing them"
+    parser.add_argument("--drop-missing", action="store_true", help=text)
     parser.add_argument("--items", type=Path, help="table of items, as in: convert A --items=B")
     parser.add_argument("--item-key", metavar="COLUMN", help="its column of the items")
     text = "its columns to keep (default: all)"

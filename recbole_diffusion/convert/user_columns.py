@@ -38,6 +38,7 @@ class CsvOptions:
         date_format: Form of the dates, as ``strptime`` takes it.
         event: Column of what a row tells of, such as views.
         events: Values of it to keep; all by default.
+        drop_missing: Whether rows without a user, item, rating or time are left out, not refused.
         items: Table of items.
         item_key: Its column of the items.
         item_columns: Its columns to keep; all others by default.
@@ -53,6 +54,7 @@ class CsvOptions:
     date_format: str | None = None
     event: str | None = None
     events: tuple[str, ...] | None = None
+    drop_missing: bool = False
     items: Path | None = None
     item_key: str | None = None
     item_columns: tuple[str, ...] | None = None

@@ -15,6 +15,7 @@ from recbole_diffusion.convert.columns import (
 )
 from recbole_diffusion.convert.interactions import Interactions
 from recbole_diffusion.convert.item_tables import is_same_file, with_items
+from recbole_diffusion.convert.missing import Rows, without_missing
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.convert.records import open_table
 from recbole_diffusion.convert.selection import Selection
@@ -99,16 +100,19 @@ def _read_interactions(
     notes = [f"{source.name}: taken for {table.title}: {taken}", *table.notes]
     kinds = {"user": ID, "item": ID, "event": TEXT}
     rows = table.read({column: kinds.get(what, NUMBER_KIND) for what, column in columns.items()})
+    places = Rows(table)
+    if options.drop_missing:
+        rows, places = without_missing(rows, table, [c for w, c in columns.items() if w != "event"])
     numbers: dict[str, np.ndarray] = {}
     if "rating" in columns:
         ratings = rows[columns["rating"]]
         decimal, told = decimal_and_note(columns["rating"], ratings, options)
-        numbers["rating"] = numbers_of(table, columns["rating"], ratings, decimal)
+        numbers["rating"] = numbers_of(places, columns["rating"], ratings, decimal)
         notes += told
     if "timestamp" in columns:
         times = rows[columns["timestamp"]]
         numbers["timestamp"], unit = times_of(
-            table,
+            places,
             columns["timestamp"],
             times,
             options.table.decimal or ".",
@@ -118,8 +122,10 @@ def _read_interactions(
             notes.append(f"{columns['timestamp']}: taken for {unit}, written as seconds")
     if options.items is None or not is_same_file(options.items, source):
         notes += told_left_out(table, columns, has_items=is_amazon or options.items is not None)
-    users, items = (ids_of(table, rows[columns[what]]) for what in ("user", "item"))
+    users, items = (ids_of(places, rows[columns[what]]) for what in ("user", "item"))
     log = Interactions(source, users, items, numbers, notes=notes)
+    if options.drop_missing:
+        log.counts["rows left out, without a user, item, rating or time"] = places.n_dropped
     if "event" in columns:
         log = _of_events(log, columns["event"], rows[columns["event"]], options.events)
     return log, columns

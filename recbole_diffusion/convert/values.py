@@ -31,6 +31,7 @@ COUNTING = "a non-negative integer of at most 18 digits, no leading zeros"
 # Decimals behind a comma, and those that thousands could not be.
 COMMA_PATTERN = r"^[+-]?(\d+|\d*,\d+)([eE][+-]?\d+)?$"
 SURE_COMMA_PATTERN = r"^[+-]?0*,|,(\d{1,2}|\d{4,})([eE][+-]?\d+)?$"
+NOT_BLANK = "one that is not blank (--drop-missing leaves such rows of interactions out)"
 TIMES_EXPECTED = (
     "seconds as a number, or a date such as 2024-05-01T12:30:00, 31.12.2024 or Dec 31, 2024 "
     "(of another form: --date-format)"
@@ -59,7 +60,7 @@ def ids_of(source: Source, column: pa.ChunkedArray, counting: bool = False) -> p
     if pa.types.is_floating(column.type) or pa.types.is_nested(column.type):
         raise source.error(0, f"ids of type {column.type}", "texts or whole numbers")
     if column.null_count:
-        raise _bad(source, column, pc.is_null(column), "the id", "one that is not blank")
+        raise _bad(source, column, pc.is_null(column), "the id", NOT_BLANK)
     if not pa.types.is_dictionary(column.type):
         column = column.cast(pa.string()).dictionary_encode()
     column = column.unify_dictionaries()
@@ -70,7 +71,7 @@ def ids_of(source: Source, column: pa.ChunkedArray, counting: bool = False) -> p
     blank = pc.equal(pc.utf8_trim_whitespace(texts), "")
     broken = pc.match_substring_regex(texts, "[\t\r\n]")
     checks = [
-        (blank, "the id ", "one that is not blank"),
+        (blank, "the id ", NOT_BLANK),
         (broken, "the id ", "one without tabs and line breaks"),
     ]
     if counting:

@@ -182,3 +182,34 @@ def test_files_to_save_otherwise_are_told(convert: Convert) -> None:
     code, _, err = convert({"log.json": '[{"user": "a", "item": "b"}]'})
     assert code == 2
     assert "lines=True" in err
+
+
+def test_rows_that_lack_something_may_be_left_out(convert: Convert, output: Path) -> None:
+    rows = ["u,1,5,10", ",1,5,10", "v, ,5,10", "v,1,,10", "v,2,4,", "w,2,4,11", "x,2,bad,12"]
+    text = "\n".join(["user,item,rating,time", *rows])
+
+    code, _, err = convert({"log.csv": "user,item\nu,1\n,1\n"})
+    assert code == 2
+    assert "log.csv, line 3: found the id '', expected one that is not blank (--drop-missing" in err
+
+    code, _, err = convert({"log.csv": text}, "--drop-missing")
+    assert code == 2
+    assert "log.csv, line 8: found rating 'bad'" in err
+
+    code, out, err = convert({"log.csv": text.replace("bad", "3")}, "--drop-missing")
+    assert code == 0, err
+    assert "rows left out, without a user, item, rating or time: 4" in out
+    assert lines_of(output, "inter")[1:] == ["u\t1\t5\t10", "w\t2\t4\t11", "x\t2\t3\t12"]
+
+
+def test_missing_ids_of_parquet(convert: Convert, output: Path, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"user": [7, None, 8], "item": [1, 2, 2], "rating": [0.5, 1.0, None]})
+    frame.to_parquet(tmp_path / "frame.parquet")
+
+    code, out, err = convert(
+        {"log.parquet": (tmp_path / "frame.parquet").read_bytes()}, "--drop-missing"
+    )
+
+    assert code == 0, err
+    assert "rows left out, without a user, item, rating or time: 2" in out
+    assert lines_of(output, "inter")[1:] == ["7\t1\t0.5"]
