@@ -19,10 +19,7 @@ CLOCKS = ("%H:%M", "%H:%M:%S", "%I:%M %p", "%I:%M:%S %p", "%H:%M:%S.%f")
 WHOLE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a, %d %b %Y %H:%M:%S")
 FORMS = (
     *DAYS,
-    *(
-        f"{day}{between}{clock}"
-        for day, between, clock in itertools.product(DAYS, (" ", ", "), CLOCKS)
-    ),
+    *map("".join, itertools.product(DAYS, BETWEEN, CLOCKS)),
     *WHOLE,
 )
 ZONE = re.compile(r" ?(UTC|GMT|Z)$")
@@ -96,9 +93,8 @@ def compact_form(numbers: np.ndarray) -> str | None:
     Args:
         numbers: float64 [n].
     """
-    if not len(numbers) or not (
-        np.isfinite(numbers).all() and (numbers == np.floor(numbers)).all()
-    ):
+    is_whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
+    if not len(numbers) or not is_whole.all():
         return None
     for n_digits, form in COMPACT.items():
         years = numbers // 10.0 ** (n_digits - 4)
