@@ -224,6 +224,8 @@ class Page:
 
     def _call(self, words: list[str]) -> None:
         program, *rest = words
+        if words[:2] == ["-m", "recbole_diffusion"]:  # the same command
+            program, rest = "run_recbole_diffusion.py", words[2:]
         before = _run_folders()
         self._said()
         if program == "-m":
