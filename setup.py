@@ -29,7 +29,6 @@ EXTRAS = {
     "track": ["wandb>=0.16", "mlflow-skinny>=2.10", "sqlalchemy>=2.0", "alembic>=1.9"],
     "energy": ["codecarbon>=2.3"],  # estimates the energy of training
 }
-EXTRAS["features"] = EXTRAS["text"] + EXTRAS["media"]
 EXTRAS["all"] = sorted({need for name in EXTRAS if name != "dev" for need in EXTRAS[name]})
 
 setup(
