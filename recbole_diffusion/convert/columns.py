@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recbole_diffusion.base.errors import UserError
 from recbole_diffusion.convert.reading import MAX_SHOWN, shown
-from recbole_diffusion.convert.values import times_of
+from recbole_diffusion.convert.values import filled_numbers, times_of
 
 # Names of columns in small letters, without other characters and RecBole's types; those behind
 # the bar count where there is none before it.
@@ -98,8 +97,8 @@ def told_left_out(table: Any, taken: Mapping[str, str], has_items: bool) -> list
     names = [column for column in table.columns if plain_name(column)]
     names = [column for column in names if column not in taken.values()]
     times = [] if "timestamp" in taken else columns_of_times(table, names)
-    ratings = [c for c in names if c not in times and _are_ratings(table, c)]
-    ratings = [] if "rating" in taken else ratings
+    asked = [] if "rating" in taken else [column for column in names if column not in times]
+    ratings = [column for column in asked if _are_ratings(table, column)]
     hints = [
         *(f"{_told(c)} (looks like times: --timestamp={shlex.quote(c)})" for c in times),
         *(f"{_told(c)} (looks like ratings: --rating={shlex.quote(c)})" for c in ratings),
@@ -156,11 +155,10 @@ def _are_times(table: Any, column: str) -> bool:
 def _are_ratings(table: Any, column: str) -> bool:
     """Whether the first values are some few small numbers."""
     try:
-        texts = pc.utf8_trim_whitespace(table.head(column).cast(pa.string()))
-        filled = texts.filter(pc.not_equal(texts, ""))
-        found = set(pc.replace_substring(filled, ",", ".").cast(pa.float64()).to_pylist())
+        numbers = filled_numbers(table.head(column).cast(pa.string()))
     except (pa.ArrowException, UnicodeError):
         return False
+    found = set() if numbers is None else set(numbers.tolist())
     return 1 < len(found) <= MAX_RATINGS and 0 <= min(found) and max(found) <= MAX_RATING
 
 

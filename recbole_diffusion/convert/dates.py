@@ -87,23 +87,21 @@ def seconds_of(times: pd.Series) -> np.ndarray:
     return microseconds / 1e6
 
 
-def compact_form(numbers: np.ndarray) -> str | None:
-    """The form of whole numbers that are dates without separators, such as 20180722; else None.
+def compact_dates(numbers: np.ndarray) -> tuple[str, np.ndarray] | None:
+    """Whole numbers that are dates without separators, such as 20180722; None for others.
 
     Args:
         numbers: float64 [n].
+
+    Returns:
+        Their form, and seconds since 1970 [n].
     """
     is_whole = np.isfinite(numbers) & (numbers == np.floor(numbers))
     if not len(numbers) or not is_whole.all():
         return None
     for n_digits, form in COMPACT.items():
         years = numbers // 10.0 ** (n_digits - 4)
-        are_years = (years >= FIRST_YEAR) & (years < LAST_YEAR)
-        if are_years.all() and seconds_by(form, as_digits(numbers)) is not None:
-            return form
+        if ((years >= FIRST_YEAR) & (years < LAST_YEAR)).all():
+            seconds = seconds_by(form, pd.Series(numbers.astype(np.int64)).astype(str))
+            return None if seconds is None else (form, seconds)
     return None
-
-
-def as_digits(numbers: np.ndarray) -> pd.Series:
-    """Whole numbers as texts."""
-    return pd.Series(numbers.astype(np.int64)).astype(str)

@@ -18,7 +18,7 @@ from recbole_diffusion.convert.records import open_table
 from recbole_diffusion.convert.sources import source_refusals
 from recbole_diffusion.convert.tables import ID, TEXT
 from recbole_diffusion.convert.user_columns import CsvOptions, decimal_and_note, find_column
-from recbole_diffusion.convert.values import ids_of, numbers_of, texts_of
+from recbole_diffusion.convert.values import filled_numbers, ids_of, numbers_of, texts_of
 
 # RecBole keeps the columns of all files of a data set under one name each.
 TAKEN = ("user_id", "item_id", "rating", "timestamp", "label")
@@ -74,7 +74,8 @@ def with_items(
                 texts = texts_of(rows[column], counts)
             fields[f"{name}:token_seq"], told = _spaced(texts, column)
             notes += told
-            if _are_numbers(texts):
+            found_numbers = filled_numbers(texts)
+            if found_numbers is not None and len(found_numbers):
                 numbers.append(name)
                 notes.append(
                     f"{path.name}: {listed([column])} holds numbers, which are no words: left out "
@@ -143,16 +144,6 @@ def _spaced(texts: pa.ChunkedArray, column: str) -> tuple[pa.ChunkedArray, list[
     is_told = plain_name(column) not in ("genre", "genres")
     note = [f"{column}: several words, A|B, written with spaces"] if is_told and n_lists else []
     return pc.replace_substring(texts, "|", " "), note
-
-
-def _are_numbers(texts: pa.ChunkedArray) -> bool:
-    """Whether all texts of a column that are not empty are numbers, and one is there."""
-    trimmed = pc.utf8_trim_whitespace(texts)
-    filled = trimmed.filter(pc.not_equal(trimmed, ""))
-    try:
-        return len(pc.replace_substring(filled, ",", ".").cast(pa.float64())) > 0
-    except pa.ArrowInvalid:
-        return False
 
 
 def _optional_numbers(

@@ -11,21 +11,20 @@ from recbole_diffusion.base.errors import UserError
 
 
 class Rows:
-    """Rows of a table, some of which may have been left out; errors name their own lines.
+    """Rows of a table of which some are left out; errors name the lines of the others.
 
     Args:
         table: As ``open_table`` gives it.
-        kept: Numbers of the rows that are left, from 0; None: all.
+        kept: Numbers of the rows that are left, from 0.
         n_dropped: How many are not.
     """
 
-    def __init__(self, table: Any, kept: np.ndarray | None = None, n_dropped: int = 0) -> None:
+    def __init__(self, table: Any, kept: np.ndarray, n_dropped: int) -> None:
         self._table, self._kept, self.n_dropped = table, kept, n_dropped
 
     def error(self, row: int, found: str, expected: str) -> UserError:
         """The error for a row, counted from 0 among those that are left."""
-        place = row if self._kept is None else int(self._kept[row])
-        error: UserError = self._table.error(place, found, expected)
+        error: UserError = self._table.error(int(self._kept[row]), found, expected)
         return error
 
 

@@ -15,7 +15,7 @@ from recbole_diffusion.convert.columns import (
 )
 from recbole_diffusion.convert.interactions import Interactions
 from recbole_diffusion.convert.item_tables import is_same_file, with_items
-from recbole_diffusion.convert.missing import Rows, without_missing
+from recbole_diffusion.convert.missing import without_missing
 from recbole_diffusion.convert.reading import shown
 from recbole_diffusion.convert.records import open_table
 from recbole_diffusion.convert.selection import Selection
@@ -100,7 +100,7 @@ def _read_interactions(
     notes = [f"{source.name}: taken for {table.title}: {taken}", *table.notes]
     kinds = {"user": ID, "item": ID, "event": TEXT}
     rows = table.read({column: kinds.get(what, NUMBER_KIND) for what, column in columns.items()})
-    places = Rows(table)
+    places: Any = table  # which name rows in errors
     if options.drop_missing:
         rows, places = without_missing(rows, table, [c for w, c in columns.items() if w != "event"])
     numbers: dict[str, np.ndarray] = {}

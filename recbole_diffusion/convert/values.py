@@ -12,11 +12,9 @@ import pyarrow.compute as pc
 from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.convert.dates import (
     ZONE,
-    as_digits,
-    compact_form,
+    compact_dates,
     forms_of,
     parsed_by,
-    seconds_by,
     seconds_of,
 )
 from recbole_diffusion.convert.reading import shown
@@ -120,6 +118,17 @@ def decimal_of(column: pa.ChunkedArray) -> str:
     return "," if are_of_commas and is_sure else "."
 
 
+def filled_numbers(column: pa.ChunkedArray) -> np.ndarray | None:
+    """Numbers of the texts that are not empty, with decimal point or comma; None for words."""
+    texts = pc.utf8_trim_whitespace(column)
+    filled = texts.filter(pc.not_equal(texts, ""))
+    try:
+        numbers: np.ndarray = pc.replace_substring(filled, ",", ".").cast(pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+    return numbers
+
+
 def times_of(
     source: Source,
     name: str,
@@ -198,11 +207,10 @@ def _times_of_form(source: Source, name: str, column: pa.ChunkedArray, form: str
 
 def _numbers_in_seconds(numbers: np.ndarray) -> tuple[np.ndarray, str | None]:
     """Dates without separators are no seconds: 20180722 would be in August 1970."""
-    form = compact_form(numbers)
-    if form is None:
+    found = compact_dates(numbers)
+    if found is None:
         return in_seconds(numbers)
-    seconds = seconds_by(form, as_digits(numbers))
-    assert seconds is not None
+    form, seconds = found
     return seconds, f"dates {form}"
 
 
