@@ -146,9 +146,9 @@ def check_known(source: str, key: str, defaults: Mapping[str, Any]) -> None:
     Raises:
         UnreadKey: It is one; the message offers the nearest name.
     """
-    known = declared_keys() | HOST_CODE_KEYS | defaults.keys()
-    if key in known:
+    if key in declared_keys() or key in HOST_CODE_KEYS or key in defaults:
         return
+    known = declared_keys() | HOST_CODE_KEYS | defaults.keys()
     near = get_close_matches(key, known - set(REFUSED), n=1, cutoff=0.82)  # slips, not kinship
     hint = f"; did you mean `{near[0]}`?" if near else ""
     raise UnreadKey(f"{source}: unknown key `{key}`{hint}", key)

@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 import yaml
-from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
+from yaml.events import CollectionEndEvent, CollectionStartEvent, NodeEvent
 
 from recbole_diffusion.base.errors import UserError
 
@@ -16,22 +16,17 @@ MAX_VALUES = 20_000
 MAX_PATH, MAX_NAME = 4095, 255
 
 
-class PropertyLoader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number, as RecBole's users write it, and no key stands twice."""
+class PropertyLoader(yaml.CSafeLoader):
+    """Safe YAML in which 1e-3 is a number, as RecBole's users write it, and no key stands twice.
 
-    n_values = 0
-    depth = 0
+    Raises:
+        yaml.YAMLError: Not YAML, or deeper or longer than any settings.
+    """
 
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse what is deeper or longer than any settings."""
-        self.n_values += 1
-        self.depth += 1
-        if self.depth > MAX_DEPTH or self.n_values > MAX_VALUES:
-            limit = f"more than {MAX_DEPTH} levels" if self.depth > MAX_DEPTH else "too many values"
-            raise ComposerError(None, None, limit, self.peek_event().start_mark)
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
+    def __init__(self, stream: Any) -> None:
+        text = stream if isinstance(stream, str | bytes) else stream.read()
+        _check_size(text)
+        super().__init__(text)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse what YAML forbids and PyYAML lets pass: the last of equal keys would win."""
@@ -42,6 +37,16 @@ class PropertyLoader(yaml.SafeLoader):
                 raise ConstructorError(None, None, f"key {key.value!r} twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _check_size(text: str | bytes) -> None:
+    depth = n_values = 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        n_values += isinstance(event, NodeEvent)
+        if depth > MAX_DEPTH or n_values > MAX_VALUES:
+            limit = f"more than {MAX_DEPTH} levels" if depth > MAX_DEPTH else "too many values"
+            raise yaml.YAMLError(f"{limit}{event.start_mark}")
 
 
 # Numbers as people write them: YAML 1.1 has 1e-3 and -.5 for texts, 1:30 for 90 and 010 for 8.
