@@ -264,20 +264,58 @@ def by_activity(joined: Mapping[str, Results]) -> list[str]:
 def by_noise(files: list[Results]) -> list[str]:
     """Recall as random interactions are added to train."""
     found = {
-        ratio_of(results): rows_of(results)
-        for results in files
-        if "DiffRec-none" in rows_of(results) and not has_all(results)
+        f"{ratio_of(results):.0%} added": rows_of(results)
+        for results in sorted(files, key=ratio_of)
+        if "DiffRec-none" in rows_of(results)
+        and not has_all(results)
+        and "train_share" not in results
     }
-    ratios = sorted(found)
-    if len(ratios) < 2:
+    return as_columns(found)
+
+
+def by_share(files: list[Results]) -> list[str]:
+    """Recall as the train part grows to the whole."""
+    found = {
+        results.get("train_share", 1.0): rows_of(results)
+        for results in files
+        if "train_share" in results or has_all(results)
+    }
+    wanted = rows_of(next((r for r in files if "train_share" in r), {"models": []}))
+    return as_columns(
+        {
+            f"{share:.0%}": {name: row for name, row in found[share].items() if name in wanted}
+            for share in sorted(found)
+        }
+    )
+
+
+def as_columns(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A table of the models of the first of some comparisons, each of which is a column."""
+    if len(found) < 2:
         return []
-    lines = table_head("model", *(f"{ratio:.0%} added" for ratio in ratios))
-    for name in found[ratios[0]]:
-        cells = [
-            f"{value(found[ratio][name]):.4f}" if name in found[ratio] else "" for ratio in ratios
-        ]
+    lines = table_head("model", *found)
+    for name in next(iter(found.values())):
+        cells = [with_deviation(rows[name]) if name in rows else "" for rows in found.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
+
+
+def with_deviation(row: Mapping[str, Any]) -> str:
+    """Mean over seeds and their standard deviation, where there is one."""
+    deviation = row["test"][METRIC]["std"]
+    return f"{value(row):.4f}{f' ± {deviation:.4f}' if deviation else ''}"
+
+
+def of_cold_items(files: list[Results]) -> list[str]:
+    """Recall among items that no train interaction has, and among all."""
+    lines = table_head("model", f"{METRIC_NAME} among cold items", "among all")
+    for results in files:
+        for name, row in rows_of(results).items():
+            cold = row["test"].get(f"{METRIC} (cold)")
+            if cold is not None:
+                spread = f" ± {cold['std']:.4f}" if cold["std"] else ""
+                lines.append(f"| {name} | {cold['mean']:.4f}{spread} | {with_deviation(row)} |")
+    return lines if len(lines) > 2 else []
 
 
 def ratio_of(results: Results) -> float:
@@ -293,10 +331,8 @@ def by_steps(files: list[Results]) -> list[str]:
     for results in files:
         for row in rows_of(results).values():
             if set(row["settings"]) == {"steps"}:
-                deviation = row["test"][METRIC]["std"]
-                spread = f" ± {deviation:.4f}" if deviation else ""
                 lines.append(
-                    f"| {row['model']} | {row['settings']['steps']} | {value(row):.4f}{spread} | "
+                    f"| {row['model']} | {row['settings']['steps']} | {with_deviation(row)} | "
                     f"{training_seconds(row):.1f} |"
                 )
     return lines if len(lines) > 2 else []
@@ -394,7 +430,7 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
         if any(name in rows for name in PAPERS)
     ]
     led = sum(ours > papers for _, ours, papers in ahead)
-    commands = list(dict.fromkeys(results["command"] for results in files))
+    commands = list(dict.fromkeys(r["command"] for r in files if r["command"]))
     shared = {name: r for name, r in joined.items() if "LinDiffRec" in rows_of(r)}
     sections = [
         "# What diffusion buys",
@@ -438,16 +474,22 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
         "",
         *knowledge_worth(joined),
         "",
-        "## 4. Short and long histories, noise and steps",
+        "## 4. Histories, sparsity, noise, steps and cold items",
         "",
         "The best of the papers' models, LinDiffRec, and the best rival, by users' activity:",
         f"groups of {LEAST_USERS} users and more. Pairs with and without diffusion were run for",
-        "added noise alone.",
+        "sparsity and noise.",
         *by_activity(joined),
     ]
     for title, lines in (
-        ("Random interactions added to the train part of ml-100k, one seed:", by_noise(files)),
+        ("A random share of the train part of ml-100k, the rest as it was:", by_share(files)),
+        ("Random interactions added to the train part of ml-100k:", by_noise(files)),
         ("Number of steps, ml-100k:", by_steps(files)),
+        (
+            "Items of Office that have no train interaction, told by their texts "
+            "([cold items](cold_items.md)); `nearest` are the nearest items by texts:",
+            of_cold_items(files),
+        ),
     ):
         sections += ["", title, "", *lines] if lines else []
     sections += [
@@ -458,7 +500,7 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
         "",
         "Blue: ours; orange: the papers'; grey: rivals. The line joins the models that no other",
         "one beats in both time and accuracy. One thread, other jobs beside: orders of magnitude.",
-        "Energy was not measured.",
+        "Energy was not measured: the machine has no counters of it.",
         "",
         "Recall@20, time to train, peak memory of the process (some 400 MiB of it are imports). Of",
         "some solved models the time was not kept.",
@@ -473,6 +515,7 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
         "",
         "```bash",
         *commands,
+        "python benchmarks/subsets.py --write",
         "python benchmarks/study.py",
         "```",
         "",
