@@ -428,7 +428,7 @@ def test_the_package_is_a_command(empty: Path) -> None:
     assert one_paragraph(refused.stderr)
 
 
-HEAVY = ("torch", "pandas", "sklearn", "tensorboard", "recbole", "scipy")
+HEAVY = ("torch", "torch._dynamo", "pandas", "sklearn", "tensorboard", "recbole", "scipy")
 LISTS = ("--help", "--version", "--list_models", "--list_datasets")
 REFUSED = {
     "unknown key": ["--lerning_rate=1"],
@@ -440,6 +440,8 @@ REFUSED = {
     "seeds": ["compare", "--models=BPR,InfoDCL", "--seeds=0"],
     "seed of a row": ["compare", "--models=BPR", "--InfoDCL.seed=3"],
 }
+DATASETS = Path(__file__).resolve().parents[1] / "dataset_atomic"
+SOLVED = ["--model=LinDiffRec", "--dataset=planted", f"--data_path={DATASETS}"]
 # Forks of a fresh interpreter, each of which has imported the command line alone.
 EACH_IN_A_FORK = f"""
 import json, os, sys
@@ -460,7 +462,7 @@ for name, words in json.loads(sys.argv[1]).items():
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[int, list[str], str]]:
     """Gives the exit code of a command, what it imported and what it complained of, by name."""
     folder = tmp_path_factory.mktemp("ended")
-    commands = {**{word: [word] for word in LISTS}, **REFUSED}
+    commands = {**{word: [word] for word in LISTS}, **REFUSED, "solved": SOLVED}
     program = [sys.executable, "-c", EACH_IN_A_FORK, json.dumps(commands)]
     subprocess.run(program, check=True, cwd=folder)
 
@@ -485,6 +487,14 @@ def test_what_is_refused_needs_no_pytorch(
     code, heavy, error = ended(name)
     assert (code, {"torch", "recbole"} & {*heavy}) == (2, set())
     assert error.count("error:") == 1
+
+
+def test_a_solved_run_imports_no_compiler_and_no_sklearn(
+    ended: Callable[[str], tuple[int, list[str], str]],
+) -> None:
+    code, heavy, _ = ended("solved")
+    assert code == 0
+    assert {"torch._dynamo", "sklearn"} & {*heavy} == set()
 
 
 @pytest.mark.parametrize(

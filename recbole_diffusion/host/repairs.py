@@ -12,6 +12,7 @@ PATCHES = (*stack.PATCHES, *pandas3.PATCHES, *scripts.PATCHES)
 
 def apply_patches() -> None:
     """Mend the host where it needs it; called once, when RecBole is imported."""
-    for patch in PATCHES:
-        if patch.is_needed():
-            patch.apply()
+    with stack.sklearn_on_first_use():
+        for patch in PATCHES:
+            if patch.is_needed():
+                patch.apply()

@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -63,13 +63,13 @@ class _OnFirstUse:
 
 
 @contextmanager
-def _placeholder(package: str, name: str) -> Iterator[None]:
-    """While the host's module is imported, ``from package import name`` gives a deferred name."""
+def _placeholder(package: str, **names: Any) -> Iterator[None]:
+    """While the host's module is imported, ``from package import name`` gives one of these."""
     if package in sys.modules:
         yield
         return
     stand_in = ModuleType(package)
-    setattr(stand_in, name, _OnFirstUse(package, name))
+    vars(stand_in).update(names)
     sys.modules[package] = stand_in
     try:
         yield
@@ -77,14 +77,34 @@ def _placeholder(package: str, name: str) -> Iterator[None]:
         del sys.modules[package]
 
 
+def _deferred(package: str, *names: str) -> AbstractContextManager[None]:
+    return _placeholder(package, **{name: _OnFirstUse(package, name) for name in names})
+
+
 def _defer_ray() -> None:
-    with _placeholder("ray", "tune"):
+    with _deferred("ray", "tune"):
         importlib.import_module("recbole.quick_start")
 
 
 def _defer_kmeans() -> None:
-    with _placeholder("kmeans_pytorch", "kmeans"):
+    with _deferred("kmeans_pytorch", "kmeans"):
         importlib.import_module("recbole.model.general_recommender")
+
+
+@contextmanager
+def sklearn_on_first_use() -> Iterator[None]:
+    """What the host imports within takes scikit-learn's names as they are used.
+
+    All of its runs would import the package, a fifth of their start, and a few models use it.
+    """
+    with (
+        _deferred("sklearn.metrics", "auc", "mean_absolute_error", "mean_squared_error"),
+        _deferred("sklearn.linear_model", "ElasticNet"),
+        _deferred("sklearn.utils.extmath", "randomized_svd"),
+        # Its base: it stands in a filter of warnings alone.
+        _placeholder("sklearn.exceptions", ConvergenceWarning=UserWarning),
+    ):
+        yield
 
 
 def _keep_numpy_names() -> None:

@@ -190,7 +190,9 @@ class CheckpointMixin(HostAttributes):
             for name in self.progress:
                 setattr(self, name, training[name])
             for name, state in training["learners"].items():
-                getattr(self, name).load_state_dict(state)
+                learner = getattr(self, name)
+                if learner is not None:  # solved models had an optimiser once
+                    learner.load_state_dict(state)
             check_learners(self.last_model_file, learners(self))
             self.start_epoch = content["epoch"] + 1
             train_data.generator.set_state(training["batch_order"])
