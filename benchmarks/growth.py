@@ -247,7 +247,7 @@ def config_of(label: str, size: Size, folder: Path) -> Config:
 def trainer_of(config: Config, split: Any) -> Any:
     """Trainer and model, fresh."""
     config["split_hash"], config["checkpoint_dir"] = split.digest, config["output_dir"]
-    seed_everything(0)
+    seed_everything(config["seed"])
     network = config.model_class(config, split.train._dataset)
     trainer = config.registration.trainer_class(config, network)
     trainer.eval_collector.data_collect(split.train)

@@ -410,6 +410,24 @@ def by_protocol(joined: Mapping[str, Results], files: list[Results]) -> list[str
     return lines
 
 
+def chosen_on_test() -> list[str]:
+    """What the best epoch on test would claim, beside the one that validation picks."""
+    lines = table_head("data", "model", "epoch by validation", "epoch by test", "claimed too much")
+    for path in sorted((RESULTS / "chosen_on_test").glob("*.json")):
+        found = json.loads(path.read_text())
+        for model in dict.fromkeys(row["model"] for row in found["rows"]):
+            rows = [row for row in found["rows"] if row["model"] == model]
+            honest, claimed = (
+                float(np.mean([row[chosen] for row in rows]))
+                for chosen in ("by_validation", "by_test")
+            )
+            lines.append(
+                f"| {found['dataset']} | {model} | {honest:.4f} | {claimed:.4f} | "
+                f"{claimed - honest:+.4f} |"
+            )
+    return lines
+
+
 def table_head(*names: str) -> list[str]:
     """Header and rule of a Markdown table."""
     rule = ["---", *["---:"] * (len(names) - 1)]
@@ -511,11 +529,17 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
         "",
         *by_protocol(joined, files),
         "",
+        "An epoch that is picked on test claims too much, whatever is done on validation; means of",
+        "three seeds, the defaults:",
+        "",
+        *chosen_on_test(),
+        "",
         "## Commands",
         "",
         "```bash",
         *commands,
         "python benchmarks/subsets.py --write",
+        "python benchmarks/chosen_on_test.py --write",
         "python benchmarks/study.py",
         "```",
         "",
