@@ -67,10 +67,10 @@ def _load_data_and_model(model_file: str) -> tuple[Any, ...]:
 
 
 def _read_own_checkpoints() -> None:
-    for module in host_modules_with(r"\btorch\.load\("):
+    for module in host_modules_with(r"torch\.load\("):
         if hasattr(module, "torch"):
             module.torch = Overlay(module.torch, save=_save, load=_load)
-    for module in host_modules_with(r"\bload_data_and_model\b"):
+    for module in host_modules_with(r"load_data_and_model\b"):
         module.load_data_and_model = _load_data_and_model
 
 
@@ -88,7 +88,7 @@ def _name_unknown_models() -> None:
             f"run by recbole_diffusion.run_recbole_diffusion(model={model_name!r})"
         )
 
-    for module in host_modules_with(r"\bget_model,|def get_model\(model_name"):
+    for module in host_modules_with(r"get_model,|def get_model\(model_name"):
         module.get_model = get_model
 
 
@@ -105,7 +105,7 @@ def _end_without_psutil() -> None:
             line = f"not known without the package `{error.name}`: pip install {error.name}"
             return SimpleNamespace(draw=lambda: line)
 
-    for module in host_modules_with(r"\bget_environment,|def get_environment\("):
+    for module in host_modules_with(r"get_environment,|def get_environment\("):
         module.get_environment = get_environment
 
 

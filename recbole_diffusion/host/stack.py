@@ -111,7 +111,7 @@ def _keep_numpy_names() -> None:
     from recbole.config import Config
 
     Config.compatibility_settings = lambda self: None
-    for module in host_modules_with(rf"\bnp\.({'|'.join(REMOVED_NUMPY_NAMES)})\b"):
+    for module in host_modules_with(rf"np\.({'|'.join(REMOVED_NUMPY_NAMES)})\b"):
         if hasattr(module, "np"):  # the one without is Config's, in the method above
             module.np = Overlay(module.np, **REMOVED_NUMPY_NAMES)
 
@@ -124,7 +124,7 @@ class _UpdatableDokMatrix(sp.dok_matrix):
 
 
 def _restore_dok_update() -> None:
-    for module in host_modules_with(r"\bsp\.dok_matrix\("):
+    for module in host_modules_with(r"sp\.dok_matrix\("):
         module.sp = Overlay(module.sp, dok_matrix=_UpdatableDokMatrix)
 
 
@@ -133,7 +133,7 @@ def _use_current_sparse_tensors() -> None:
         torch.sparse,
         FloatTensor=partial(torch.sparse_coo_tensor, dtype=torch.float32, check_invariants=False),
     )
-    for module in host_modules_with(r"\btorch\.sparse\.FloatTensor\("):
+    for module in host_modules_with(r"torch\.sparse\.FloatTensor\("):
         module.torch = Overlay(module.torch, sparse=sparse)
 
 
