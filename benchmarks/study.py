@@ -425,7 +425,7 @@ def chosen_on_test() -> list[str]:
                 f"| {found['dataset']} | {model} | {honest:.4f} | {claimed:.4f} | "
                 f"{claimed - honest:+.4f} |"
             )
-    return lines
+    return lines if len(lines) > 2 else []
 
 
 def table_head(*names: str) -> list[str]:
@@ -510,6 +510,14 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
         ),
     ):
         sections += ["", title, "", *lines] if lines else []
+    if any("train_share" in results for results in files):
+        commands.append("python benchmarks/subsets.py --write")
+    on_test = chosen_on_test()
+    if on_test:
+        told = (
+            "An epoch that is picked on test claims too much; means of three seeds, the defaults:"
+        )
+        on_test = ["", told, "", *on_test]
     sections += [
         "",
         "## 5. Cost",
@@ -528,18 +536,12 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
         "## 6. Protocol",
         "",
         *by_protocol(joined, files),
-        "",
-        "An epoch that is picked on test claims too much, whatever is done on validation; means of",
-        "three seeds, the defaults:",
-        "",
-        *chosen_on_test(),
+        *on_test,
         "",
         "## Commands",
         "",
         "```bash",
         *commands,
-        "python benchmarks/subsets.py --write",
-        "python benchmarks/chosen_on_test.py --write",
         "python benchmarks/study.py",
         "```",
         "",
