@@ -1,5 +1,6 @@
 """Reading one atomic file: every text as it stands, every row as long as the header."""
 
+import codecs
 import csv
 import itertools
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,8 @@ def read_atomic_file(
         # PyArrow takes no blank lines, and no number with blanks or a plus sign.
         read = _parsed(content, columns, (), delimiter)
     table = read.to_pandas()
+    del content, read
+    return_memory()  # of the parser
     for column in numbers:
         if table[column].dtype != np.float64:
             table[column] = pd.to_numeric(table[column].str.strip()).astype(np.float64)
@@ -73,9 +76,18 @@ def read_atomic_file(
     return table
 
 
+def return_memory() -> None:
+    """Give the system what reading a file took and no longer holds."""
+    pa.default_memory_pool().release_unused()
+
+
 def _content(path: str | Path, encoding: str) -> bytes:
     """A file in UTF-8, its lines ended by line feeds."""
-    content = Path(path).read_bytes().decode(encoding).encode()
+    content = Path(path).read_bytes()
+    text = content.decode(encoding)  # which refuses other bytes
+    is_utf8 = encoding == "utf-8-sig"
+    content = content.removeprefix(codecs.BOM_UTF8) if is_utf8 else text.encode()
+    del text
     return content.replace(b"\r\n", b"\n").replace(b"\r", b"\n") if b"\r" in content else content
 
 

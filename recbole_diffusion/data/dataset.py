@@ -13,7 +13,11 @@ from recbole.data.interaction import Interaction
 from recbole.utils import FeatureSource, FeatureType
 
 from recbole_diffusion.base.errors import UserError
-from recbole_diffusion.data.atomic import read_atomic_file, refuse_other_than_numbers
+from recbole_diffusion.data.atomic import (
+    read_atomic_file,
+    refuse_other_than_numbers,
+    return_memory,
+)
 from recbole_diffusion.data.columns import columns_of, read_header, text_encoding
 from recbole_diffusion.data.cores import rows_in_core
 from recbole_diffusion.data.feature_files import check_unique, examples
@@ -213,6 +217,7 @@ class AtomicDataset(Dataset):
                 for alias in self.alias[name]:
                     self._restrict_further(f"{suffix}_feat", alias, field)
         super()._remap_ID_all()
+        return_memory()  # of the texts that are numbers now
 
     def _restrict_further(self, name: str, alias: str, field: str) -> None:
         """The same for a further file, whose ``alias`` field holds ids of ``field``."""
