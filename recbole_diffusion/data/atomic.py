@@ -24,8 +24,8 @@ AS_IT_STANDS: dict[str, Any] = {
     "keep_default_na": False,
     "na_values": [""],
 }
-# Bytes of a file that PyArrow parses at a time; a line may not be longer.
-BLOCK = 2**26
+# Bytes of a file that PyArrow parses at a time; a line may not be longer. Large ones take memory.
+BLOCK, LARGE_BLOCK = 2**23, 2**26
 
 
 def read_atomic_file(
@@ -55,7 +55,7 @@ def read_atomic_file(
     try:
         if delimiter not in content.partition(b"\n")[0].decode():
             raise pa.ArrowInvalid("a line of blanks may be a row")
-        read = _parsed(content, columns, numbers, delimiter)
+        read = _parsed(content, columns, numbers, delimiter, BLOCK)
         is_sound = all(pc.all(pc.is_finite(read[c])).as_py() in (True, None) for c in numbers)
     except pa.ArrowInvalid:
         is_sound = False
@@ -64,7 +64,7 @@ def read_atomic_file(
         for column in numbers:
             refuse_other_than_numbers(path, column, delimiter, encoding)
         # PyArrow takes no blank lines, and no number with blanks or a plus sign.
-        read = _parsed(content, columns, (), delimiter)
+        read = _parsed(content, columns, (), delimiter, LARGE_BLOCK)
     table = read.to_pandas()
     del content, read
     return_memory()  # of the parser
@@ -92,12 +92,16 @@ def _content(path: str | Path, encoding: str) -> bytes:
 
 
 def _parsed(
-    content: bytes, columns: Sequence[str], numbers: Sequence[str], delimiter: str
+    content: bytes,
+    columns: Sequence[str],
+    numbers: Sequence[str],
+    delimiter: str,
+    block: int,
 ) -> pa.Table:
     """Columns of a text; PyArrow refuses a row that is not as long as the header."""
     return pyarrow.csv.read_csv(
         pa.py_buffer(content),
-        pyarrow.csv.ReadOptions(block_size=BLOCK),
+        pyarrow.csv.ReadOptions(block_size=block),
         pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=False, double_quote=False),
         pyarrow.csv.ConvertOptions(
             check_utf8=False,

@@ -339,7 +339,7 @@ def _data_digest(parts: list[Any]) -> str:
     for part in parts:
         for field in sorted(part.inter_feat.columns):
             digest.update(field.encode())
-            digest.update(part.inter_feat[field].numpy().tobytes())
+            digest.update(np.ascontiguousarray(part.inter_feat[field].numpy()).data)
     return digest.hexdigest()[:16]
 
 
@@ -350,8 +350,10 @@ def _digest(parts: list[Any]) -> str:
     for field in (dataset.uid_field, dataset.iid_field):
         digest.update("\n".join(map(str, dataset.field2id_token[field])).encode())
     for part in parts:
-        pairs = np.divmod(np.sort(_pair_keys(dataset, part.inter_feat)), dataset.item_num)
-        digest.update(np.stack(pairs).astype("<i8").tobytes())
+        keys = _pair_keys(dataset, part.inter_feat)
+        keys.sort()
+        for ids in np.divmod(keys, dataset.item_num):
+            digest.update(ids.astype("<i8", copy=False).data)
     return digest.hexdigest()[:16]
 
 

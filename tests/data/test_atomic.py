@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.data import atomic
 from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.settings.config import Config
 
@@ -182,3 +183,20 @@ def test_a_field_in_two_files_may_be_read_of_one(split_of: Callable[..., Split])
 def test_an_empty_separator_of_sequences_is_refused(split_of: Callable[..., Split]) -> None:
     text = refusal(split_of, "tags:token_seq", ["a b"], {"seq_separator": ""})
     assert text.startswith("key `seq_separator`: found ''")
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_lines_longer_than_a_block_are_read_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: bytes
+) -> None:
+    path = tmp_path / "long.inter"
+    rows = [f"u{n}\t{' '.join('abc' for _ in range(30))}\t{n}.5\n" for n in range(5)]
+    header = "user_id:token\twords:token_seq\trating:float\n"
+    path.write_bytes(mark + "".join([header, *rows]).encode())
+    columns = header.split()
+    whole = atomic.read_atomic_file(path, columns, "\t", "utf-8-sig", columns[2:])
+    monkeypatch.setattr(atomic, "BLOCK", 64)
+    again = atomic.read_atomic_file(path, columns, "\t", "utf-8-sig", columns[2:])
+    assert whole.equals(again)
+    assert again[columns[2]].tolist() == [0.5, 1.5, 2.5, 3.5, 4.5]
+    assert again[columns[0]].tolist() == ["u0", "u1", "u2", "u3", "u4"]
