@@ -42,6 +42,8 @@ DATA = {
     "ml-1m_clean-in-order": "the same, the latest held out last",
     "ml-100k, in time order": "ratings of films, some hundred a user; titles, genres, times",
 }
+# Smaller deviations are 0 as they are printed.
+LEAST_SHOWN = 5e-5
 # Fewer users than this say nothing of a group.
 LEAST_USERS = 30
 Results = Mapping[str, Any]
@@ -302,8 +304,13 @@ def as_columns(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def with_deviation(row: Mapping[str, Any]) -> str:
     """Mean over seeds and their standard deviation, where there is one."""
-    deviation = row["test"][METRIC]["std"]
-    return f"{value(row):.4f}{f' ± {deviation:.4f}' if deviation else ''}"
+    return with_spread(row["test"][METRIC])
+
+
+def with_spread(found: Mapping[str, Any]) -> str:
+    """The same of one metric."""
+    deviation = found["std"] or 0.0
+    return f"{found['mean']:.4f}{f' ± {deviation:.4f}' if deviation >= LEAST_SHOWN else ''}"
 
 
 def of_cold_items(files: list[Results]) -> list[str]:
@@ -313,8 +320,7 @@ def of_cold_items(files: list[Results]) -> list[str]:
         for name, row in rows_of(results).items():
             cold = row["test"].get(f"{METRIC} (cold)")
             if cold is not None:
-                spread = f" ± {cold['std']:.4f}" if cold["std"] else ""
-                lines.append(f"| {name} | {cold['mean']:.4f}{spread} | {with_deviation(row)} |")
+                lines.append(f"| {name} | {with_spread(cold)} | {with_deviation(row)} |")
     return lines if len(lines) > 2 else []
 
 
