@@ -255,20 +255,21 @@ def trainer_of(config: Config, split: Any) -> Any:
 
 
 class TimedBatches:
-    """A loader's batches until some processor seconds have passed.
+    """A loader's batches until some processor seconds have passed since the first.
 
     Args:
         loader: RecBole's.
-        seconds: After which no further batch is given.
+        seconds: After which no further batch is given; two are at least.
 
     Attributes:
-        first: Processor time when the first batch was given.
+        given: Processor time when the first and the second batch were given.
         done: Batches given.
     """
 
     def __init__(self, loader: Any, seconds: float) -> None:
         self._loader, self._seconds = loader, seconds
-        self.first, self.done = 0.0, 0
+        self.given: list[float] = []
+        self.done = 0
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -277,11 +278,13 @@ class TimedBatches:
         return getattr(self._loader, name)
 
     def __iter__(self) -> Iterator[Any]:
-        self.done, start = 0, time.process_time()
+        self.done = 0
+        self.given.clear()
         for batch in self._loader:
-            if self.done == 0:
-                self.first = time.process_time()
-            elif time.process_time() - start > self._seconds:
+            now = time.process_time()
+            if self.done < 2:
+                self.given.append(now)
+            elif now - self.given[0] > self._seconds:
                 return
             self.done += 1
             yield batch
@@ -290,15 +293,20 @@ class TimedBatches:
 def epoch_of(trainer: Any, loader: Any, seconds: float) -> tuple[float, float]:
     """Processor seconds of an epoch, and the share of its batches that were done.
 
-    What comes before the first batch counts once; the rest is scaled by the batches done.
+    What comes before the first batch counts once, and so does that batch, whose step is the first
+    to touch what optimisers hold; the rest is scaled by the batches done.
     """
     found: list[float] = []
     batches = TimedBatches(loader, seconds)
     while not found or (len(found) < MOST_EPOCHS and sum(found) < seconds / 2):
         start = time.process_time()
         trainer._train_epoch(batches, len(found))
-        before, within = batches.first - start, time.process_time() - batches.first
-        found.append(before + within * len(batches) / batches.done)
+        if not batches.done:  # solved without a batch
+            return time.process_time() - start, 1.0
+        once = batches.given[-1] - start
+        n_counted = max(batches.done - 1, 1)
+        scaled = (time.process_time() - batches.given[-1]) / n_counted
+        found.append(once + scaled * (len(batches) - batches.done + n_counted))
         if batches.done < len(batches) or trainer.is_solved:
             break
     return min(found), batches.done / len(batches)
