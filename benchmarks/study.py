@@ -498,11 +498,11 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
         "",
         *knowledge_worth(joined),
         "",
-        "## 4. Histories, sparsity, noise, steps and cold items",
+        "## 4. Kinds of users and data, and steps",
         "",
         "The best of the papers' models, LinDiffRec, and the best rival, by users' activity:",
-        f"groups of {LEAST_USERS} users and more. Pairs with and without diffusion were run for",
-        "sparsity and noise.",
+        f"groups of {LEAST_USERS} users and more. Below, `-none` is a model without its diffusion",
+        "part.",
         *by_activity(joined),
     ]
     for title, lines in (
