@@ -46,7 +46,8 @@ two cores that other jobs used too: take differences below a factor of two for n
 that took longer than 1 to <EPOCH> s, and a ranking longer than 1 to <RANKING> s, were measured in
 part and scaled by the batches done; these have a tilde. Exponents are slopes of log seconds in
 log train interactions, over the measured cells of the catalogue of 10^4 items and of the one that
-grows with the interactions: two sizes give a slope without a check of its straightness.
+grows with the interactions: two sizes give a slope without a check of its straightness. At 10^7
+interactions a few steps of an epoch were measured.
 LightGCN's stage before InfoDCL, SimDiff, L-DiffRec and LT-DiffRec is not in it (given vectors
 stand for it); its epochs cost what LightGCN's do. Peaks hold some 390 MiB of packages.
 
@@ -75,6 +76,9 @@ stand for it); its epochs cost what LightGCN's do. Peaks hold some 390 MiB of pa
   BPR, SimDiff, L-DiffRec or FREEDOM. LightGCN and DiffRec are near a minute and a half; XSimGCL,
   MGCN, SASRec, GRU4Rec and LD4MRec take minutes an epoch on one thread: use several, a GPU, or
   larger batches.
+- 10^7 interactions, 10^4 items, one thread: LinDiffRec, EASE and TurboCF take less than a minute; L-DiffRec,
+  FlowCF, SimDiff and DiffRec take four to eleven minutes an epoch, BPR twenty, SASRec and GRU4Rec
+  half an hour to three quarters. Graphs take hours at the default batch: a step convolves over all.
 - 10^5 items and more: models with a matrix of items are refused for their memory, before they
   begin. An epoch of SimDiff, BPR or LightGCN stays below three minutes; DiffRec's takes twenty.
   LinDiffRec with `local_items` is the solved one; here it was not measured at that size.
