@@ -76,9 +76,10 @@ stand for it); its epochs cost what LightGCN's do. Peaks hold some 390 MiB of pa
   BPR, SimDiff, L-DiffRec or FREEDOM. LightGCN and DiffRec are near a minute and a half; XSimGCL,
   MGCN, SASRec, GRU4Rec and LD4MRec take minutes an epoch on one thread: use several, a GPU, or
   larger batches.
-- 10^7 interactions, 10^4 items, one thread: LinDiffRec, EASE and TurboCF take less than a minute; L-DiffRec,
-  FlowCF, SimDiff and DiffRec take four to eleven minutes an epoch, BPR twenty, SASRec and GRU4Rec
-  half an hour to three quarters. Graphs take hours at the default batch: a step convolves over all.
+- 10^7 interactions, 10^4 items, one thread: LinDiffRec, EASE and TurboCF take less than a minute;
+  L-DiffRec, FlowCF, SimDiff and DiffRec take four to eleven minutes an epoch, BPR twenty, SASRec
+  and GRU4Rec half an hour to three quarters. Graphs take hours at the default batch: each step
+  convolves over all.
 - 10^5 items and more: models with a matrix of items are refused for their memory, before they
   begin. An epoch of SimDiff, BPR or LightGCN stays below three minutes; DiffRec's takes twenty.
   LinDiffRec with `local_items` is the solved one; here it was not measured at that size.
