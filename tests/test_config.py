@@ -625,7 +625,7 @@ def test_bad_yaml_is_refused_with_its_source(text: str) -> None:
         (b"a:\n  b: [1, {c: 99999999999999999999}]\n", "key `a.b.c`: found a number of more"),
         (b"a: {b: !!binary aGVsbG8=}\n", "key `a.b`: found a bytes"),
         (b'a: {b: "\\0"}\n', "key `a.b`: found .* bytes between slashes"),
-        (b'a: {b: "\\ud800"}\n', "not valid YAML: .* invalid Unicode character"),
+        (b'a: {b: "\\ud800"}\n', "key `a.b`: found .*, expected Unicode text"),
         (b"\xff\xfea\x00:\x00 \x001\x00", "UTF-8|utf-8"),
         (b"a: \x00\n", "not valid YAML"),
     ],

@@ -346,3 +346,16 @@ def test_odd_budget_of_a_search_is_refused(key: str, value: Any) -> None:
     budget = {"trials": 1, "minutes": None, "trial_minutes": 1.0, key: value}
     with pytest.raises(UserError, match=f"key `{key}`: found "):
         check_budget(*budget.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{split:{CI:[0.8,0.1]}}", {"split": {"CI": [0.8, 0.1]}}),
+        ("{split: {CI: [0.8, 0.1]}}", {"split": {"CI": [0.8, 0.1]}}),
+        ('{"a":1}', {"a": 1}),
+        ("[a:b, http://x]", ["a:b", "http://x"]),
+    ],
+)
+def test_blanks_behind_colons_may_be_missing_where_pyyaml_lets_them(text: str, value: Any) -> None:
+    assert parse_value(text, "--key") == value

@@ -134,13 +134,15 @@ def test_blank_in_the_path_of_a_property_file(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: list[Any] = []
+    # Before anything is replaced, which what they import would keep.
+    studies = [f"recbole_diffusion.studies.{name}.run" for name in ("tune", "compare")]
+    tune_run, compare_run = map(import_module, studies)
     monkeypatch.setattr(
         quick_start, "run_recbole_diffusion", lambda m, d, files, k: found.extend(files)
     )
-    tune_run = import_module("recbole_diffusion.studies.tune.run")
     monkeypatch.setattr(tune_run, "tune", lambda m, d, files, k: found.extend(files))
     monkeypatch.setattr(
-        import_module("recbole_diffusion.studies.compare.run"),
+        compare_run,
         "compare",
         lambda config_dict: (
             found.extend(read_request(config_dict).settings.config_files) or {"models": []}

@@ -10,7 +10,7 @@ from typing import Any
 from recbole_diffusion.base.errors import UserError, refusals_of
 from recbole_diffusion.host import patch
 from recbole_diffusion.settings.registry import Registration, find_model
-from recbole_diffusion.settings.values import YAML_REFUSALS, PropertyLoader, check_plain, check_text
+from recbole_diffusion.settings.values import YAML_REFUSALS, check_plain, check_text, load_yaml
 from recbole_diffusion.settings.words import format_words, join_files, own_command
 
 HOST_FOLDER = patch.HOST_FOLDER
@@ -28,7 +28,7 @@ def read_properties(path: Path) -> dict[str, Any]:
     with refusals_of(f"property file {path} is not UTF-8 text", UnicodeDecodeError):
         text = path.read_text(encoding="utf-8")
     with refusals_of(f"property file {path} is not valid YAML", *YAML_REFUSALS):
-        content = PropertyLoader(text).get_single_data()
+        content = load_yaml(text)
         content = {} if content is None else content
     check_plain(f"property file {path}", content)
     if not isinstance(content, dict):
