@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from taking_turns import cpu_seconds
 from training_epoch import make_run
@@ -39,17 +38,7 @@ def main() -> None:
     for model in arguments.models:
         with tempfile.TemporaryDirectory() as folder, run_logger(Path(folder), "ERROR"):
             trainer, loader, _ = make_run(model, {}, arguments, folder)
-            if getattr(trainer.model, "needs_base_embeddings", False):
-                trainer.model.set_base_embeddings(*base_embeddings(trainer.model))
             measure(model, trainer, loader, arguments.rounds)
-
-
-def base_embeddings(network: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Any that stand for pre-trained ones."""
-    draw = np.random.default_rng(0)
-    sizes = (network.n_users, network.n_items)
-    users, items = (draw.normal(size=(n, network.embedding_size)).astype("f4") for n in sizes)
-    return users, items
 
 
 def measure(name: str, trainer: Any, loader: Any, rounds: int) -> None:

@@ -15,18 +15,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from synthetic import HEADER, PROPERTIES
 
 from recbole_diffusion import compare
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.settings.config import Config
 
 RESULTS = Path(__file__).with_name("results") / "study"
-PROPERTIES = """\
-USER_ID_FIELD: user_id
-ITEM_ID_FIELD: item_id
-load_col: {inter: [user_id, item_id]}
-benchmark_filename: [train, valid, test]
-"""
 MODELS = "EASE,LinDiffRec,DiffRec,DiffRec-none=DiffRec,LD4MRec,LD4MRec-none=LD4MRec"
 # As in the study's pairs on the whole train part.
 CONTROLS = {
@@ -77,7 +72,7 @@ def tokens_of(part: Any) -> pd.DataFrame:
     """Its interactions, with the ids of the files."""
     fields = (part.uid_field, part.iid_field)
     columns = [part.id2token(field, part.inter_feat[field].numpy()) for field in fields]
-    return pd.DataFrame(dict(zip(("user_id:token", "item_id:token"), columns, strict=True)))
+    return pd.DataFrame(dict(zip(HEADER, columns, strict=True)))
 
 
 def write_share(folder: Path, parts: dict[str, pd.DataFrame], share: float) -> None:
