@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffrec_inference import make_trainer
 from host_python import HostPython, expect_same, host_keys
 from recbole.data.dataloader import FullSortEvalDataLoader
 from recbole.sampler import Sampler
@@ -26,7 +27,6 @@ from synthetic import write_synthetic
 from taking_turns import cpu_seconds, tell, tell_seconds
 
 from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.full_sort import FullSortLoader
 from recbole_diffusion.data.split import Split, load_split
 from recbole_diffusion.settings.config import Config
@@ -58,10 +58,8 @@ def measure(folder: str, n_items: int, arguments: argparse.Namespace) -> None:
     write_synthetic(Path(folder), name, arguments.users, n_items, n_train)
     config = Config("BPR", name, overrides={"data_path": folder, "show_progress": False})
     split = load_split(config)
-    config["split_hash"], config["checkpoint_dir"] = split.digest, folder
-    seed_everything(0)
-    model = config.model_class(config, split.train._dataset).eval()
-    trainer = config.registration.trainer_class(config, model)
+    trainer = make_trainer(config, split, Path(folder))
+    model = trainer.model.eval()
     users = split.test.uid_list
     parts = [loader._dataset for loader in (split.train, split.valid, split.test)]
     with ExitStack() as stack:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffrec_inference import peak_mib
+from diffrec_inference import make_trainer, peak_mib
 from growth_page import write_page
 from synthetic import write_power_law
 from taking_turns import cpu_seconds
@@ -34,7 +34,6 @@ from taking_turns import cpu_seconds
 from recbole_diffusion.base.errors import UserError, system_limit
 from recbole_diffusion.base.files import read_json, write_json
 from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.settings.config import Config
 from recbole_diffusion.settings.registry import list_models
@@ -217,8 +216,9 @@ def measure_cell(
     spent = int(time.process_time()) + arguments.cell_seconds
     resource.setrlimit(resource.RLIMIT_CPU, (spent, spent + 5))
     made: list[Any] = []
-    making = cpu_seconds(lambda: made.append(trainer_of(config, split)))
+    making = cpu_seconds(lambda: made.append(make_trainer(config, split, arguments.folder)))
     trainer = made[0]
+    trainer.eval_collector.data_collect(split.train)
     making += cpu_seconds(lambda: trainer.on_fit_start(split.train, None))
     tell(making_seconds=making, is_solved=trainer.is_solved, phase="epoch")
     epoch, share = epoch_of(trainer, split.train, arguments.epoch_seconds)
@@ -242,16 +242,6 @@ def config_of(label: str, size: Size, folder: Path) -> Config:
     known = Config(model, size.name, (), keys).settable()
     given = {key: path for key, path in embeddings.items() if key in known}
     return Config(model, size.name, (), {**keys, **given, "use_gpu": False})
-
-
-def trainer_of(config: Config, split: Any) -> Any:
-    """Trainer and model, fresh."""
-    config["split_hash"], config["checkpoint_dir"] = split.digest, config["output_dir"]
-    seed_everything(config["seed"])
-    network = config.model_class(config, split.train._dataset)
-    trainer = config.registration.trainer_class(config, network)
-    trainer.eval_collector.data_collect(split.train)
-    return trainer
 
 
 class TimedBatches:

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from diffrec_inference import make_trainer
 
 from recbole_diffusion.base.log import run_logger
-from recbole_diffusion.base.randomness import seed_everything
 from recbole_diffusion.data.split import load_split
 from recbole_diffusion.settings.config import Config
 
@@ -69,16 +69,14 @@ def make_run(model: str, settings: dict, arguments: argparse.Namespace, folder: 
         overrides["data_path"] = arguments.data_path
     config = Config(model, arguments.dataset, overrides=overrides)
     split = load_split(config)
-    config["split_hash"], config["checkpoint_dir"] = split.digest, folder
-    seed_everything(0)
-    network = config.model_class(config, split.train._dataset)
+    trainer = make_trainer(config, split, Path(folder))
+    network = trainer.model
     if getattr(network, "needs_base_embeddings", False):
         rng = np.random.default_rng(0)
         sizes = network.n_users, network.n_items
         network.set_base_embeddings(
             *(0.1 * rng.standard_normal((n, network.embedding_size), np.float32) for n in sizes)
         )
-    trainer = config.registration.trainer_class(config, network)
     return trainer, split.train, split.valid
 
 
