@@ -56,7 +56,7 @@ def test_rows_go_from_data_to_the_page(
     (result,) = (tmp_path / "results").iterdir()
     assert result.name.startswith("ml-100k_")
     page = (tmp_path / "page.md").read_text()
-    assert "| ItemKNN | untuned; 1 seed |" in page
+    assert "| ItemKNN | untuned; solved; 1 seed |" in page
     assert str(tmp_path) not in page
     assert reproduce.main(["baby", "--models=Pop"]) == 2
     told = capsys.readouterr().err

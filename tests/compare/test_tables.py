@@ -388,6 +388,17 @@ def test_reproduction_has_baselines_first(results: dict[str, Any], tmp_path: Pat
     assert rows == ["EASE", "Low_1", "Missing"]
 
 
+def test_reproduction_names_solved_models(results: dict[str, Any], tmp_path: Path) -> None:
+    results["models"] = [model(name, 0.5) for name in ("EASE", "Low_1")]
+    for row, mean in zip(results["models"], (None, 64.0), strict=True):
+        row["costs"]["parameters"] = {"mean": mean, "std": None, "n": 0 if mean is None else 2}
+    (tmp_path / "one.json").write_text(json.dumps(results))
+    write_reproduction([tmp_path / "one.json"], tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "| EASE | untuned; solved; 2 seeds |" in page
+    assert "| Low_1 | untuned; 2 seeds |" in page
+
+
 def test_reproduction_names_accelerators(results: dict[str, Any], tmp_path: Path) -> None:
     ease, other = results["models"][0], results["models"][1]
     ease["cells"][0]["environment"] = {"device": "cuda Test GPU"}

@@ -31,6 +31,8 @@ is on test, and all rows of a table are on one split. Rows with ‡ stand as the
 where a paper's code picks the best epoch on test, its note says so. A number of several seeds
 without ± was the same with each.
 
+A model marked `solved` is not trained by gradients: seeds change its numbers only where its
+solution starts from a draw, as IALS's does.
 A row marked `untuned` was not searched here: it has the settings of its property files and of
 its command. A search ends with the trials or the minutes that its command gives, whichever is
 first, and a trial is stopped after 8 minutes unless it gives other `--trial_minutes`. A name that
@@ -228,9 +230,15 @@ def _own_row(
 
 def _settings(model: Mapping[str, Any]) -> str:
     done = max(value["n"] for value in model["test"].values())
-    seeds = f"{done} seed{'s' if done > 1 else ''}"
-    search = search_text(model["tuning"]) if model["tuning"] else "untuned"
-    return "; ".join([search, seeds, *_accelerators(model)])
+    parameters = model["costs"].get("parameters", {"mean": 0})["mean"]
+    return "; ".join(
+        [
+            search_text(model["tuning"]) if model["tuning"] else "untuned",
+            *["solved"] * (parameters is None),
+            f"{done} seed{'s' if done > 1 else ''}",
+            *_accelerators(model),
+        ]
+    )
 
 
 def _accelerators(model: Mapping[str, Any]) -> list[str]:
