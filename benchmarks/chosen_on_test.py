@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from growth import trainer_of
+from diffrec_inference import make_trainer
 
 from recbole_diffusion.base.files import write_json
 from recbole_diffusion.base.log import run_logger
@@ -54,7 +54,7 @@ def trained(model: str, seed: int, arguments: argparse.Namespace) -> dict[str, A
             keys["data_path"] = arguments.data_path
         config = Config(model, arguments.dataset, (), keys)
         split = load_split(config)
-        trainer = trainer_of(config, split)
+        trainer = make_trainer(config, split, Path(folder))
         found = watched(trainer, split.test)
         trainer.fit(split.train, split.valid, verbose=False, saved=False)
     best = max(range(len(found)), key=lambda epoch: found[epoch][0])

@@ -356,11 +356,13 @@ def load_side(side: str, arguments: argparse.Namespace) -> tuple:
 
 
 def make_trainer(config: Config, split: Split, folder: Path) -> RunTrainer:
-    """The trainer of a side."""
+    """Trainer and model, fresh."""
     config["split_hash"], config["checkpoint_dir"] = split.digest, str(folder)
-    seed_everything(0)
+    seed_everything(config["seed"])
     network = config.model_class(config, split.train._dataset)
-    return config.registration.trainer_class(config, network)
+    trainer = config.registration.trainer_class(config, network)
+    trainer.eval_collector.data_collect(split.train)
+    return trainer
 
 
 def peak_memory(side: str, arguments: argparse.Namespace, folder: Path) -> tuple[float, float]:

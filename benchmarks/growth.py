@@ -218,7 +218,6 @@ def measure_cell(
     made: list[Any] = []
     making = cpu_seconds(lambda: made.append(make_trainer(config, split, arguments.folder)))
     trainer = made[0]
-    trainer.eval_collector.data_collect(split.train)
     making += cpu_seconds(lambda: trainer.on_fit_start(split.train, None))
     tell(making_seconds=making, is_solved=trainer.is_solved, phase="epoch")
     epoch, share = epoch_of(trainer, split.train, arguments.epoch_seconds)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffrec_inference import peak_mib
-from growth import FORK, SIZES, config_of, epoch_of, make_data, trainer_of
+from diffrec_inference import make_trainer, peak_mib
+from growth import FORK, SIZES, config_of, epoch_of, make_data
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -85,7 +85,7 @@ def measure(label: str, folder: Path, sender: Any) -> None:
     with run_logger(None, "ERROR"):
         config = config_of(label, SIZE, folder)
         split = load_split(config)
-        trainer = trainer_of(config, split)
+        trainer = make_trainer(config, split, folder)
         trainer.on_fit_start(split.train, None)
         seconds, _ = epoch_of(trainer, split.train, SECONDS)
         peak = peak_mib()
