@@ -31,7 +31,9 @@ def names_of(script: ast.Module) -> set[str]:
 def is_there(module: str, name: str) -> bool:
     if module in SCRIPTS:
         return name in names_of(SCRIPTS[module])
-    return hasattr(import_module(module), name) or find_spec(f"{module}.{name}") is not None
+    found = import_module(module)
+    is_package = hasattr(found, "__path__")
+    return hasattr(found, name) or (is_package and find_spec(f"{module}.{name}") is not None)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
