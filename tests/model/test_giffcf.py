@@ -47,11 +47,17 @@ def predicted(
     items = w["network.items.weight"]
     latent = [x / np.linalg.norm(x, axis=1, keepdims=True) @ items for x in (z_t, history)]
     middle = mixed(w, "network.latent_mixer", latent, step) @ items.T
-    return mixed(w, "network.item_mixer", [middle, history, history @ smooth], step)
+    signals = [middle, history, history @ smooth]
+    n_seen = w["network.item_mixer.of_signals.weight"].shape[1]
+    return mixed(w, "network.item_mixer", signals[:n_seen], step)
 
 
-def test_losses_are_square_errors_from_smoothed_rows(planted: dict[str, Any]) -> None:
-    model, rows = made(planted, noise_scale=0.2)
+@pytest.mark.parametrize(("is_seen", "n_seen"), [(True, 3), (False, 2)])
+def test_losses_are_square_errors_from_smoothed_rows(
+    planted: dict[str, Any], is_seen: bool, n_seen: int
+) -> None:
+    model, rows = made(planted, noise_scale=0.2, smoothed_history=is_seen)
+    assert model.network.item_mixer.of_signals.in_features == n_seen
     smooth, x, steps = smoothing(rows), rows[[1, 2, 5, 7]], np.array([1, 2, 3, 2])
     rng = np.random.default_rng(3)
     noise, hidden = rng.normal(size=x.shape), rng.random(x.shape) < 0.5
@@ -68,11 +74,13 @@ def test_losses_are_square_errors_from_smoothed_rows(planted: dict[str, Any]) ->
     assert_near(found, ((output - x) ** 2).mean(axis=1))
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("decay", "is_seen"), [(0.0, True), (0.5, True), (1.0, True), (0.5, False)]
+)
 def test_scores_are_rows_that_are_sharpened_step_by_step(
-    planted: dict[str, Any], decay: float
+    planted: dict[str, Any], decay: float, is_seen: bool
 ) -> None:
-    model, rows = made(planted, noise_decay=decay)
+    model, rows = made(planted, noise_decay=decay, smoothed_history=is_seen)
     model.eval()
     history, smooth = rows[1:], smoothing(rows)
 

@@ -51,6 +51,7 @@ class GiffCF(MeanOverUsers, HistoryRecommender):
             keys.steps,
             keys.mixer_size,
             keys.step_embedding_size,
+            keys.smoothed_history,
         )
 
     def smoothed(self, x: Tensor) -> Tensor:
@@ -84,16 +85,18 @@ class GiffCF(MeanOverUsers, HistoryRecommender):
             [B].
         """
         z_t = self.diffusion.q_sample(x, self.smoothed(x), steps, noise)
-        output = self.network(z_t, history, self.smoothed(history), steps)
+        seen = self.smoothed(history) if self.keys.smoothed_history else None
+        output = self.network(z_t, history, seen, steps)
         return functional.mse_loss(output, x, reduction="none").mean(dim=1)
 
     def _scores(self, rows: RowBatch) -> Tensor:
         """The row after T reverse steps from the smoothed history."""
         history = rows.dense(self.n_items)
         smoothed = self.smoothed(history)
+        seen = smoothed if self.keys.smoothed_history else None
         z_t = self.diffusion.mean(history, smoothed, self._at(self.keys.steps))
         for step in range(self.keys.steps, 0, -1):
-            x = self.network(z_t, history, smoothed, self._at(step))
+            x = self.network(z_t, history, seen, self._at(step))
             z_t = self.diffusion.reverse(x, self.smoothed(x), z_t, step)
         return z_t
 

@@ -39,27 +39,34 @@ class TwoStageDenoiser(nn.Module):
         steps: T.
         mixer_size: Hidden units of each stage's mixer.
         step_embedding_size: Width of the steps' embeddings.
+        smoothed_history: Whether the second stage sees the history after the graph.
     """
 
     def __init__(
-        self, n_items: int, size: int, steps: int, mixer_size: int, step_embedding_size: int
+        self,
+        n_items: int,
+        size: int,
+        steps: int,
+        mixer_size: int,
+        step_embedding_size: int,
+        smoothed_history: bool = True,
     ) -> None:
         super().__init__()
         self.items = nn.Embedding(n_items, size)
         nn.init.xavier_normal_(self.items.weight)
         self.step_embedding = StepEmbedding(steps, step_embedding_size)
         self.latent_mixer = Mixer(2, mixer_size, step_embedding_size)
-        self.item_mixer = Mixer(3, mixer_size, step_embedding_size)
+        self.item_mixer = Mixer(3 if smoothed_history else 2, mixer_size, step_embedding_size)
 
     def forward(
-        self, z_t: Tensor, history: Tensor, smoothed_history: Tensor, steps: Tensor
+        self, z_t: Tensor, history: Tensor, smoothed_history: Tensor | None, steps: Tensor
     ) -> Tensor:
         """Predicted rows.
 
         Args:
             z_t: Smoothed rows [B, n] at their steps.
             history: What is known of the rows [B, n].
-            smoothed_history: The same after the graph [B, n].
+            smoothed_history: The same after the graph [B, n], if the second stage sees it.
             steps: 1 to T, int64 [B], or [1] for all.
 
         Returns:
@@ -68,5 +75,8 @@ class TwoStageDenoiser(nn.Module):
         step = self.step_embedding()[steps - 1]
         latent = [unit_rows(signal) @ self.items.weight for signal in (z_t, history)]
         middle = self.latent_mixer(latent, step) @ self.items.weight.T
-        predicted: Tensor = self.item_mixer([middle, history, smoothed_history], step)
+        signals = [middle, history]
+        if smoothed_history is not None:
+            signals.append(smoothed_history)
+        predicted: Tensor = self.item_mixer(signals, step)
         return predicted

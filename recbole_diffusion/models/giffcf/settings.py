@@ -25,6 +25,9 @@ class GiffCFSettings(Training, defaults={"epochs": 500, "stopping_step": 30}):
     embedding_size: int = key(200, "d, width of the items", within="1..2^20", section="Network")
     mixer_size: int = key(8, "hidden units that mix the signals of an entry", within="1..1024")
     step_embedding_size: int = key(20, "width of the steps' embeddings", within="2..2^20")
+    smoothed_history: bool = key(
+        True, "whether the second stage sees the history after the graph, beside the history"
+    )
     dropout: float = key(
         0.5, "share of a row's items that training hides from the network", within="[0, 1)"
     )
