@@ -316,13 +316,13 @@ def with_spread(found: Mapping[str, Any]) -> str:
 def of_cold_items(files: list[Results]) -> list[str]:
     """Recall among items that no train interaction has, and among all."""
     lines = table_head("model", f"{METRIC_NAME} among cold items", "among all")
-    for results in files:
+    found = list(filter(has_cold, files))
+    for results in found:
         for name, row in rows_of(results).items():
-            cold = row["test"].get(f"{METRIC} (cold)")
-            if cold is not None:
-                lines.append(f"| {name} | {with_spread(cold)} | {with_deviation(row)} |")
-    told = [f"On the joined split: `{r['command']}`" for r in files if has_cold(r)]
-    return [*lines, "", *told] if told else []
+            cold = with_spread(row["test"][f"{METRIC} (cold)"])
+            lines.append(f"| {name} | {cold} | {with_deviation(row)} |")
+    told = [f"On the joined split: `{results['command']}`" for results in found]
+    return [*lines, "", *told] if found else []
 
 
 def has_cold(results: Results) -> bool:

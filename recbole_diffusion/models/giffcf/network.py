@@ -49,7 +49,7 @@ class TwoStageDenoiser(nn.Module):
         steps: int,
         mixer_size: int,
         step_embedding_size: int,
-        smoothed_history: bool = True,
+        smoothed_history: bool,
     ) -> None:
         super().__init__()
         self.items = nn.Embedding(n_items, size)
