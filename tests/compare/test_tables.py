@@ -29,6 +29,13 @@ METRICS = ["recall@20", "ndcg@20"]
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
+# Of a run that takes 400 seconds in all.
+COSTS = {
+    "train_seconds_per_epoch": 30.0, "epochs_trained": 12, "setup_seconds": 20.0,
+    "pretrain_seconds": 10.0, "valid_seconds": 4.0, "test_seconds": 6.0,
+}  # fmt: skip
+
+
 def model(name: str, recall: float | None, **changes: Any) -> dict[str, Any]:
     """An entry of ``models`` with two seeds, or one that is not run."""
     spreads = (
@@ -379,6 +386,27 @@ def test_reproduction_has_the_tests_of_rows_that_stand(
     assert told not in (tmp_path / "page.md").read_text()
 
 
+def test_reproduction_tells_what_a_search_would_take(
+    results: dict[str, Any], tmp_path: Path
+) -> None:
+    trained, solved, unused = (spread([COSTS | {"parameters": count}]) for count in (500, None, 1))
+    tuning = {"trials": 3, "minutes": 1.0, "asked_trials": 3, "has_space": True}
+    results["models"] = [
+        model("EASE", 0.5, costs=unused),
+        model("Low_1", 0.5, costs=trained),
+        model("Solved", 0.5, costs=solved),
+        model("Searched", 0.5, costs=trained, tuning=tuning),
+        model("Missing", None),
+    ]
+    (tmp_path / "one.json").write_text(json.dumps(results))
+    write_reproduction([tmp_path / "one.json"], tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    table = page.partition("### Not searched, and what that would take\n\n")[2]
+    rows = table.partition("\n\n")[0].splitlines()
+    assert rows[2] == "| Low_1 | 400 | 1.0 |"  # 9 runs of 400 s
+    assert len(rows) == 3
+
+
 def test_reproduction_has_baselines_first(results: dict[str, Any], tmp_path: Path) -> None:
     results["models"] = [model(name, 0.5) for name in ("Low_1", "EASE", "Missing")]
     (tmp_path / "one.json").write_text(json.dumps(results))
@@ -390,8 +418,8 @@ def test_reproduction_has_baselines_first(results: dict[str, Any], tmp_path: Pat
 
 def test_reproduction_names_solved_models(results: dict[str, Any], tmp_path: Path) -> None:
     results["models"] = [model(name, 0.5) for name in ("EASE", "Low_1")]
-    for row, mean in zip(results["models"], (None, 64.0), strict=True):
-        row["costs"]["parameters"] = {"mean": mean, "std": None, "n": 0 if mean is None else 2}
+    for row, count in zip(results["models"], (None, 64), strict=True):
+        row["costs"] = spread([COSTS | {"parameters": count}])
     (tmp_path / "one.json").write_text(json.dumps(results))
     write_reproduction([tmp_path / "one.json"], tmp_path / "page.md")
     page = (tmp_path / "page.md").read_text()

@@ -48,6 +48,9 @@ OVERVIEW_NOTES = [
 ]
 # Which of two rows of a model stands: the one that has more, then the one that was tuned.
 WORTH = {"not run": 0, "failed": 1, "partial": 2, "finished": 3}
+# What the page asks of every trained model, and what of a run takes time.
+TRIALS, SEEDS = 6, 3
+SECONDS = ("setup_seconds", "pretrain_seconds", "valid_seconds", "test_seconds")
 
 
 def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -> None:
@@ -170,7 +173,7 @@ def _ahead(results: Mapping[str, Any], model: Mapping[str, Any], metric: str) ->
 
 
 def _section(name: str, results: Mapping[str, Any]) -> str:
-    data, makers = results["data"], (_table, protocol_table, test_table, cost_table)
+    data, makers = results["data"], (_table, protocol_table, test_table, cost_table, _left_table)
     lines = [
         f"## {name}",
         "",
@@ -206,6 +209,35 @@ def _table(results: Mapping[str, Any]) -> Table:
     notes = {f"{row['source']}: {row['note']}." for row in results["quoted"] if row["note"]}
     header = ["model", "settings", *map(metric_name, metrics)]
     return Table("Here and in the papers", header, rows, sorted(notes))
+
+
+def _left_table(results: Mapping[str, Any]) -> Table:
+    """What the trained models that were not searched would take."""
+    rows = []
+    for model in results["models"]:
+        if not model["tuning"] and _is_trained(model):
+            seconds = _run_seconds(model["costs"])
+            hours = seconds * (TRIALS + SEEDS) / 3600
+            rows.append([Entry(model["name"]), Entry(f"{seconds:.0f}"), Entry(f"{hours:.1f}")])
+    notes = [
+        "A run as in the table, on its device: setup, training and the last evaluation; "
+        "validation between epochs comes on top. A search is shorter where trials are ended early."
+    ]
+    header = ["model", "s a run", f"h for {TRIALS} trials and {SEEDS} seeds"]
+    return Table("Not searched, and what that would take", header, rows, notes)
+
+
+def _is_trained(model: Mapping[str, Any]) -> bool:
+    """Whether it has run, and by gradients; what RecBole solves may have one unused parameter."""
+    parameters = model["costs"].get("parameters", {"mean": None})
+    return (parameters["mean"] or 0) > 1
+
+
+def _run_seconds(costs: Mapping[str, Any]) -> float:
+    """Of a run, the mean over seeds."""
+    epochs, each = costs["epochs_trained"]["mean"], costs["train_seconds_per_epoch"]["mean"]
+    others = (costs[key]["mean"] for key in SECONDS if key in costs)
+    return float(epochs * each + sum(others))
 
 
 def _metrics(results: Mapping[str, Any]) -> list[str]:
