@@ -1,0 +1,389 @@
+"""The tables of the study, and what each says in a sentence."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from picture import METRIC, PAPERS
+from study_numbers import (
+    OURS,
+    SEQUENTIAL,
+    Results,
+    Row,
+    best_of_papers,
+    best_rival,
+    has_all,
+    is_plain,
+    known,
+    lindiffrec_with,
+    mark,
+    pairs,
+    rows_of,
+    seconds_of,
+    spread_text,
+    time_text,
+    value,
+)
+
+from recbole_diffusion.evaluation.significance import holm
+from recbole_diffusion.pages.tables import metric_name
+from recbole_diffusion.studies.compare.tables import training_seconds
+
+METRIC_NAME = metric_name(METRIC)
+COLD = f"{METRIC} (cold)"
+# What the data are, for who looks for data like their own.
+DATA = {
+    "office": "purchases; texts of items, no times",
+    "tiktok": "videos watched; images and sounds, no times",
+    "microlens, in time order": "videos watched; titles, times",
+    "ml-1m_clean": "ratings of films; titles and genres, times",
+    "ml-1m_clean-in-order": "as `ml-1m_clean`, each user's latest held out",
+    "ml-100k, in time order": "ratings of films; titles, genres, times",
+}
+# Of LinDiffRec: what a row leaves out.
+PARTS = {
+    "no-features": "item features",
+    "no-recency": "recency: weights of a history's items that fall with age",
+    "no-normalisation": "normalisation by a history's length and an item's popularity",
+}
+# Fewer users than this say nothing of a group.
+LEAST_USERS = 30
+ALPHA = 0.05
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]], n_texts: int = 1) -> list[str]:
+    """A Markdown table, whose first columns are texts; nothing without rows."""
+    names, lines = list(header), [f"| {' | '.join(row)} |" for row in rows]
+    rule = ["---"] * n_texts + ["---:"] * (len(names) - n_texts)
+    return [f"| {' | '.join(names)} |", f"| {' | '.join(rule)} |", *lines] if lines else []
+
+
+def which_model(joined: Mapping[str, Results]) -> list[str]:
+    """On each data set: our models, and the best of the papers' models and of the rivals."""
+    rows = []
+    for dataset, results in joined.items():
+        data, found = results["data"], rows_of(results)
+        shown = [*(found.get(name) for name in OURS), best_of_papers(found), best_rival(found)]
+        size = f"{data['users']} x {data['items']}"
+        rows.append(
+            [
+                f"{dataset}: {DATA[dataset]}",
+                size,
+                f"{data['train_interactions'] / data['users']:.0f}",
+                *map(_with_cost, shown),
+            ]
+        )
+    header = ("data", "users x items", "train rows a user", *OURS, "best of the papers' models")
+    return table([*header, "best rival"], rows)
+
+
+def _with_cost(row: Row | None) -> str:
+    """A model's name where its column does not tell it, metric and time."""
+    if row is None:
+        return ""
+    told = _value_and_time(row, ".4f")
+    return told if row["name"] in OURS else f"{row['name']} {told}"
+
+
+def _value_and_time(row: Row, form: str) -> str:
+    """Metric, and time to train where it was kept."""
+    seconds = seconds_of(row)
+    metric = format(value(row), form) + mark(row)
+    return metric if seconds is None else f"{metric}, {time_text(seconds)}"
+
+
+def who_leads(joined: Mapping[str, Results]) -> str:
+    """On how many data sets one of ours is ahead of all of the papers' models."""
+    found = [rows_of(results) for results in joined.values()]
+    found = [rows for rows in found if best_of_papers(rows)]
+    led = sum(
+        max(value(rows[name]) for name in OURS if name in rows) > value(best_of_papers(rows))
+        for rows in found
+    )
+    count = f"all {led}" if led == len(found) else f"{led} of the {len(found)}"
+    return f"{count} data sets where the papers' models ran"
+
+
+def without_sequential(joined: Mapping[str, Results]) -> list[str]:
+    """Data sets where PrefixDiff has run, and no rival of its kind."""
+    return [
+        dataset
+        for dataset, results in joined.items()
+        if "PrefixDiff" in rows_of(results) and not set(SEQUENTIAL) & rows_of(results).keys()
+    ]
+
+
+def diffusion_part(files: Iterable[Results]) -> tuple[list[str], str]:
+    """The papers' models with and without their diffusion part, and a sentence of it."""
+    found = pairs(files)
+    corrected = holm([pair.p_value() for pair in found])
+    rows, said = [], []
+    for pair, p in zip(found, corrected, strict=True):
+        low, high = pair.interval()
+        better = "better" if pair.difference > 0 else "worse"
+        said.append(better if p < ALPHA else "no clear difference")
+        rows.append(
+            [
+                pair.dataset,
+                pair.name,
+                f"{value(pair.with_it):.4f}",
+                f"{value(pair.without):.4f}",
+                f"{pair.difference:+.4f}",
+                f"{low:+.4f} to {high:+.4f}",
+                f"{p:.2g}",
+                said[-1],
+            ]
+        )
+    counts = {word: said.count(word) for word in ("better", "worse", "no clear difference")}
+    told = ", ".join(f"{word} in {n}" for word, n in counts.items())
+    differences = ("difference", "95 % of it", "p (Holm)", "with diffusion it is")
+    header = ("data", "model", "with", "without", *differences)
+    return table(header, rows, 2), f"{told} of {len(said)}"
+
+
+def own_part(joined: Mapping[str, Results]) -> list[str]:
+    """Our models with and without theirs."""
+    rows = []
+    for name, control in (("LinDiffRec", "one-step"), ("PrefixDiff", "next-item")):
+        for dataset, results in joined.items():
+            found = rows_of(results)
+            if {name, control} <= found.keys():
+                difference = value(found[name]) - value(found[control])
+                texts = (f"{spread_text(found[n])}{mark(found[n])}" for n in (name, control))
+                rows.append([dataset, name, *texts, f"{difference:+.4f}"])
+    return table(("data", "model", "with", "without", "difference"), rows, 2)
+
+
+def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
+    """Each paper's model beside LinDiffRec and the best rival that know no more."""
+    rows = []
+    for dataset, results in joined.items():
+        found = rows_of(results)
+        for name in (name for name in PAPERS if name in found):
+            knows = known(found[name])
+            rival = best_rival(found, knows)
+            solved = lindiffrec_with(found, dataset, knows)
+            rows.append(
+                [
+                    dataset,
+                    name,
+                    ", ".join(sorted(knows - {"interactions"})) or "interactions alone",
+                    f"{value(found[name]):.4f}{mark(found[name])}",
+                    f"{value(solved):.4f}{mark(solved)}" if solved else "",
+                    f"{rival['name']} {value(rival):.4f}{mark(rival)}",
+                ]
+            )
+    header = ("data", "model", "knows", METRIC_NAME, "LinDiffRec, same knowledge")
+    return table([*header, "best rival that knows no more"], rows, 3)
+
+
+def knowledge_worth(joined: Mapping[str, Results]) -> list[str]:
+    """What LinDiffRec loses without each part."""
+    rows = []
+    for name, part in PARTS.items():
+        cells = []
+        for results in joined.values():
+            found = rows_of(results)
+            has_both = {name, "LinDiffRec"} <= found.keys()
+            cells.append(
+                f"{value(found[name]) - value(found['LinDiffRec']):+.4f}" if has_both else ""
+            )
+        rows.append([part, *cells])
+    return table(("left out", *joined), rows)
+
+
+def by_activity(joined: Mapping[str, Results]) -> list[str]:
+    """Ours, the best of the papers' models and the best rival by users' activity."""
+    lines = []
+    for dataset, results in joined.items():
+        found = rows_of(results)
+        chosen = [*(found.get(name) for name in OURS), best_of_papers(found), best_rival(found)]
+        shown = [row for row in chosen if row is not None and row["groups"]]
+        between = shown[0]["groups"]["between"]
+        groups = [n for n, group in enumerate(between) if group["users"] >= LEAST_USERS]
+        rows = []
+        for row in shown:
+            spreads = [row["groups"]["between"][n]["metrics"].get(METRIC) for n in groups]
+            cells = [f"{s['mean']:.4f}" if s and s["mean"] is not None else "" for s in spreads]
+            rows.append([row["name"], *cells])
+        lines += ["", f"{dataset}, users by number of train rows:", ""]
+        lines += table(("model", *(between[n]["group"] for n in groups)), rows)
+        lines += ["", f"Users in each: {', '.join(str(between[n]['users']) for n in groups)}."]
+    return lines
+
+
+def by_noise(files: Iterable[Results]) -> list[str]:
+    """Recall as random interactions are added to train, and what is lost."""
+    found = {
+        ratio: rows_of(results)
+        for ratio, results in sorted(((_ratio_of(r), r) for r in files), key=lambda pair: pair[0])
+        if "DiffRec-none" in rows_of(results)
+        and not has_all(results)
+        and "train_share" not in results
+    }
+    return _as_columns({f"{ratio:.0%} added": rows for ratio, rows in found.items()})
+
+
+def by_share(files: list[Results]) -> list[str]:
+    """Recall as the train part grows to the whole."""
+    found = {
+        results.get("train_share", 1.0): rows_of(results)
+        for results in files
+        if "train_share" in results or has_all(results)
+    }
+    wanted = rows_of(next((r for r in files if "train_share" in r), {"models": []}))
+    return _as_columns(
+        {
+            f"{share:.0%}": {name: row for name, row in found[share].items() if name in wanted}
+            for share in sorted(found)
+        }
+    )
+
+
+def _as_columns(found: Mapping[str, Mapping[str, Row]]) -> list[str]:
+    """A table of the models of the first of some comparisons, each of which is a column."""
+    if len(found) < 2:
+        return []
+    first, *_, last = found.values()
+    rows = [
+        [name, *(spread_text(rows[name]) if name in rows else "" for rows in found.values())]
+        for name in first
+    ]
+    changes = ", ".join(
+        f"{name} {value(last[name]) / value(first[name]) - 1:+.0%}" for name in first
+    )
+    return [*table(("model", *found), rows), "", f"From the first column to the last: {changes}."]
+
+
+def _ratio_of(results: Results) -> float:
+    """Share of random interactions that a comparison's command adds."""
+    words = results["command"].split()
+    told = [word.partition("=")[2] for word in words if word.startswith("--train_noise_ratio=")]
+    return float(told[0]) if told else 0.0
+
+
+def by_steps(files: Iterable[Results]) -> list[str]:
+    """Recall by number of steps, and the best number of each model."""
+    found = _of_steps(files)
+    rows = [
+        [
+            row["model"],
+            str(row["settings"]["steps"]),
+            spread_text(row),
+            f"{training_seconds(row):.1f}",
+        ]
+        for row in found
+    ]
+    told = []
+    for model in dict.fromkeys(row["model"] for row in found):
+        best = max((row for row in found if row["model"] == model), key=value)
+        told.append(f"{model} is best with {best['settings']['steps']}, {value(best):.4f}")
+    said = ["", f"{'; '.join(told)}."] if told else []
+    return [*table(("model", "steps", METRIC_NAME, "s to train"), rows), *said]
+
+
+def _of_steps(files: Iterable[Results]) -> list[Row]:
+    """Rows that differ from the defaults by their number of steps."""
+    each = (row for results in files for row in rows_of(results).values())
+    return [row for row in each if set(row["settings"]) == {"steps"}]
+
+
+def of_cold_items(files: Iterable[Results]) -> list[str]:
+    """Recall of items that no train interaction has: among themselves, and among all."""
+    for results in filter(has_cold, files):
+        found = rows_of(results)
+        rows = [[name, spread_text(row, COLD), spread_text(row)] for name, row in found.items()]
+        first = max(found, key=lambda name: found[name]["test"][COLD]["mean"])
+        among_all = max(found, key=lambda name: value(found[name]))
+        return [
+            *table(("model", "ranked among cold items", "ranked among all items"), rows),
+            "",
+            f"Ahead: {first} among cold items, {among_all} among all.",
+            "",
+            f"When the released parts are joined: `{results['command']}`",
+        ]
+    return []
+
+
+def has_cold(results: Results) -> bool:
+    """Whether items were held out; the data for that are joined first, so it needs more to run."""
+    return any(COLD in row["test"] for row in rows_of(results).values())
+
+
+def costs(joined: Mapping[str, Results]) -> list[str]:
+    """Metric, time and memory of each model on each data set."""
+    found = [rows_of(results) for results in joined.values()]
+    names = dict.fromkeys(name for rows in found for name in rows if is_plain(name, rows[name]))
+    rows = [[name, *(_cost(models.get(name)) for models in found)] for name in names]
+    return table(("model", *joined), rows)
+
+
+def _cost(row: Row | None) -> str:
+    if row is None:
+        return ""
+    memory = row["costs"].get("peak_memory_mb", {}).get("mean")
+    return _value_and_time(row, ".3f") + (f", {memory:.0f} MiB" if memory else "")
+
+
+def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list[str]:
+    """The same interactions under several splits, and which model is first."""
+    splits = {
+        "ML-1M, as released": joined["ml-1m_clean"],
+        "ML-1M, latest held out": joined["ml-1m_clean-in-order"],
+        "ml-100k, latest held out": joined["ml-100k, in time order"],
+    }
+    for results in files:
+        order = results["evaluation"]["eval_args"]
+        if order.get("order") == "TO" and order.get("group_by") in (None, "none"):
+            splits["ml-100k, one cut in time"] = results
+        elif has_all(results) and results["dataset"] == "ml-100k":
+            splits["ml-100k, at random"] = results
+    wanted = (*OURS, "SASRec", "EASE", "EASE-recency", "LightGCN", "DiffRec", "TDiffRec", "ItemKNN")
+    found = [rows_of(results) for results in splits.values()]
+    rows = [
+        [name, *(f"{value(models[name]):.3f}" if name in models else "" for models in found)]
+        for name in wanted
+    ]
+    first = [
+        max((name for name in wanted if name in models), key=lambda name, m=models: value(m[name]))
+        for models in found
+    ]
+    told = "; ".join(f"{split}: {name}" for split, name in zip(splits, first, strict=True))
+    return [*table(("model", *splits), rows), "", f"First: {told}."]
+
+
+def chosen_on_test(folder: Path) -> list[str]:
+    """What the best epoch on test would claim, beside the one that validation picks."""
+    rows, claims = [], []
+    for path in sorted(folder.glob("*.json")):
+        found = json.loads(path.read_text())
+        for model in dict.fromkeys(row["model"] for row in found["rows"]):
+            seeds = [row for row in found["rows"] if row["model"] == model]
+            honest, claimed = (
+                float(np.mean([row[chosen] for row in seeds]))
+                for chosen in ("by_validation", "by_test")
+            )
+            claims.append(claimed - honest)
+            rows.append(
+                [found["dataset"], model, f"{honest:.4f}", f"{claimed:.4f}", f"{claims[-1]:+.4f}"]
+            )
+    if not rows:
+        return []
+    told = (
+        "The best epoch by test in place of the best by validation claims "
+        f"{min(claims):.4f} to {max(claims):.4f} too much; means of three seeds, the defaults:"
+    )
+    header = ("data", "model", "epoch by validation", "epoch by test", "claimed too much")
+    return ["", told, "", *table(header, rows, 2)]
+
+
+def steps_sentence(files: Iterable[Results]) -> str:
+    """What DiffRec has without its diffusion part, and with its best number of steps."""
+    without = next(pair.without for pair in pairs(files) if pair.name == "DiffRec")
+    rows = [row for row in _of_steps(files) if row["model"] == "DiffRec"]
+    best = max(rows, key=value)
+    return (
+        f"DiffRec by number of steps: best with {best['settings']['steps']}, {value(best):.4f} "
+        f"(section 4), and {value(without):.4f} without its diffusion part."
+    )

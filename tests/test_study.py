@@ -1,0 +1,112 @@
+"""The study: its numbers against SciPy's, and its page against the committed results."""
+
+import json
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from recbole_diffusion.studies.compare.reproduction import joined_results, write_reproduction
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMITTED = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return import_module("study")
+
+
+@pytest.fixture
+def numbers(study: ModuleType) -> ModuleType:
+    return import_module("study_numbers")
+
+
+@pytest.fixture
+def tables(study: ModuleType) -> ModuleType:
+    return import_module("study_tables")
+
+
+def row(name: str, values: Sequence[float], **changes: Any) -> dict[str, Any]:
+    spread = {"mean": np.mean(values), "std": np.std(values, ddof=1), "n": len(values)}
+    found = {"name": name, "model": name, "role": "candidate", "settings": {}, "tuning": None}
+    return {**found, "test": {"recall@20": spread}, **changes}
+
+
+def comparison(*rows: dict[str, Any]) -> dict[str, Any]:
+    return {"dataset": "planted", "models": rows, "command": ""}
+
+
+def test_intervals_and_p_are_welchs(numbers: ModuleType) -> None:
+    draw = np.random.default_rng(1)
+    with_it, without = draw.normal(0.3, 0.01, 4), draw.normal(0.28, 0.03, 7)
+    pair = numbers.Pair("planted", "A", row("A", with_it), row("A-none", without))
+    expected = stats.ttest_ind(with_it, without, equal_var=False)
+    assert pair.p_value() == pytest.approx(expected.pvalue)
+    assert pair.interval() == pytest.approx(tuple(expected.confidence_interval(0.95)))
+
+
+def test_verdicts_are_those_of_all_pairs_together(numbers: ModuleType, tables: ModuleType) -> None:
+    seeds = np.array([-1.0, 0.0, 1.0])
+    one = [row("LD4MRec", 0.30 + 0.002 * seeds), row("LD4MRec-none", 0.292 + 0.002 * seeds)]
+    two = [row("LDiffRec", 0.2 + 0.02 * seeds), row("LDiffRec-none", 0.3 + 0.02 * seeds)]
+    alone = numbers.Pair("planted", "LD4MRec", *one).p_value()
+    _, told = tables.diffusion_part([comparison(*one, *two)])
+    assert alone < tables.ALPHA
+    assert alone * 2 < tables.ALPHA
+    assert told == "better in 1, worse in 1, no clear difference in 0 of 2"
+    more = [row("DiffRec", 0.3 + 0.2 * seeds), row("DiffRec-none", 0.31 + 0.2 * seeds)]
+    many = [model for n in range(20) for model in ({**m, "name": f"{n}{m['name']}"} for m in more)]
+    lines, told = tables.diffusion_part([comparison(*one, *two, *many)])
+    assert told == "better in 0, worse in 0, no clear difference in 22 of 22"
+    assert len(lines) == 24
+
+
+def test_lindiffrec_is_the_one_of_the_same_knowledge(numbers: ModuleType) -> None:
+    rows = {
+        name: row(name, [0.1, 0.2])
+        for name in ("LinDiffRec", "no-features", "no-recency", "interactions-only")
+    }
+    for dataset, knows, name in (
+        ("films", {"interactions", "features", "order"}, "LinDiffRec"),
+        ("films", {"interactions", "order"}, "no-features"),
+        ("films", {"interactions", "features"}, "no-recency"),
+        ("films", {"interactions"}, "interactions-only"),
+        ("office", {"interactions", "features"}, "LinDiffRec"),
+        ("office", {"interactions"}, "no-features"),
+    ):
+        found = numbers.lindiffrec_with(rows, dataset, knows)
+        assert found is not None
+        assert found["name"] == name
+    assert numbers.lindiffrec_with({}, "films", {"interactions"}) is None
+
+
+def test_the_front_is_what_none_beats_in_both(study: ModuleType) -> None:
+    def trained(name: str, seconds: float, value: float) -> dict[str, Any]:
+        costs = {
+            "train_seconds_per_epoch": {"mean": seconds},
+            "epochs_trained": {"mean": 1.0},
+            "setup_seconds": {"mean": 0.0},
+        }
+        return row(name, [value, value], costs=costs)
+
+    made = [("fast", 1, 0.1), ("slow", 9, 0.3), ("beaten", 10, 0.2), ("middle", 5, 0.2)]
+    models = {name: trained(name, seconds, value) for name, seconds, value in made}
+    assert study.front(models) == {"fast", "middle", "slow"}
+
+
+def test_the_committed_pages_are_those_of_the_committed_results(
+    study: ModuleType, tmp_path: Path
+) -> None:
+    files = sorted((ROOT / "benchmarks" / "results" / "study").glob("*.json"))
+    page = study.page(joined_results(COMMITTED), [json.loads(path.read_text()) for path in files])
+    assert page == (ROOT / "docs" / "study.md").read_text()
+    write_reproduction(COMMITTED, tmp_path / "page.md")
+    expected = (ROOT / "docs" / "reproduction.md").read_text()
+    assert (tmp_path / "page.md").read_text() == expected
