@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from picture import METRIC, PAPERS
+from picture import BY_SETTINGS, METRIC, PAPERS
 from scipy import stats
 
 from recbole_diffusion.studies.compare.tables import knowledge_of, training_seconds
@@ -78,7 +78,7 @@ def times_of(joined: Mapping[str, Results], names: Iterable[str]) -> str:
 
 def known(model: Row) -> set[str]:
     """What a model learns from."""
-    return set(knowledge_of(model).split(", "))
+    return BY_SETTINGS.get(model["name"]) or set(knowledge_of(model).split(", "))
 
 
 def best_of_papers(rows: Mapping[str, Row]) -> Row | None:
@@ -88,7 +88,7 @@ def best_of_papers(rows: Mapping[str, Row]) -> Row | None:
 
 def best_rival(rows: Mapping[str, Row], knows: set[str] | None = None) -> Row:
     """The best rival, or the best whose knowledge is a part of this."""
-    rivals = [row for row in rows.values() if row["role"] == "baseline"]
+    rivals = [row for name, row in rows.items() if row["role"] == "baseline" or name in BY_SETTINGS]
     return max((row for row in rivals if knows is None or known(row) <= knows), key=value)
 
 
@@ -102,9 +102,9 @@ def lindiffrec_with(rows: Mapping[str, Row], dataset: str, knows: set[str]) -> R
 
 
 def is_plain(name: str, row: Row) -> bool:
-    """Whether a row is a model itself, or a rival told of the order."""
+    """Whether a row is a model itself, or a rival told of the order or of features."""
     model = row["model"].rpartition(".")[2]
-    return name in (model, f"{model}-recency")
+    return name in (model, f"{model}-recency", *BY_SETTINGS)
 
 
 def has_all(results: Results) -> bool:

@@ -87,6 +87,16 @@ def test_lindiffrec_is_the_one_of_the_same_knowledge(numbers: ModuleType) -> Non
     assert numbers.lindiffrec_with({}, "films", {"interactions"}) is None
 
 
+def test_a_rival_may_be_made_by_settings_of_ours(numbers: ModuleType) -> None:
+    rows = {
+        "EASE": row("EASE", [0.1, 0.1], role="baseline"),
+        "EASE-features": row("EASE-features", [0.2, 0.2]),
+        "LinDiffRec": row("LinDiffRec", [0.3, 0.3]),
+    }
+    assert numbers.best_rival(rows)["name"] == "EASE-features"
+    assert numbers.best_rival(rows, {"interactions", "order"})["name"] == "EASE"
+
+
 def test_the_front_is_what_none_beats_in_both(study: ModuleType) -> None:
     def trained(name: str, seconds: float, value: float) -> dict[str, Any]:
         costs = {
