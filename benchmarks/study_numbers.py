@@ -76,6 +76,17 @@ def times_of(joined: Mapping[str, Results], names: Iterable[str]) -> str:
     return f"{time_text(min(each))} to {time_text(max(each))}"
 
 
+def peaks_of(joined: Mapping[str, Results], names: Iterable[str]) -> str:
+    """The least and the greatest peak memory of some models."""
+    each = [
+        row["costs"]["peak_memory_mb"]["mean"]
+        for results in joined.values()
+        for name, row in rows_of(results).items()
+        if name in names
+    ]
+    return f"{min(each):.0f} to {max(each):.0f} MiB"
+
+
 def known(model: Row) -> set[str]:
     """What a model learns from."""
     return BY_SETTINGS.get(model["name"]) or set(knowledge_of(model).split(", "))

@@ -9,6 +9,7 @@ from picture import METRIC, PAPERS
 from study_numbers import (
     OURS,
     SEQUENTIAL,
+    Pair,
     Results,
     Row,
     best_of_papers,
@@ -37,9 +38,10 @@ DATA = {
     "office": "purchases; texts of items, no times",
     "tiktok": "videos watched; images and sounds, no times",
     "microlens, in time order": "videos watched; titles, times",
-    "ml-1m_clean": "ratings of films; titles and genres, times",
+    "ml-1m_clean": "ratings of films; titles and genres, times; test right after train",
     "ml-1m_clean-in-order": "as `ml-1m_clean`, each user's latest held out",
     "ml-100k, in time order": "ratings of films; titles, genres, times",
+    "ml-100k, at random": "the same films, test drawn at random",
 }
 # Of LinDiffRec: what a row leaves out.
 PARTS = {
@@ -108,7 +110,7 @@ def who_leads(joined: Mapping[str, Results]) -> str:
 def without_sequential(joined: Mapping[str, Results]) -> list[str]:
     """Data sets where PrefixDiff has run, and no rival of its kind."""
     return [
-        dataset
+        f"`{dataset}`"
         for dataset, results in joined.items()
         if "PrefixDiff" in rows_of(results) and not set(SEQUENTIAL) & rows_of(results).keys()
     ]
@@ -118,11 +120,10 @@ def diffusion_part(files: Iterable[Results]) -> tuple[list[str], str]:
     """The papers' models with and without their diffusion part, and a sentence of it."""
     found = pairs(files)
     corrected = holm([pair.p_value() for pair in found])
-    rows, said = [], []
+    rows = []
     for pair, p in zip(found, corrected, strict=True):
         low, high = pair.interval()
         better = "better" if pair.difference > 0 else "worse"
-        said.append(better if p < ALPHA else "no clear difference")
         rows.append(
             [
                 pair.dataset,
@@ -132,27 +133,62 @@ def diffusion_part(files: Iterable[Results]) -> tuple[list[str], str]:
                 f"{pair.difference:+.4f}",
                 f"{low:+.4f} to {high:+.4f}",
                 f"{p:.2g}",
-                said[-1],
+                better if p < ALPHA else "not settled",
             ]
         )
-    counts = {word: said.count(word) for word in ("better", "worse", "no clear difference")}
-    told = ", ".join(f"{word} in {n}" for word, n in counts.items())
+    n_better = sum(pair.difference > 0 for pair in found)
+    n_settled = sum(p < ALPHA for p in corrected)
+    told = (
+        f"by its mean better in {n_better}, worse in {len(found) - n_better} of {len(found)}; "
+        f"settled in {n_settled}"
+    )
     differences = ("difference", "95 % of it", "p (Holm)", "with diffusion it is")
     header = ("data", "model", "with", "without", *differences)
-    return table(header, rows, 2), f"{told} of {len(said)}"
+    return table(header, rows, 2), told
+
+
+def own_pairs(joined: Mapping[str, Results]) -> list[Pair]:
+    """Our models with and without their part, where both have run."""
+    return [
+        Pair(dataset, name, found[name], found[control])
+        for name, control in (("LinDiffRec", "one-step"), ("PrefixDiff", "next-item"))
+        for dataset, results in joined.items()
+        for found in [rows_of(results)]
+        if {name, control} <= found.keys()
+    ]
 
 
 def own_part(joined: Mapping[str, Results]) -> list[str]:
-    """Our models with and without theirs."""
+    """A table of our models with and without theirs."""
     rows = []
-    for name, control in (("LinDiffRec", "one-step"), ("PrefixDiff", "next-item")):
-        for dataset, results in joined.items():
-            found = rows_of(results)
-            if {name, control} <= found.keys():
-                difference = value(found[name]) - value(found[control])
-                texts = (f"{spread_text(found[n])}{mark(found[n])}" for n in (name, control))
-                rows.append([dataset, name, *texts, f"{difference:+.4f}"])
-    return table(("data", "model", "with", "without", "difference"), rows, 2)
+    for pair in own_pairs(joined):
+        sides = (pair.with_it, pair.without)
+        texts = (f"{spread_text(row)}{mark(row)}" for row in sides)
+        is_solved = pair.name == "LinDiffRec"
+        p = "solved" if is_solved else f"{pair.p_value():.2g}"
+        rows.append([pair.dataset, pair.name, *texts, f"{pair.difference:+.4f}", p])
+    return table(("data", "model", "with", "without", "difference", "p"), rows, 2)
+
+
+def own_gain(joined: Mapping[str, Results], name: str) -> str:
+    """The least and the greatest difference of one of ours, and on how many data sets."""
+    found = [pair.difference for pair in own_pairs(joined) if pair.name == name]
+    if len(found) == 1:
+        return f"{found[0]:+.4f} on one data set"
+    return f"{min(found):+.4f} to {max(found):+.4f} on {len(found)} data sets"
+
+
+def interactions_alone(joined: Mapping[str, Results]) -> str:
+    """Where LinDiffRec is ahead of the best rival when both learn from interactions alone."""
+    ahead, behind = [], []
+    for dataset, results in joined.items():
+        rows = rows_of(results)
+        solved = lindiffrec_with(rows, dataset, {"interactions"})
+        if solved is not None:
+            rival = value(best_rival(rows, {"interactions"}))
+            (ahead if value(solved) > rival else behind).append(f"`{dataset}`")
+    told = f"ahead of the best rival on {' and '.join(ahead) or 'none'}"
+    return f"{told}, behind it on {' and '.join(behind)}" if behind else told
 
 
 def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
@@ -210,7 +246,22 @@ def by_activity(joined: Mapping[str, Results]) -> list[str]:
         lines += ["", f"{dataset}, users by number of train rows:", ""]
         lines += table(("model", *(between[n]["group"] for n in groups)), rows)
         lines += ["", f"Users in each: {', '.join(str(between[n]['users']) for n in groups)}."]
+        lines += _behind(shown, [(n, between[n]["group"]) for n in groups])
     return lines
+
+
+def _behind(rows: list[Row], groups: list[tuple[int, str]]) -> list[str]:
+    """The groups of which our best model is not the first."""
+    best = max((row for row in rows if row["name"] in OURS), key=value)
+    found = []
+    for n, group in groups:
+        means = {
+            row["name"]: row["groups"]["between"][n]["metrics"][METRIC]["mean"] for row in rows
+        }
+        first = max(means, key=lambda name, m=means: m[name])
+        if means[first] > means[best["name"]]:
+            found.append(f"{first} at {group}")
+    return [f"Ahead of {best['name']}: {', '.join(found) or 'none'}."]
 
 
 def by_noise(files: Iterable[Results]) -> list[str]:
@@ -278,8 +329,8 @@ def by_steps(files: Iterable[Results]) -> list[str]:
     told = []
     for model in dict.fromkeys(row["model"] for row in found):
         best = max((row for row in found if row["model"] == model), key=value)
-        told.append(f"{model} is best with {best['settings']['steps']}, {value(best):.4f}")
-    said = ["", f"{'; '.join(told)}."] if told else []
+        told.append(f"{model} with {best['settings']['steps']}, {value(best):.4f}")
+    said = ["", f"Best on test: {'; '.join(told)}."] if told else []
     return [*table(("model", "steps", METRIC_NAME, "s to train"), rows), *said]
 
 
@@ -301,7 +352,7 @@ def of_cold_items(files: Iterable[Results]) -> list[str]:
             "",
             f"Ahead: {first} among cold items, {among_all} among all.",
             "",
-            f"When the released parts are joined: `{results['command']}`",
+            f"Command, once the released parts are joined as told there: `{results['command']}`",
         ]
     return []
 
@@ -329,14 +380,15 @@ def _cost(row: Row | None) -> str:
 def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list[str]:
     """The same interactions under several splits, and which model is first."""
     splits = {
-        "ML-1M, as released": joined["ml-1m_clean"],
-        "ML-1M, latest held out": joined["ml-1m_clean-in-order"],
-        "ml-100k, latest held out": joined["ml-100k, in time order"],
+        name: joined[name]
+        for name in ("ml-1m_clean", "ml-1m_clean-in-order", "ml-100k, in time order")
     }
     for results in files:
         order = results["evaluation"]["eval_args"]
         if order.get("order") == "TO" and order.get("group_by") in (None, "none"):
-            splits["ml-100k, one cut in time"] = results
+            count = len(results["seeds"])
+            name = f"ml-100k, one cut in time, {count} seed{'s' if count > 1 else ''}"
+            splits[name] = results
         elif has_all(results) and results["dataset"] == "ml-100k":
             splits["ml-100k, at random"] = results
     wanted = (*OURS, "SASRec", "EASE", "EASE-recency", "LightGCN", "DiffRec", "TDiffRec", "ItemKNN")
