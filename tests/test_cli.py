@@ -505,3 +505,24 @@ def test_commands_stand_where_they_did(place: str) -> None:
     done = run_module(f"recbole_diffusion.{place}", ["--help"])
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("usage: ")
+
+
+@pytest.mark.parametrize(
+    ("command", "page", "wrong"),
+    [("compare", "reproduction", "'Nothing'"), ("analyze", "report", "'no/such/folder'")],
+)
+def test_a_function_is_called_after_the_import_of_its_commands_place(
+    command: str, page: str, wrong: str
+) -> None:
+    imports = f"import recbole_diffusion as r\nimport recbole_diffusion.{command}.{page}"
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", f"{lines}\nr.{command}({wrong})"],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stderr.splitlines()[-1]
+        for lines in (imports, "import recbole_diffusion as r")
+    ]
+    assert told[0] == told[1]
+    assert "UserError: " in told[0]

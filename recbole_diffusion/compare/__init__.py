@@ -1,1 +1,7 @@
-"""Place of one command; the function ``recbole_diffusion.compare`` is another thing."""
+"""Place of one command; called, it is the function ``recbole_diffusion.compare``."""
+
+import sys
+
+from recbole_diffusion.base.places import CommandPlace
+
+sys.modules[__name__].__class__ = CommandPlace
