@@ -18,7 +18,7 @@ from study_numbers import (
     OURS,
     Results,
     Row,
-    has_all,
+    at_random,
     is_plain,
     peaks_of,
     rows_of,
@@ -50,9 +50,10 @@ PLACES = [
 def page(joined: Mapping[str, Results], files: list[Results]) -> str:
     """The whole page."""
     shared = {name: r for name, r in joined.items() if "LinDiffRec" in rows_of(r)}
+    with_and_without, told = tables.diffusion_part(files)
     sections = [
-        *_beginning(shared, files),
-        *_diffusion(shared, files),
+        *_beginning({**shared, **at_random(files)}, shared, told),
+        *_diffusion(shared, files, with_and_without),
         *_knowledge(shared),
         *_kinds(shared, files),
         *_costs(shared),
@@ -62,8 +63,7 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
     return "\n".join(sections)
 
 
-def _beginning(shared: Mapping[str, Results], files: list[Results]) -> list[str]:
-    controls = {"ml-100k, at random": next(r for r in files if has_all(r))}
+def _beginning(each: Mapping[str, Results], shared: Mapping[str, Results], told: str) -> list[str]:
     alone = tables.without_sequential(shared)
     beside = [f"  No rival that reads sequences has run on {' and '.join(alone)}."] if alone else []
     return [
@@ -90,7 +90,7 @@ def _beginning(shared: Mapping[str, Results], files: list[Results]) -> list[str]
         "",
         "## In short",
         "",
-        *tables.which_model({**shared, **controls}),
+        *tables.which_model(each),
         "",
         "Each with its time to train on one thread, other jobs beside: orders of magnitude. The",
         "best rival is the best on test. So:",
@@ -104,10 +104,10 @@ def _beginning(shared: Mapping[str, Results], files: list[Results]) -> list[str]
         "  for all users LinDiffRec is ahead of it on the one data set where this was run, with",
         "  one seed (section 6).",
         *beside,
-        f"- On {tables.who_leads({**shared, **controls})}, LinDiffRec or PrefixDiff is ahead of",
+        f"- On {tables.who_leads(each)}, LinDiffRec or PrefixDiff is ahead of",
         "  all of them.",
         "- What diffusion buys the papers' models: with it a model is",
-        f"  {tables.diffusion_part(files)[1]} (ml-100k at random, section 1).",
+        f"  {told} (ml-100k at random, section 1).",
         f"- What it buys ours: LinDiffRec's second step {tables.own_gain(shared, 'LinDiffRec')};",
         f"  PrefixDiff's levels {tables.own_gain(shared, 'PrefixDiff')} (section 1).",
         "- What recency, features and normalisation are worth: section 3.",
@@ -115,7 +115,9 @@ def _beginning(shared: Mapping[str, Results], files: list[Results]) -> list[str]
     ]
 
 
-def _diffusion(shared: Mapping[str, Results], files: list[Results]) -> list[str]:
+def _diffusion(
+    shared: Mapping[str, Results], files: list[Results], with_and_without: list[str]
+) -> list[str]:
     return [
         "## 1. With and without the diffusion part",
         "",
@@ -126,7 +128,7 @@ def _diffusion(shared: Mapping[str, Results], files: list[Results]) -> list[str]
         "of the means, its 95 % interval not corrected, its p by Holm for all pairs; three seeds",
         "settle only differences that are large beside what seeds do.",
         "",
-        *tables.diffusion_part(files)[0],
+        *with_and_without,
         "",
         tables.steps_sentence(files),
         "",

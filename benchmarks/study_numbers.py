@@ -8,7 +8,7 @@ import numpy as np
 from picture import BY_SETTINGS, METRIC, PAPERS
 from scipy import stats
 
-from recbole_diffusion.studies.compare.tables import knowledge_of, training_seconds
+from recbole_diffusion.studies.compare.tables import knowledge_of, spread_text, training_seconds
 
 OURS = ("LinDiffRec", "PrefixDiff")
 SEQUENTIAL = ("SASRec", "GRU4Rec")
@@ -22,8 +22,6 @@ VARIANTS = {
     "interactions-only": {"interactions"},
 }
 UNORDERED = ("office", "tiktok")
-# Smaller deviations are 0 as they are printed.
-LEAST_SHOWN = 5e-5
 NOT_SEARCHED = "°"
 Results = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -44,11 +42,14 @@ def mark(model: Row) -> str:
     return "" if model["tuning"] else NOT_SEARCHED
 
 
-def spread_text(model: Row, metric: str = METRIC) -> str:
-    """Mean over seeds and their standard deviation, where there is one."""
-    found = model["test"][metric]
-    deviation = found["std"] or 0.0
-    return f"{found['mean']:.4f}{f' ± {deviation:.4f}' if deviation >= LEAST_SHOWN else ''}"
+def marked(model: Row, form: str = ".4f") -> str:
+    """The value and its mark."""
+    return format(value(model), form) + mark(model)
+
+
+def over_seeds(model: Row, metric: str = METRIC) -> str:
+    """Mean and standard deviation on test, where seeds differ."""
+    return spread_text(model["test"][metric])
 
 
 def seconds_of(row: Row) -> float | None:
@@ -67,24 +68,21 @@ def time_text(seconds: float) -> str:
 
 def times_of(joined: Mapping[str, Results], names: Iterable[str]) -> str:
     """The least and the greatest time to train of some models."""
-    each = [
-        seconds
-        for results in joined.values()
-        for name, row in rows_of(results).items()
-        if name in names and (seconds := seconds_of(row)) is not None
-    ]
+    found = map(seconds_of, _named(joined, names))
+    each = [seconds for seconds in found if seconds is not None]
     return f"{time_text(min(each))} to {time_text(max(each))}"
 
 
 def peaks_of(joined: Mapping[str, Results], names: Iterable[str]) -> str:
     """The least and the greatest peak memory of some models."""
-    each = [
-        row["costs"]["peak_memory_mb"]["mean"]
-        for results in joined.values()
-        for name, row in rows_of(results).items()
-        if name in names
-    ]
+    each = [row["costs"]["peak_memory_mb"]["mean"] for row in _named(joined, names)]
     return f"{min(each):.0f} to {max(each):.0f} MiB"
+
+
+def _named(joined: Mapping[str, Results], names: Iterable[str]) -> list[Row]:
+    """The rows of some models on all data sets."""
+    each = (rows_of(results) for results in joined.values())
+    return [rows[name] for rows in each for name in names if name in rows]
 
 
 def known(model: Row) -> set[str]:
@@ -101,6 +99,11 @@ def best_rival(rows: Mapping[str, Row], knows: set[str] | None = None) -> Row:
     """The best rival, or the best whose knowledge is a part of this."""
     rivals = [row for name, row in rows.items() if row["role"] == "baseline" or name in BY_SETTINGS]
     return max((row for row in rivals if knows is None or known(row) <= knows), key=value)
+
+
+def contenders(rows: Mapping[str, Row]) -> list[Row | None]:
+    """Ours, the best of the papers' models and the best rival; None for what has not run."""
+    return [*(rows.get(name) for name in OURS), best_of_papers(rows), best_rival(rows)]
 
 
 def lindiffrec_with(rows: Mapping[str, Row], dataset: str, knows: set[str]) -> Row | None:
@@ -121,6 +124,11 @@ def is_plain(name: str, row: Row) -> bool:
 def has_all(results: Results) -> bool:
     """Whether a comparison has all models of the papers, and not one of the smaller studies."""
     return {"LD4MRec", "LDiffRec"} <= rows_of(results).keys()
+
+
+def at_random(files: Iterable[Results]) -> dict[str, Results]:
+    """The comparison of all models on ml-100k, under the name that the study has for its split."""
+    return {"ml-100k, at random": next(filter(has_all, files))}
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,20 @@ from study_numbers import (
     Pair,
     Results,
     Row,
+    at_random,
     best_of_papers,
     best_rival,
+    contenders,
     has_all,
     is_plain,
     known,
     lindiffrec_with,
     mark,
+    marked,
+    over_seeds,
     pairs,
     rows_of,
     seconds_of,
-    spread_text,
     time_text,
     value,
 )
@@ -66,14 +69,13 @@ def which_model(joined: Mapping[str, Results]) -> list[str]:
     rows = []
     for dataset, results in joined.items():
         data, found = results["data"], rows_of(results)
-        shown = [*(found.get(name) for name in OURS), best_of_papers(found), best_rival(found)]
         size = f"{data['users']} x {data['items']}"
         rows.append(
             [
                 f"{dataset}: {DATA[dataset]}",
                 size,
                 f"{data['train_interactions'] / data['users']:.0f}",
-                *map(_with_cost, shown),
+                *map(_with_cost, contenders(found)),
             ]
         )
     header = ("data", "users x items", "train rows a user", *OURS, "best of the papers' models")
@@ -91,7 +93,7 @@ def _with_cost(row: Row | None) -> str:
 def _value_and_time(row: Row, form: str) -> str:
     """Metric, and time to train where it was kept."""
     seconds = seconds_of(row)
-    metric = format(value(row), form) + mark(row)
+    metric = marked(row, form)
     return metric if seconds is None else f"{metric}, {time_text(seconds)}"
 
 
@@ -163,7 +165,7 @@ def own_part(joined: Mapping[str, Results]) -> list[str]:
     rows = []
     for pair in own_pairs(joined):
         sides = (pair.with_it, pair.without)
-        texts = (f"{spread_text(row)}{mark(row)}" for row in sides)
+        texts = (f"{over_seeds(row)}{mark(row)}" for row in sides)
         is_solved = pair.name == "LinDiffRec"
         p = "solved" if is_solved else f"{pair.p_value():.2g}"
         rows.append([pair.dataset, pair.name, *texts, f"{pair.difference:+.4f}", p])
@@ -205,9 +207,9 @@ def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
                     dataset,
                     name,
                     ", ".join(sorted(knows - {"interactions"})) or "interactions alone",
-                    f"{value(found[name]):.4f}{mark(found[name])}",
-                    f"{value(solved):.4f}{mark(solved)}" if solved else "",
-                    f"{rival['name']} {value(rival):.4f}{mark(rival)}",
+                    marked(found[name]),
+                    marked(solved) if solved else "",
+                    f"{rival['name']} {marked(rival)}",
                 ]
             )
     header = ("data", "model", "knows", METRIC_NAME, "LinDiffRec, same knowledge")
@@ -234,8 +236,7 @@ def by_activity(joined: Mapping[str, Results]) -> list[str]:
     lines = []
     for dataset, results in joined.items():
         found = rows_of(results)
-        chosen = [*(found.get(name) for name in OURS), best_of_papers(found), best_rival(found)]
-        shown = [row for row in chosen if row is not None and row["groups"]]
+        shown = [row for row in contenders(found) if row is not None and row["groups"]]
         between = shown[0]["groups"]["between"]
         groups = [n for n, group in enumerate(between) if group["users"] >= LEAST_USERS]
         rows = []
@@ -298,7 +299,7 @@ def _as_columns(found: Mapping[str, Mapping[str, Row]]) -> list[str]:
         return []
     first, *_, last = found.values()
     rows = [
-        [name, *(spread_text(rows[name]) if name in rows else "" for rows in found.values())]
+        [name, *(over_seeds(rows[name]) if name in rows else "" for rows in found.values())]
         for name in first
     ]
     changes = ", ".join(
@@ -321,15 +322,13 @@ def by_steps(files: Iterable[Results]) -> list[str]:
         [
             row["model"],
             str(row["settings"]["steps"]),
-            spread_text(row),
+            over_seeds(row),
             f"{training_seconds(row):.1f}",
         ]
         for row in found
     ]
-    told = []
-    for model in dict.fromkeys(row["model"] for row in found):
-        best = max((row for row in found if row["model"] == model), key=value)
-        told.append(f"{model} with {best['settings']['steps']}, {value(best):.4f}")
+    models = dict.fromkeys(row["model"] for row in found)
+    told = [f"{model} with {_best_steps(found, model)}" for model in models]
     said = ["", f"Best on test: {'; '.join(told)}."] if told else []
     return [*table(("model", "steps", METRIC_NAME, "s to train"), rows), *said]
 
@@ -340,11 +339,17 @@ def _of_steps(files: Iterable[Results]) -> list[Row]:
     return [row for row in each if set(row["settings"]) == {"steps"}]
 
 
+def _best_steps(rows: Iterable[Row], model: str) -> str:
+    """A model's best number of steps, and its value."""
+    best = max((row for row in rows if row["model"] == model), key=value)
+    return f"{best['settings']['steps']}, {value(best):.4f}"
+
+
 def of_cold_items(files: Iterable[Results]) -> list[str]:
     """Recall of items that no train interaction has: among themselves, and among all."""
     for results in filter(has_cold, files):
         found = rows_of(results)
-        rows = [[name, spread_text(row, COLD), spread_text(row)] for name, row in found.items()]
+        rows = [[name, over_seeds(row, COLD), over_seeds(row)] for name, row in found.items()]
         first = max(found, key=lambda name: found[name]["test"][COLD]["mean"])
         among_all = max(found, key=lambda name: value(found[name]))
         return [
@@ -379,18 +384,14 @@ def _cost(row: Row | None) -> str:
 
 def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list[str]:
     """The same interactions under several splits, and which model is first."""
-    splits = {
-        name: joined[name]
-        for name in ("ml-1m_clean", "ml-1m_clean-in-order", "ml-100k, in time order")
-    }
+    ordered = ("ml-1m_clean", "ml-1m_clean-in-order", "ml-100k, in time order")
+    splits = {**{name: joined[name] for name in ordered}, **at_random(files)}
     for results in files:
         order = results["evaluation"]["eval_args"]
         if order.get("order") == "TO" and order.get("group_by") in (None, "none"):
             count = len(results["seeds"])
             name = f"ml-100k, one cut in time, {count} seed{'s' if count > 1 else ''}"
             splits[name] = results
-        elif has_all(results) and results["dataset"] == "ml-100k":
-            splits["ml-100k, at random"] = results
     wanted = (*OURS, "SASRec", "EASE", "EASE-recency", "LightGCN", "DiffRec", "TDiffRec", "ItemKNN")
     found = [rows_of(results) for results in splits.values()]
     rows = [
@@ -433,9 +434,8 @@ def chosen_on_test(folder: Path) -> list[str]:
 def steps_sentence(files: Iterable[Results]) -> str:
     """What DiffRec has without its diffusion part, and with its best number of steps."""
     without = next(pair.without for pair in pairs(files) if pair.name == "DiffRec")
-    rows = [row for row in _of_steps(files) if row["model"] == "DiffRec"]
-    best = max(rows, key=value)
+    best = _best_steps(_of_steps(files), "DiffRec")
     return (
-        f"DiffRec by number of steps: best with {best['settings']['steps']}, {value(best):.4f} "
-        f"(section 4), and {value(without):.4f} without its diffusion part."
+        f"DiffRec by number of steps: best with {best} (section 4), and {value(without):.4f} "
+        "without its diffusion part."
     )

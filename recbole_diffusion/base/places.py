@@ -1,6 +1,6 @@
 """Packages at the name of a function, which hold commands at their earlier places."""
 
-from importlib import import_module
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +13,5 @@ class CommandPlace(ModuleType):
 
     def __call__(self, *arguments: Any, **keys: Any) -> Any:
         """What the function gives."""
-        name = self.__name__.rpartition(".")[2]
-        module = import_module(f"recbole_diffusion.studies.{name}.run")
-        return getattr(module, name)(*arguments, **keys)
+        package, _, name = self.__name__.rpartition(".")
+        return sys.modules[package].__getattr__(name)(*arguments, **keys)

@@ -20,6 +20,7 @@ from recbole_diffusion.studies.compare.tables import (
     search_text,
     spread_text,
     test_table,
+    training_seconds,
 )
 
 HEAD = """\
@@ -48,9 +49,9 @@ OVERVIEW_NOTES = [
 ]
 # Which of two rows of a model stands: the one that has more, then the one that was tuned.
 WORTH = {"not run": 0, "failed": 1, "partial": 2, "finished": 3}
-# What the page asks of every trained model, and what of a run takes time.
+# What the page asks of every trained model, and what a run takes beside its training.
 TRIALS, SEEDS = 6, 3
-SECONDS = ("setup_seconds", "pretrain_seconds", "valid_seconds", "test_seconds")
+AFTERWARDS = ("valid_seconds", "test_seconds")
 
 
 def write_reproduction(result_files: Sequence[str | Path], target: str | Path) -> None:
@@ -216,7 +217,7 @@ def _left_table(results: Mapping[str, Any]) -> Table:
     rows = []
     for model in results["models"]:
         if not model["tuning"] and _is_trained(model):
-            seconds = _run_seconds(model["costs"])
+            seconds = _run_seconds(model)
             hours = seconds * (TRIALS + SEEDS) / 3600
             rows.append([Entry(model["name"]), Entry(f"{seconds:.0f}"), Entry(f"{hours:.1f}")])
     notes = [
@@ -233,11 +234,11 @@ def _is_trained(model: Mapping[str, Any]) -> bool:
     return (parameters["mean"] or 0) > 1
 
 
-def _run_seconds(costs: Mapping[str, Any]) -> float:
+def _run_seconds(model: Mapping[str, Any]) -> float:
     """Of a run, the mean over seeds."""
-    epochs, each = costs["epochs_trained"]["mean"], costs["train_seconds_per_epoch"]["mean"]
-    others = (costs[key]["mean"] for key in SECONDS if key in costs)
-    return float(epochs * each + sum(others))
+    costs = model["costs"]
+    afterwards = sum(costs[key]["mean"] for key in AFTERWARDS if key in costs)
+    return (training_seconds(model) or 0.0) + float(afterwards)
 
 
 def _metrics(results: Mapping[str, Any]) -> list[str]:
