@@ -19,10 +19,12 @@ from study_numbers import (
     Results,
     Row,
     at_random,
+    has_all,
     is_plain,
     peaks_of,
     rows_of,
     seconds_of,
+    seeds_text,
     times_of,
     value,
 )
@@ -52,7 +54,7 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
     shared = {name: r for name, r in joined.items() if "LinDiffRec" in rows_of(r)}
     with_and_without, told = tables.diffusion_part(files)
     sections = [
-        *_beginning({**shared, **at_random(files)}, shared, told),
+        *_beginning({**shared, **at_random(files)}, shared, files, told),
         *_diffusion(shared, files, with_and_without),
         *_knowledge(shared),
         *_kinds(shared, files),
@@ -63,7 +65,9 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
     return "\n".join(sections)
 
 
-def _beginning(each: Mapping[str, Results], shared: Mapping[str, Results], told: str) -> list[str]:
+def _beginning(
+    each: Mapping[str, Results], shared: Mapping[str, Results], files: list[Results], told: str
+) -> list[str]:
     alone = tables.without_sequential(shared)
     beside = [f"  No rival that reads sequences has run on {' and '.join(alone)}."] if alone else []
     return [
@@ -101,8 +105,8 @@ def _beginning(each: Mapping[str, Results], shared: Mapping[str, Results], told:
         f"- With interactions alone LinDiffRec is {tables.interactions_alone(shared)}.",
         "- If you have times and ask for what a user takes next, try PrefixDiff, which takes",
         f"  {times_of(shared, OURS[1:])} and {peaks_of(shared, OURS[1:])}. Under one cut in time",
-        "  for all users LinDiffRec is ahead of it on the one data set where this was run, with",
-        "  one seed (section 6).",
+        f"  for all users {tables.under_one_cut(files)}",
+        "  (section 6).",
         *beside,
         f"- On {tables.who_leads(each)}, LinDiffRec or PrefixDiff is ahead of",
         "  all of them.",
@@ -118,14 +122,15 @@ def _beginning(each: Mapping[str, Results], shared: Mapping[str, Results], told:
 def _diffusion(
     shared: Mapping[str, Results], files: list[Results], with_and_without: list[str]
 ) -> list[str]:
+    seeds = " and ".join(dict.fromkeys(seeds_text(r) for r in filter(has_all, files)))
     return [
         "## 1. With and without the diffusion part",
         "",
-        "The papers' models, by their defaults, three seeds. Without: DiffRec and L-DiffRec",
+        f"The papers' models, by their defaults, {seeds}. Without: DiffRec and L-DiffRec",
         "without noise and weights of steps and with one step, which leaves the autoencoder;",
         "LD4MRec with a millionth of its noise and one step; SimDiff and InfoDCL by",
         "`use_diffusion: false`; DiffMM without generated graphs and their contrast. Welch's test",
-        "of the means, its 95 % interval not corrected, its p by Holm for all pairs; three seeds",
+        "of the means, its 95 % interval not corrected, its p by Holm for all pairs; so few seeds",
         "settle only differences that are large beside what seeds do.",
         "",
         *with_and_without,
@@ -217,7 +222,7 @@ def _protocol(joined: Mapping[str, Results], files: list[Results]) -> list[str]:
     return [
         "## 6. Protocol",
         "",
-        "The same interactions, split in other ways; three seeds or one, as the commands tell.",
+        "The same interactions, split in other ways; as many seeds as the commands tell.",
         "ML-1M as released (`ml-1m_clean`) tests on the items right after the train part and",
         "validates on later ones ([which part follows",
         "which](models/prefixdiff.md#which-part-follows-which)): models that are trained to tell",

@@ -126,6 +126,18 @@ def has_all(results: Results) -> bool:
     return {"LD4MRec", "LDiffRec"} <= rows_of(results).keys()
 
 
+def is_cut_once(results: Results) -> bool:
+    """Whether one moment divides train from test for all users."""
+    order = results["evaluation"]["eval_args"]
+    return order.get("order") == "TO" and order.get("group_by") in (None, "none")
+
+
+def seeds_text(results: Results) -> str:
+    """How many seeds a comparison has."""
+    count = len(results["seeds"])
+    return f"{count} seed{'s' if count > 1 else ''}"
+
+
 def at_random(files: Iterable[Results]) -> dict[str, Results]:
     """The comparison of all models on ml-100k, under the name that the study has for its split."""
     return {"ml-100k, at random": next(filter(has_all, files))}

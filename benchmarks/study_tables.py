@@ -17,6 +17,7 @@ from study_numbers import (
     best_rival,
     contenders,
     has_all,
+    is_cut_once,
     is_plain,
     known,
     lindiffrec_with,
@@ -26,6 +27,7 @@ from study_numbers import (
     pairs,
     rows_of,
     seconds_of,
+    seeds_text,
     time_text,
     value,
 )
@@ -386,12 +388,8 @@ def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list
     """The same interactions under several splits, and which model is first."""
     ordered = ("ml-1m_clean", "ml-1m_clean-in-order", "ml-100k, in time order")
     splits = {**{name: joined[name] for name in ordered}, **at_random(files)}
-    for results in files:
-        order = results["evaluation"]["eval_args"]
-        if order.get("order") == "TO" and order.get("group_by") in (None, "none"):
-            count = len(results["seeds"])
-            name = f"ml-100k, one cut in time, {count} seed{'s' if count > 1 else ''}"
-            splits[name] = results
+    for results in filter(is_cut_once, files):
+        splits[f"{results['dataset']}, one cut in time, {seeds_text(results)}"] = results
     wanted = (*OURS, "SASRec", "EASE", "EASE-recency", "LightGCN", "DiffRec", "TDiffRec", "ItemKNN")
     found = [rows_of(results) for results in splits.values()]
     rows = [
@@ -404,6 +402,17 @@ def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list
     ]
     told = "; ".join(f"{split}: {name}" for split, name in zip(splits, first, strict=True))
     return [*table(("model", *splits), rows), "", f"First: {told}."]
+
+
+def under_one_cut(files: Iterable[Results]) -> str:
+    """Which of ours is ahead under one cut in time for all users, where both have run."""
+    for results in filter(is_cut_once, files):
+        first, second = sorted((rows_of(results)[name] for name in OURS), key=value, reverse=True)
+        return (
+            f"{first['name']} is ahead of {second['name']} on {results['dataset']}, "
+            f"{value(first):.3f} to {value(second):.3f} with {seeds_text(results)}"
+        )
+    return "neither has run"
 
 
 def chosen_on_test(folder: Path) -> list[str]:

@@ -97,6 +97,20 @@ def test_a_rival_may_be_made_by_settings_of_ours(numbers: ModuleType) -> None:
     assert numbers.best_rival(rows, {"interactions", "order"})["name"] == "EASE"
 
 
+def test_one_cut_in_time_tells_which_of_ours_is_ahead(tables: ModuleType) -> None:
+    def split(group_by: str, lindiffrec: float, seeds: list[int]) -> dict[str, Any]:
+        rows = [row("LinDiffRec", [lindiffrec] * 2), row("PrefixDiff", [0.2] * 2)]
+        evaluation = {"eval_args": {"order": "TO", "group_by": group_by}}
+        return {**comparison(*rows), "evaluation": evaluation, "seeds": seeds}
+
+    by_user = split("user", 0.9, [1])
+    for lindiffrec, seeds, expected in (
+        (0.3, [1], "LinDiffRec is ahead of PrefixDiff on planted, 0.300 to 0.200 with 1 seed"),
+        (0.1, [1, 2], "PrefixDiff is ahead of LinDiffRec on planted, 0.200 to 0.100 with 2 seeds"),
+    ):
+        assert tables.under_one_cut([by_user, split("none", lindiffrec, seeds)]) == expected
+
+
 def test_the_front_is_what_none_beats_in_both(study: ModuleType) -> None:
     def trained(name: str, seconds: float, value: float) -> dict[str, Any]:
         costs = {
