@@ -52,6 +52,11 @@ def over_seeds(model: Row, metric: str = METRIC) -> str:
     return spread_text(model["test"][metric])
 
 
+def marked_over_seeds(model: Row) -> str:
+    """Mean, standard deviation where seeds differ, and mark."""
+    return over_seeds(model) + mark(model)
+
+
 def seconds_of(row: Row) -> float | None:
     """Time to train; None of a solved model whose time was not kept."""
     measured = row["costs"]
@@ -138,9 +143,17 @@ def seeds_text(results: Results) -> str:
     return f"{count} seed{'s' if count > 1 else ''}"
 
 
+def split_name(results: Results) -> str:
+    """The data set, and how it is split where ml-100k is split in several ways."""
+    is_random = results["evaluation"]["eval_args"].get("order") == "RO"
+    name = str(results["dataset"])
+    return f"{name}, at random" if is_random and name == "ml-100k" else name
+
+
 def at_random(files: Iterable[Results]) -> dict[str, Results]:
     """The comparison of all models on ml-100k, under the name that the study has for its split."""
-    return {"ml-100k, at random": next(filter(has_all, files))}
+    found = next(r for r in files if has_all(r) and r["dataset"] == "ml-100k")
+    return {split_name(found): found}
 
 
 @dataclass(frozen=True)
@@ -186,7 +199,7 @@ class Pair:
 def pairs(files: Iterable[Results]) -> list[Pair]:
     """Each model and its control, of the comparisons that have all models."""
     return [
-        Pair(results["dataset"], name, rows[name], rows[name + CONTROL])
+        Pair(split_name(results), name, rows[name], rows[name + CONTROL])
         for results in filter(has_all, files)
         for rows in [rows_of(results)]
         for name in rows

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from picture import METRIC, PAPERS
 from study_numbers import (
+    CONTROL,
     OURS,
     SEQUENTIAL,
     Pair,
@@ -23,11 +24,13 @@ from study_numbers import (
     lindiffrec_with,
     mark,
     marked,
+    marked_over_seeds,
     over_seeds,
     pairs,
     rows_of,
     seconds_of,
     seeds_text,
+    split_name,
     time_text,
     value,
 )
@@ -77,38 +80,38 @@ def which_model(joined: Mapping[str, Results]) -> list[str]:
                 f"{dataset}: {DATA[dataset]}",
                 size,
                 f"{data['train_interactions'] / data['users']:.0f}",
-                *map(_with_cost, contenders(found)),
+                *(_with_cost(row, found) for row in contenders(found)),
             ]
         )
-    header = ("data", "users x items", "train rows a user", *OURS, "best of the papers' models")
-    return table([*header, "best rival"], rows)
+    header = ("data", "users x items", "train rows a user", *OURS)
+    return table([*header, "best of the papers' models (of how many)", "best rival"], rows)
 
 
-def _with_cost(row: Row | None) -> str:
+def _with_cost(row: Row | None, rows: Mapping[str, Row]) -> str:
     """A model's name where its column does not tell it, metric and time."""
     if row is None:
         return ""
-    told = _value_and_time(row, ".4f")
+    told = _with_time(row, marked_over_seeds(row))
+    if row["name"] in PAPERS:
+        told += f" (of {len(set(PAPERS) & rows.keys())})"
     return told if row["name"] in OURS else f"{row['name']} {told}"
 
 
-def _value_and_time(row: Row, form: str) -> str:
+def _with_time(row: Row, metric: str) -> str:
     """Metric, and time to train where it was kept."""
     seconds = seconds_of(row)
-    metric = marked(row, form)
     return metric if seconds is None else f"{metric}, {time_text(seconds)}"
 
 
 def who_leads(joined: Mapping[str, Results]) -> str:
-    """On how many data sets one of ours is ahead of all of the papers' models."""
+    """On how many splits one of ours is ahead of the papers' models that ran there."""
     found = [rows_of(results) for results in joined.values()]
     found = [rows for rows in found if best_of_papers(rows)]
     led = sum(
         max(value(rows[name]) for name in OURS if name in rows) > value(best_of_papers(rows))
         for rows in found
     )
-    count = f"all {led}" if led == len(found) else f"{led} of the {len(found)}"
-    return f"{count} data sets where the papers' models ran"
+    return f"all {led}" if led == len(found) else f"{led} of the {len(found)}"
 
 
 def without_sequential(joined: Mapping[str, Results]) -> list[str]:
@@ -141,45 +144,62 @@ def diffusion_part(files: Iterable[Results]) -> tuple[list[str], str]:
             ]
         )
     n_better = sum(pair.difference > 0 for pair in found)
-    n_settled = sum(p < ALPHA for p in corrected)
+    settled = [
+        f"{pair.name}, {'better' if pair.difference > 0 else 'worse'}"
+        for pair, p in zip(found, corrected, strict=True)
+        if p < ALPHA
+    ]
     told = (
         f"by its mean better in {n_better}, worse in {len(found) - n_better} of {len(found)}; "
-        f"settled in {n_settled}"
+        f"settled in {len(settled)}"
     )
+    if settled:
+        told += f" ({'; '.join(settled)})"
     differences = ("difference", "95 % of it", "p (Holm)", "with diffusion it is")
     header = ("data", "model", "with", "without", *differences)
     return table(header, rows, 2), told
 
 
-def own_pairs(joined: Mapping[str, Results]) -> list[Pair]:
+def own_pairs(joined: Mapping[str, Results], files: list[Results]) -> list[Pair]:
     """Our models with and without their part, where both have run."""
-    return [
+    of_steps = {split_name(r): _of_steps([r]) for r in files}
+    by_steps = {
+        dataset: {row["settings"]["steps"]: row for row in rows if row["model"] == "LinDiffRec"}
+        for dataset, rows in of_steps.items()
+    }
+    at_defaults = [
+        Pair(dataset, "LinDiffRec", rows[2], rows[1])
+        for dataset, rows in by_steps.items()
+        if {1, 2} <= rows.keys()
+    ]
+    found = [
         Pair(dataset, name, found[name], found[control])
         for name, control in (("LinDiffRec", "one-step"), ("PrefixDiff", "next-item"))
         for dataset, results in joined.items()
         for found in [rows_of(results)]
         if {name, control} <= found.keys()
     ]
+    return sorted([*found, *at_defaults], key=lambda pair: OURS.index(pair.name))
 
 
-def own_part(joined: Mapping[str, Results]) -> list[str]:
+def own_part(joined: Mapping[str, Results], files: list[Results]) -> list[str]:
     """A table of our models with and without theirs."""
     rows = []
-    for pair in own_pairs(joined):
-        sides = (pair.with_it, pair.without)
-        texts = (f"{over_seeds(row)}{mark(row)}" for row in sides)
+    for pair in own_pairs(joined, files):
+        texts = map(marked_over_seeds, (pair.with_it, pair.without))
         is_solved = pair.name == "LinDiffRec"
         p = "solved" if is_solved else f"{pair.p_value():.2g}"
         rows.append([pair.dataset, pair.name, *texts, f"{pair.difference:+.4f}", p])
     return table(("data", "model", "with", "without", "difference", "p"), rows, 2)
 
 
-def own_gain(joined: Mapping[str, Results], name: str) -> str:
-    """The least and the greatest difference of one of ours, and on how many data sets."""
-    found = [pair.difference for pair in own_pairs(joined) if pair.name == name]
+def own_gain(joined: Mapping[str, Results], files: list[Results], name: str) -> str:
+    """The least and the greatest difference of one of ours, and on how many splits."""
+    found = [pair for pair in own_pairs(joined, files) if pair.name == name]
     if len(found) == 1:
-        return f"{found[0]:+.4f} on one data set"
-    return f"{min(found):+.4f} to {max(found):+.4f} on {len(found)} data sets"
+        return f"{found[0].difference:+.4f} on {found[0].dataset} (p {found[0].p_value():.2g})"
+    each = [pair.difference for pair in found]
+    return f"{min(each):+.4f} to {max(each):+.4f} on {len(found)} splits"
 
 
 def interactions_alone(joined: Mapping[str, Results]) -> str:
@@ -189,10 +209,25 @@ def interactions_alone(joined: Mapping[str, Results]) -> str:
         rows = rows_of(results)
         solved = lindiffrec_with(rows, dataset, {"interactions"})
         if solved is not None:
-            rival = value(best_rival(rows, {"interactions"}))
-            (ahead if value(solved) > rival else behind).append(f"`{dataset}`")
-    told = f"ahead of the best rival on {' and '.join(ahead) or 'none'}"
+            rival = best_rival(rows, {"interactions"})
+            told = f"`{dataset}` ({marked(solved)}, {rival['name']} {marked(rival)})"
+            (ahead if value(solved) > value(rival) else behind).append(told)
+    told = f"ahead of the best such rival on {' and '.join(ahead) or 'none'}"
     return f"{told}, behind it on {' and '.join(behind)}" if behind else told
+
+
+def behind_with_features(joined: Mapping[str, Results]) -> str:
+    """Where LinDiffRec with features, and no order, is behind a rival that knows no more."""
+    knows, found = {"interactions", "features"}, []
+    for dataset, results in joined.items():
+        rows = rows_of(results)
+        solved = lindiffrec_with(rows, dataset, knows)
+        if solved is not None:
+            rival = best_rival(rows, knows)
+            if value(rival) > value(solved):
+                told = f"`{dataset}` ({marked(solved)}, {rival['name']} {marked(rival)})"
+                found.append(told)
+    return f"behind the best rival on {' and '.join(found)}" if found else "behind no rival"
 
 
 def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
@@ -200,7 +235,7 @@ def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
     rows = []
     for dataset, results in joined.items():
         found = rows_of(results)
-        for name in (name for name in PAPERS if name in found):
+        for name in (name for name in (*PAPERS, "PrefixDiff") if name in found):
             knows = known(found[name])
             rival = best_rival(found, knows)
             solved = lindiffrec_with(found, dataset, knows)
@@ -220,17 +255,20 @@ def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
 
 def knowledge_worth(joined: Mapping[str, Results]) -> list[str]:
     """What LinDiffRec loses without each part."""
+    each = {dataset: rows_of(results) for dataset, results in joined.items()}
+    each = {dataset: found for dataset, found in each.items() if PARTS.keys() & found.keys()}
     rows = []
     for name, part in PARTS.items():
         cells = []
-        for results in joined.values():
-            found = rows_of(results)
+        for found in each.values():
             has_both = {name, "LinDiffRec"} <= found.keys()
             cells.append(
-                f"{value(found[name]) - value(found['LinDiffRec']):+.4f}" if has_both else ""
+                f"{value(found[name]) - value(found['LinDiffRec']):+.4f}{mark(found[name])}"
+                if has_both
+                else ""
             )
         rows.append([part, *cells])
-    return table(("left out", *joined), rows)
+    return table(("left out", *each), rows)
 
 
 def by_activity(joined: Mapping[str, Results]) -> list[str]:
@@ -245,7 +283,7 @@ def by_activity(joined: Mapping[str, Results]) -> list[str]:
         for row in shown:
             spreads = [row["groups"]["between"][n]["metrics"].get(METRIC) for n in groups]
             cells = [f"{s['mean']:.4f}" if s and s["mean"] is not None else "" for s in spreads]
-            rows.append([row["name"], *cells])
+            rows.append([row["name"] + mark(row), *cells])
         lines += ["", f"{dataset}, users by number of train rows:", ""]
         lines += table(("model", *(between[n]["group"] for n in groups)), rows)
         lines += ["", f"Users in each: {', '.join(str(between[n]['users']) for n in groups)}."]
@@ -305,9 +343,13 @@ def _as_columns(found: Mapping[str, Mapping[str, Row]]) -> list[str]:
         for name in first
     ]
     changes = ", ".join(
-        f"{name} {value(last[name]) / value(first[name]) - 1:+.0%}" for name in first
+        f"{name} {value(last[name]) / value(first[name]) - 1:+.1%}" for name in first
     )
-    return [*table(("model", *found), rows), "", f"From the first column to the last: {changes}."]
+    return [
+        *table(("model", *found), rows),
+        "",
+        f"From the first column to the last (`{CONTROL}`: without the diffusion part): {changes}.",
+    ]
 
 
 def _ratio_of(results: Results) -> float:
@@ -377,11 +419,21 @@ def costs(joined: Mapping[str, Results]) -> list[str]:
     return table(("model", *joined), rows)
 
 
+def epochs_of(joined: Mapping[str, Results]) -> str:
+    """How many epochs PrefixDiff trains on each data set."""
+    found = {
+        dataset: rows_of(results)["PrefixDiff"]["costs"]["epochs_trained"]["mean"]
+        for dataset, results in joined.items()
+        if "PrefixDiff" in rows_of(results)
+    }
+    return "; ".join(f"{epochs:.0f} epochs on {dataset}" for dataset, epochs in found.items())
+
+
 def _cost(row: Row | None) -> str:
     if row is None:
         return ""
     memory = row["costs"].get("peak_memory_mb", {}).get("mean")
-    return _value_and_time(row, ".3f") + (f", {memory:.0f} MiB" if memory else "")
+    return _with_time(row, marked(row, ".3f")) + (f", {memory:.0f} MiB" if memory else "")
 
 
 def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list[str]:
@@ -393,7 +445,7 @@ def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list
     wanted = (*OURS, "SASRec", "EASE", "EASE-recency", "LightGCN", "DiffRec", "TDiffRec", "ItemKNN")
     found = [rows_of(results) for results in splits.values()]
     rows = [
-        [name, *(f"{value(models[name]):.3f}" if name in models else "" for models in found)]
+        [name, *(marked(models[name], ".3f") if name in models else "" for models in found)]
         for name in wanted
     ]
     first = [
@@ -401,7 +453,7 @@ def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list
         for models in found
     ]
     told = "; ".join(f"{split}: {name}" for split, name in zip(splits, first, strict=True))
-    return [*table(("model", *splits), rows), "", f"First: {told}."]
+    return [*table(("model", *splits), rows), "", f"First of those that ran: {told}."]
 
 
 def under_one_cut(files: Iterable[Results]) -> str:
@@ -409,7 +461,8 @@ def under_one_cut(files: Iterable[Results]) -> str:
     for results in filter(is_cut_once, files):
         first, second = sorted((rows_of(results)[name] for name in OURS), key=value, reverse=True)
         return (
-            f"{first['name']} is ahead of {second['name']} on {results['dataset']}, "
+            f"{first['name']} is ahead of {second['name']} on {results['dataset']} "
+            f"({results['data']['users']} users), "
             f"{value(first):.3f} to {value(second):.3f} with {seeds_text(results)}"
         )
     return "neither has run"

@@ -40,7 +40,8 @@ def row(name: str, values: Sequence[float], **changes: Any) -> dict[str, Any]:
 
 
 def comparison(*rows: dict[str, Any]) -> dict[str, Any]:
-    return {"dataset": "planted", "models": rows, "command": ""}
+    evaluation = {"eval_args": {"order": "RO", "group_by": "user"}}
+    return {"dataset": "planted", "models": rows, "command": "", "evaluation": evaluation}
 
 
 def test_intervals_and_p_are_welchs(numbers: ModuleType) -> None:
@@ -60,7 +61,10 @@ def test_verdicts_are_those_of_all_pairs_together(numbers: ModuleType, tables: M
     _, told = tables.diffusion_part([comparison(*one, *two)])
     assert alone < tables.ALPHA
     assert alone * 2 < tables.ALPHA
-    assert told == "by its mean better in 1, worse in 1 of 2; settled in 2"
+    expected = (
+        "by its mean better in 1, worse in 1 of 2; settled in 2 (LD4MRec, better; LDiffRec, worse)"
+    )
+    assert told == expected
     more = [row("DiffRec", 0.3 + 0.2 * seeds), row("DiffRec-none", 0.31 + 0.2 * seeds)]
     many = [model for n in range(20) for model in ({**m, "name": f"{n}{m['name']}"} for m in more)]
     lines, told = tables.diffusion_part([comparison(*one, *two, *many)])
@@ -101,12 +105,21 @@ def test_one_cut_in_time_tells_which_of_ours_is_ahead(tables: ModuleType) -> Non
     def split(group_by: str, lindiffrec: float, seeds: list[int]) -> dict[str, Any]:
         rows = [row("LinDiffRec", [lindiffrec] * 2), row("PrefixDiff", [0.2] * 2)]
         evaluation = {"eval_args": {"order": "TO", "group_by": group_by}}
-        return {**comparison(*rows), "evaluation": evaluation, "seeds": seeds}
+        found = {**comparison(*rows), "evaluation": evaluation, "seeds": seeds}
+        return {**found, "data": {"users": 9}}
 
     by_user = split("user", 0.9, [1])
     for lindiffrec, seeds, expected in (
-        (0.3, [1], "LinDiffRec is ahead of PrefixDiff on planted, 0.300 to 0.200 with 1 seed"),
-        (0.1, [1, 2], "PrefixDiff is ahead of LinDiffRec on planted, 0.200 to 0.100 with 2 seeds"),
+        (
+            0.3,
+            [1],
+            "LinDiffRec is ahead of PrefixDiff on planted (9 users), 0.300 to 0.200 with 1 seed",
+        ),
+        (
+            0.1,
+            [1, 2],
+            "PrefixDiff is ahead of LinDiffRec on planted (9 users), 0.200 to 0.100 with 2 seeds",
+        ),
     ):
         assert tables.under_one_cut([by_user, split("none", lindiffrec, seeds)]) == expected
 
