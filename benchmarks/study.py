@@ -287,15 +287,23 @@ def front(rows: Mapping[str, Row]) -> set[str]:
     }
 
 
+def _timed(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """Plain models whose time to train was kept."""
+    return {
+        name: row
+        for name, row in rows.items()
+        if is_plain(name, row) and seconds_of(row) is not None
+    }
+
+
 def _on_the_front(joined: Mapping[str, Results]) -> list[str]:
     """The models of each data set that the picture joins, the fastest first."""
     rows = []
     for dataset, results in joined.items():
-        found = {n: row for n, row in rows_of(results).items() if is_plain(n, row)}
-        timed = {n: row for n, row in found.items() if seconds_of(row) is not None}
-        best = sorted(front(timed), key=lambda name, rows=timed: training_seconds(rows[name]))
-        rows.append([dataset, ", ".join(best), ", ".join(n for n in found if n not in timed)])
-    return tables.table(("data", "on the line, the fastest first", "no time kept"), rows, 3)
+        found = _timed(rows_of(results))
+        best = sorted(front(found), key=lambda name, rows=found: training_seconds(rows[name]))
+        rows.append([dataset, ", ".join(best)])
+    return tables.table(("data", "on the line, the fastest first"), rows, 2)
 
 
 def cost_picture(joined: Mapping[str, Results]) -> None:
@@ -318,12 +326,9 @@ def cost_picture(joined: Mapping[str, Results]) -> None:
 
 def _draw(panel: plt.Axes, models: Mapping[str, Row]) -> dict[str, tuple[float, float]]:
     """Draw a point of each model; gives them by name, those on the front first."""
-    points = {
-        name: (training_seconds(row), value(row))
-        for name, row in models.items()
-        if is_plain(name, row) and seconds_of(row) is not None
-    }
-    best = sorted(front({name: models[name] for name in points}), key=lambda name: points[name])
+    timed = _timed(models)
+    points = {name: (training_seconds(row), value(row)) for name, row in timed.items()}
+    best = sorted(front(timed), key=lambda name: points[name])
     panel.plot(*zip(*(points[n] for n in best), strict=True), color="#9aa5ad", lw=1, zorder=0)
     panel.set_xscale("log")
     panel.margins(x=0.18, y=0.08)

@@ -212,8 +212,8 @@ def interactions_alone(joined: Mapping[str, Results]) -> str:
             rival = best_rival(rows, {"interactions"})
             told = f"`{dataset}` ({marked(solved)}, {rival['name']} {marked(rival)})"
             (ahead if value(solved) > value(rival) else behind).append(told)
-    told = f"ahead of the best such rival on {' and '.join(ahead) or 'none'}"
-    return f"{told}, behind it on {' and '.join(behind)}" if behind else told
+    told = f"ahead of the best such rival on {', '.join(ahead) or 'none'}"
+    return f"{told}; behind it on {', '.join(behind)}" if behind else told
 
 
 def behind_with_features(joined: Mapping[str, Results]) -> str:
@@ -227,7 +227,7 @@ def behind_with_features(joined: Mapping[str, Results]) -> str:
             if value(rival) > value(solved):
                 told = f"`{dataset}` ({marked(solved)}, {rival['name']} {marked(rival)})"
                 found.append(told)
-    return f"behind the best rival on {' and '.join(found)}" if found else "behind no rival"
+    return f"behind the best rival on {', '.join(found)}" if found else "behind no rival"
 
 
 def beside_rivals(joined: Mapping[str, Results]) -> list[str]:

@@ -134,8 +134,12 @@ def _join(files: Sequence[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
     comparisons = [
         test
         for _, results in files
+        for tested in [{model["name"]: model["test"] for model in results["models"]}]
         for test in results["significance"]["comparisons"]
-        if all(models.get(test[side]) in results["models"] for side in ("candidate", "baseline"))
+        if all(
+            test[side] in tested and models[test[side]]["test"] == tested[test[side]]
+            for side in ("candidate", "baseline")
+        )
     ]
     joined["models"] = sorted(models.values(), key=lambda model: model["role"] != "baseline")
     joined["significance"] = {**joined["significance"], "comparisons": comparisons}
