@@ -67,7 +67,7 @@ def seconds_of(row: Row) -> float | None:
 def time_text(seconds: float) -> str:
     """A time in the unit that suits it."""
     if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 

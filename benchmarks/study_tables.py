@@ -10,6 +10,7 @@ from study_numbers import (
     CONTROL,
     OURS,
     SEQUENTIAL,
+    UNORDERED,
     Pair,
     Results,
     Row,
@@ -253,6 +254,25 @@ def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
     return table([*header, "best rival that knows no more"], rows, 3)
 
 
+def by_knowledge(joined: Mapping[str, Results]) -> list[str]:
+    """LinDiffRec with each kind of knowledge, beside the best rival that knows no more."""
+    kinds = [*map({"interactions"}.union, ((), ("features",), ("order",), ("features", "order")))]
+    rows = []
+    for dataset, results in joined.items():
+        found = rows_of(results)
+        shown = []
+        for knows in kinds:
+            lacks_order = dataset in UNORDERED and "order" in knows
+            solved = None if lacks_order else lindiffrec_with(found, dataset, knows)
+            shown.append((solved, best_rival(found, knows)))
+        cells = [
+            f"{marked(solved)}, {rival['name']} {marked(rival)}" if solved else ""
+            for solved, rival in shown
+        ]
+        rows.append([dataset, *cells])
+    return table(("data", "interactions alone", "features", "order", "features and order"), rows)
+
+
 def knowledge_worth(joined: Mapping[str, Results]) -> list[str]:
     """What LinDiffRec loses without each part."""
     each = {dataset: rows_of(results) for dataset, results in joined.items()}
@@ -452,8 +472,11 @@ def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list
         max((name for name in wanted if name in models), key=lambda name, m=models: value(m[name]))
         for models in found
     ]
-    told = "; ".join(f"{split}: {name}" for split, name in zip(splits, first, strict=True))
-    return [*table(("model", *splits), rows), "", f"First of those that ran: {told}."]
+    told = []
+    for name in dict.fromkeys(first):
+        where = [f"`{split}`" for split, each in zip(splits, first, strict=True) if each == name]
+        told.append(f"{name} on {', '.join(where)}")
+    return [*table(("model", *splits), rows), "", f"First of those that ran: {'; '.join(told)}."]
 
 
 def under_one_cut(files: Iterable[Results]) -> str:
