@@ -205,16 +205,21 @@ def own_gain(joined: Mapping[str, Results], files: list[Results], name: str) -> 
 
 def interactions_alone(joined: Mapping[str, Results]) -> str:
     """Where LinDiffRec is ahead of the best rival when both learn from interactions alone."""
-    ahead, behind = [], []
+    verdicts: dict[str, list[str]] = {"ahead of": [], "level with": [], "behind": []}
     for dataset, results in joined.items():
         rows = rows_of(results)
         solved = lindiffrec_with(rows, dataset, {"interactions"})
         if solved is not None:
             rival = best_rival(rows, {"interactions"})
+            difference = round(value(solved), 4) - round(value(rival), 4)
+            verdict = "level with" if not difference else "ahead of" if difference > 0 else "behind"
             told = f"`{dataset}` ({marked(solved)}, {rival['name']} {marked(rival)})"
-            (ahead if value(solved) > value(rival) else behind).append(told)
-    told = f"ahead of the best such rival on {', '.join(ahead) or 'none'}"
-    return f"{told}; behind it on {', '.join(behind)}" if behind else told
+            verdicts[verdict].append(told)
+    return "; ".join(
+        f"{verdict} the best such rival on {', '.join(where)}"
+        for verdict, where in verdicts.items()
+        if where
+    )
 
 
 def behind_with_features(joined: Mapping[str, Results]) -> str:

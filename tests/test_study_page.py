@@ -91,6 +91,18 @@ def test_lindiffrec_is_the_one_of_the_same_knowledge(numbers: ModuleType) -> Non
     assert numbers.lindiffrec_with({}, "films", {"interactions"}) is None
 
 
+def test_a_lead_that_four_digits_do_not_show_is_none(tables: ModuleType) -> None:
+    def split(solved: float) -> dict[str, Any]:
+        rival = row("EASE", [0.2, 0.2], role="baseline")
+        return comparison(row("interactions-only", [solved] * 2), rival)
+
+    told = tables.interactions_alone({"a": split(0.20004), "b": split(0.2002), "c": split(0.1)})
+    ahead, level, behind = told.split("; ")
+    assert ahead == "ahead of the best such rival on `b` (0.2002°, EASE 0.2000°)"
+    assert level == "level with the best such rival on `a` (0.2000°, EASE 0.2000°)"
+    assert behind == "behind the best such rival on `c` (0.1000°, EASE 0.2000°)"
+
+
 def test_a_rival_may_be_made_by_settings_of_ours(numbers: ModuleType) -> None:
     rows = {
         "EASE": row("EASE", [0.1, 0.1], role="baseline"),
