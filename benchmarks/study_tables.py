@@ -464,9 +464,11 @@ def _cost(row: Row | None) -> str:
 def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list[str]:
     """The same interactions under several splits, and which model is first."""
     ordered = ("ml-1m_clean", "ml-1m_clean-in-order", "ml-100k, in time order")
-    splits = {**{name: joined[name] for name in ordered}, **at_random(files)}
-    for results in filter(is_cut_once, files):
-        splits[f"{results['dataset']}, one cut in time, {seeds_text(results)}"] = results
+    cut = {
+        f"{results['dataset']}, one cut in time, {seeds_text(results)}": results
+        for results in filter(is_cut_once, files)
+    }
+    splits = {**{name: joined[name] for name in ordered}, **at_random(files), **cut}
     wanted = (*OURS, "SASRec", "EASE", "EASE-recency", "LightGCN", "DiffRec", "TDiffRec", "ItemKNN")
     found = [rows_of(results) for results in splits.values()]
     rows = [
@@ -481,16 +483,24 @@ def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list
     for name in dict.fromkeys(first):
         where = [f"`{split}`" for split, each in zip(splits, first, strict=True) if each == name]
         told.append(f"{name} on {', '.join(where)}")
-    return [*table(("model", *splits), rows), "", f"First of those that ran: {'; '.join(told)}."]
+    lines = [*table(("model", *splits), rows), "", f"First of those that ran: {'; '.join(told)}."]
+    if not cut:
+        return lines
+    new = (
+        "Where one moment cuts, most users with test items have hardly a train row, and what a "
+        "model gives to these decides much:"
+    )
+    return [*lines, "", new, *by_activity(cut)]
 
 
 def under_one_cut(files: Iterable[Results]) -> str:
     """Which of ours is ahead under one cut in time for all users, where both have run."""
     for results in filter(is_cut_once, files):
         first, second = sorted((rows_of(results)[name] for name in OURS), key=value, reverse=True)
+        tested = sum(group["users"] for group in first["groups"]["between"])
         return (
             f"{first['name']} is ahead of {second['name']} on {results['dataset']} "
-            f"({results['data']['users']} users), "
+            f"({tested} users with test items), "
             f"{value(first):.3f} to {value(second):.3f} with {seeds_text(results)}"
         )
     return "neither has run"

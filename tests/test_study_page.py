@@ -115,24 +115,17 @@ def test_a_rival_may_be_made_by_settings_of_ours(numbers: ModuleType) -> None:
 
 def test_one_cut_in_time_tells_which_of_ours_is_ahead(tables: ModuleType) -> None:
     def split(group_by: str, lindiffrec: float, seeds: list[int]) -> dict[str, Any]:
-        rows = [row("LinDiffRec", [lindiffrec] * 2), row("PrefixDiff", [0.2] * 2)]
+        groups = {"between": [{"users": 4}, {"users": 5}]}
+        values = (("LinDiffRec", lindiffrec), ("PrefixDiff", 0.2))
+        rows = [row(name, [value] * 2, groups=groups) for name, value in values]
         evaluation = {"eval_args": {"order": "TO", "group_by": group_by}}
-        found = {**comparison(*rows), "evaluation": evaluation, "seeds": seeds}
-        return {**found, "data": {"users": 9}}
+        return {**comparison(*rows), "evaluation": evaluation, "seeds": seeds}
 
     by_user = split("user", 0.9, [1])
-    for lindiffrec, seeds, expected in (
-        (
-            0.3,
-            [1],
-            "LinDiffRec is ahead of PrefixDiff on planted (9 users), 0.300 to 0.200 with 1 seed",
-        ),
-        (
-            0.1,
-            [1, 2],
-            "PrefixDiff is ahead of LinDiffRec on planted (9 users), 0.200 to 0.100 with 2 seeds",
-        ),
-    ):
+    on = "on planted (9 users with test items)"
+    one = f"LinDiffRec is ahead of PrefixDiff {on}, 0.300 to 0.200 with 1 seed"
+    two = f"PrefixDiff is ahead of LinDiffRec {on}, 0.200 to 0.100 with 2 seeds"
+    for lindiffrec, seeds, expected in ((0.3, [1], one), (0.1, [1, 2], two)):
         assert tables.under_one_cut([by_user, split("none", lindiffrec, seeds)]) == expected
 
 
