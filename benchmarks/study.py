@@ -52,13 +52,14 @@ PLACES = [
 def page(joined: Mapping[str, Results], files: list[Results]) -> str:
     """The whole page."""
     shared = {name: r for name, r in joined.items() if "LinDiffRec" in rows_of(r)}
+    each = {**shared, **at_random(files)}
     with_and_without, told = tables.diffusion_part(files)
     sections = [
-        *_beginning({**shared, **at_random(files)}, shared, files, told),
+        *_beginning(each, shared, files, told),
         *_diffusion(shared, files, with_and_without),
         *_knowledge(shared),
         *_kinds(shared, files),
-        *_costs(shared, {**shared, **at_random(files)}),
+        *_costs(shared, each),
         *_protocol(joined, files),
         *_commands(files),
     ]

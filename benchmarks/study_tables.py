@@ -1,7 +1,7 @@
 """The tables of the study, and what each says in a sentence."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -163,14 +163,10 @@ def diffusion_part(files: Iterable[Results]) -> tuple[list[str], str]:
 
 def own_pairs(joined: Mapping[str, Results], files: list[Results]) -> list[Pair]:
     """Our models with and without their part, where both have run."""
-    of_steps = {split_name(r): _of_steps([r]) for r in files}
-    by_steps = {
-        dataset: {row["settings"]["steps"]: row for row in rows if row["model"] == "LinDiffRec"}
-        for dataset, rows in of_steps.items()
-    }
     at_defaults = [
-        Pair(dataset, "LinDiffRec", rows[2], rows[1])
-        for dataset, rows in by_steps.items()
+        Pair(split_name(results), "LinDiffRec", rows[2], rows[1])
+        for results in files
+        for rows in [{r["settings"]["steps"]: r for r in _of_steps([results], "LinDiffRec")}]
         if {1, 2} <= rows.keys()
     ]
     found = [
@@ -203,18 +199,29 @@ def own_gain(joined: Mapping[str, Results], files: list[Results], name: str) -> 
     return f"{min(each):+.4f} to {max(each):+.4f} on {len(found)} splits"
 
 
+def _beside_its_rival(
+    joined: Mapping[str, Results], knows: set[str]
+) -> Iterator[tuple[str, Row, Row]]:
+    """LinDiffRec of this knowledge, where it has run, and the best rival that knows no more."""
+    for dataset, results in joined.items():
+        rows = rows_of(results)
+        solved = lindiffrec_with(rows, dataset, knows)
+        if solved is not None:
+            yield dataset, solved, best_rival(rows, knows)
+
+
+def _values(solved: Row, rival: Row) -> str:
+    """LinDiffRec's value, and the rival's with its name."""
+    return f"{marked(solved)}, {rival['name']} {marked(rival)}"
+
+
 def interactions_alone(joined: Mapping[str, Results]) -> str:
     """Where LinDiffRec is ahead of the best rival when both learn from interactions alone."""
     verdicts: dict[str, list[str]] = {"ahead of": [], "level with": [], "behind": []}
-    for dataset, results in joined.items():
-        rows = rows_of(results)
-        solved = lindiffrec_with(rows, dataset, {"interactions"})
-        if solved is not None:
-            rival = best_rival(rows, {"interactions"})
-            difference = round(value(solved), 4) - round(value(rival), 4)
-            verdict = "level with" if not difference else "ahead of" if difference > 0 else "behind"
-            told = f"`{dataset}` ({marked(solved)}, {rival['name']} {marked(rival)})"
-            verdicts[verdict].append(told)
+    for dataset, solved, rival in _beside_its_rival(joined, {"interactions"}):
+        difference = round(value(solved), 4) - round(value(rival), 4)
+        verdict = "level with" if not difference else "ahead of" if difference > 0 else "behind"
+        verdicts[verdict].append(f"`{dataset}` ({_values(solved, rival)})")
     return "; ".join(
         f"{verdict} the best such rival on {', '.join(where)}"
         for verdict, where in verdicts.items()
@@ -224,15 +231,11 @@ def interactions_alone(joined: Mapping[str, Results]) -> str:
 
 def behind_with_features(joined: Mapping[str, Results]) -> str:
     """Where LinDiffRec with features, and no order, is behind a rival that knows no more."""
-    knows, found = {"interactions", "features"}, []
-    for dataset, results in joined.items():
-        rows = rows_of(results)
-        solved = lindiffrec_with(rows, dataset, knows)
-        if solved is not None:
-            rival = best_rival(rows, knows)
-            if value(rival) > value(solved):
-                told = f"`{dataset}` ({marked(solved)}, {rival['name']} {marked(rival)})"
-                found.append(told)
+    found = [
+        f"`{dataset}` ({_values(solved, rival)})"
+        for dataset, solved, rival in _beside_its_rival(joined, {"interactions", "features"})
+        if value(rival) > value(solved)
+    ]
     return f"behind the best rival on {', '.join(found)}" if found else "behind no rival"
 
 
@@ -262,19 +265,15 @@ def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
 def by_knowledge(joined: Mapping[str, Results]) -> list[str]:
     """LinDiffRec with each kind of knowledge, beside the best rival that knows no more."""
     kinds = [*map({"interactions"}.union, ((), ("features",), ("order",), ("features", "order")))]
-    rows = []
-    for dataset, results in joined.items():
-        found = rows_of(results)
-        shown = []
-        for knows in kinds:
-            lacks_order = dataset in UNORDERED and "order" in knows
-            solved = None if lacks_order else lindiffrec_with(found, dataset, knows)
-            shown.append((solved, best_rival(found, knows)))
-        cells = [
-            f"{marked(solved)}, {rival['name']} {marked(rival)}" if solved else ""
-            for solved, rival in shown
-        ]
-        rows.append([dataset, *cells])
+    columns = [
+        {
+            dataset: _values(solved, rival)
+            for dataset, solved, rival in _beside_its_rival(joined, knows)
+            if not (dataset in UNORDERED and "order" in knows)
+        }
+        for knows in kinds
+    ]
+    rows = [[dataset, *(column.get(dataset, "") for column in columns)] for dataset in joined]
     return table(("data", "interactions alone", "features", "order", "features and order"), rows)
 
 
@@ -384,7 +383,7 @@ def _ratio_of(results: Results) -> float:
     return float(told[0]) if told else 0.0
 
 
-def by_steps(files: Iterable[Results]) -> list[str]:
+def by_steps(files: list[Results]) -> list[str]:
     """Recall by number of steps, and the best number of each model."""
     found = _of_steps(files)
     rows = [
@@ -397,20 +396,22 @@ def by_steps(files: Iterable[Results]) -> list[str]:
         for row in found
     ]
     models = dict.fromkeys(row["model"] for row in found)
-    told = [f"{model} with {_best_steps(found, model)}" for model in models]
+    told = [f"{model} with {_best_steps(files, model)}" for model in models]
     said = ["", f"Best on test: {'; '.join(told)}."] if told else []
     return [*table(("model", "steps", METRIC_NAME, "s to train"), rows), *said]
 
 
-def _of_steps(files: Iterable[Results]) -> list[Row]:
-    """Rows that differ from the defaults by their number of steps."""
+def _of_steps(files: Iterable[Results], model: str | None = None) -> list[Row]:
+    """Rows, of one model or of all, that differ from the defaults by their number of steps."""
     each = (row for results in files for row in rows_of(results).values())
-    return [row for row in each if set(row["settings"]) == {"steps"}]
+    return [
+        row for row in each if set(row["settings"]) == {"steps"} and model in (None, row["model"])
+    ]
 
 
-def _best_steps(rows: Iterable[Row], model: str) -> str:
+def _best_steps(files: Iterable[Results], model: str) -> str:
     """A model's best number of steps, and its value."""
-    best = max((row for row in rows if row["model"] == model), key=value)
+    best = max(_of_steps(files, model), key=value)
     return f"{best['settings']['steps']}, {value(best):.4f}"
 
 
@@ -531,10 +532,10 @@ def chosen_on_test(folder: Path) -> list[str]:
     return ["", told, "", *table(header, rows, 2)]
 
 
-def steps_sentence(files: Iterable[Results]) -> str:
+def steps_sentence(files: list[Results]) -> str:
     """What DiffRec has without its diffusion part, and with its best number of steps."""
     without = next(pair.without for pair in pairs(files) if pair.name == "DiffRec")
-    best = _best_steps(_of_steps(files), "DiffRec")
+    best = _best_steps(files, "DiffRec")
     return (
         f"DiffRec by number of steps: best with {best} (section 4), and {value(without):.4f} "
         "without its diffusion part."
