@@ -16,11 +16,12 @@ N_PARTS = 6
 EMBEDDING_STD = 0.02
 
 
-def padded_parts(rows: RowBatch) -> Iterator[tuple[Tensor, Tensor]]:
+def padded_parts(rows: RowBatch, least_rows: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
     """Rows of a batch in parts of like length, each padded to its longest.
 
     Args:
         rows: B rows.
+        least_rows: Of a part, but for the last one; above 0.
 
     Yields:
         The rows of a part [b], and their items [b, longest], int64, 0 behind the last.
@@ -28,7 +29,7 @@ def padded_parts(rows: RowBatch) -> Iterator[tuple[Tensor, Tensor]]:
     order = rows.lengths.argsort(descending=True, stable=True)
     if not len(order):
         return
-    for part in order.split(-(-len(order) // N_PARTS)):
+    for part in order.split(max(-(-len(order) // N_PARTS), least_rows)):
         yield part, rows.take(part).padded()
 
 
@@ -42,6 +43,8 @@ class CausalEncoder(nn.Module):
         width: Of embeddings and outputs.
         dropout: Share of the embeddings' entries that training drops.
     """
+
+    least_rows = 1  # of a part that is encoded at once
 
     def __init__(self, n_ids: int, width: int, dropout: float) -> None:
         super().__init__()
@@ -70,7 +73,7 @@ class CausalEncoder(nn.Module):
         embedded = functional.pad(self.dropout(self.items(rows.items)), (0, 0, 1, 0))
         places = torch.arange(len(rows.items), device=rows.items.device) + 1
         rank = torch.empty_like(rows.lengths)  # in the present part, -1 for others
-        for part, at in padded_parts(rows._replace(items=places)):
+        for part, at in padded_parts(rows._replace(items=places), self.least_rows):
             rank.fill_(-1)[part] = torch.arange(len(part), device=part.device)
             encoded = self.encode(embedded[at])
             wanted = ((rank[row] >= 0) & (place >= 0)).nonzero()[:, 0]
@@ -188,6 +191,8 @@ class RecurrentEncoder(CausalEncoder):
 
     Source: Hidasi et al. 2016 (GRU4Rec).
     """
+
+    least_rows = 64  # a place takes about as long for some rows as for one
 
     def __init__(
         self, n_ids: int, width: int, n_layers: int, hidden_size: int, dropout: float

@@ -10,6 +10,7 @@ import torch
 from history_tools import histories, made_histories
 
 from recbole_diffusion.base.errors import UserError
+from recbole_diffusion.nn.encoders import padded_parts
 from recbole_diffusion.nn.rows import RowBatch
 from recbole_diffusion.runs.run import Run
 from recbole_diffusion.settings.config import Config
@@ -70,6 +71,21 @@ def test_scores_follow_the_latest_items(own: dict[str, Any], name: str) -> None:
     for user, items in enumerate(histories):
         expected = logits_after(model, items[-5:]) if len(items) else np.zeros(model.n_items)
         np.testing.assert_allclose(found[user], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n_rows", "sizes"), [(20, [20]), (150, [64, 64, 22]), (600, [100] * 6)])
+def test_parts_have_each_row_once_and_rows_enough(n_rows: int, sizes: list[int]) -> None:
+    lengths = torch.randint(0, 9, (n_rows,), generator=torch.Generator().manual_seed(3))
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)])
+    items = 1 + torch.arange(int(offsets[-1]))
+    parts = list(padded_parts(RowBatch(items, offsets, torch.ones(len(items))), least_rows=64))
+    assert [len(part) for part, _ in parts] == sizes
+    assert torch.cat([part for part, _ in parts]).sort().values.tolist() == list(range(n_rows))
+    for part, padded in parts:
+        for row, found in zip(part, padded, strict=True):
+            own_items = items[offsets[row] : offsets[row + 1]]
+            assert found[: len(own_items)].tolist() == own_items.tolist()
+            assert not found[len(own_items) :].any()
 
 
 @MODELS
