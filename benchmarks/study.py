@@ -60,7 +60,7 @@ def page(joined: Mapping[str, Results], files: list[Results]) -> str:
         *_knowledge(shared),
         *_kinds(shared, files),
         *_costs(shared, each),
-        *_protocol(joined, files),
+        *_protocol(joined, each, files),
         *_commands(files),
     ]
     return "\n".join(sections)
@@ -81,20 +81,27 @@ def _beginning(
         "favours a searched one beside it; tables of the defaults say so and have no mark. ± is",
         "the standard deviation over seeds, which draw first weights and batches, not the split:",
         "models that are solved have none, nor have single runs. Differences are of unrounded",
-        "values. Empty cells: not run, or nothing of the kind in the data. The",
+        "values. Empty cells: not run; in the tables of knowledge (sections 2 and 3), nothing of",
+        "the kind in the data. How each split is made stands in section 6. The",
         "[reproduction](reproduction.md) has each row's trials, seeds and command, and tests which",
         "differences within a comparison are significant over users.",
         "",
         "- **The papers' models**: the eight of the five papers that this package began with,",
         "  DiffRec to InfoDCL ([all models](models/index.md)).",
-        "- **Ours**: [LinDiffRec](models/lindiffrec.md), linear diffusion of a user's row, solved",
-        "  at once, without epochs; [PrefixDiff](models/prefixdiff.md), a network that learns to",
-        "  give back the latest items of a history, more or fewer of them, and adds what it learns",
-        "  to LinDiffRec's scores. It needs the order of a history; through LinDiffRec's scores it",
-        "  knows features, where there are any.",
+        "- **Ours**: [LinDiffRec](models/lindiffrec.md), linear diffusion of a user's row (a 1",
+        "  for each item met, else 0), solved at once, without epochs. Noise is added in steps; a",
+        "  reverse step takes some of it out again, by the linear denoiser that is best at that",
+        "  step's noise, `x_{t-1} = x_t B_t + r (x_t - x_t B_t)`; the last gives `x_1 B_1`. One",
+        "  step is EASE's form: items that users have together. Two reach, from A, a C that goes",
+        "  with what goes with A.",
+        "  [PrefixDiff](models/prefixdiff.md) is a network that learns to give back the latest",
+        "  items of a history, of which a smaller or greater share has vanished: the level of its",
+        "  diffusion. It adds what it learns to LinDiffRec's scores. It needs the order of a",
+        "  history; through LinDiffRec's scores it knows features, where there are any.",
         "- **Rivals**: all others, the diffusion models of further papers (GiffCF, BSPM) among",
         "  them. `NAME-recency` weighs a history's items by age, `EASE-features` reads features as",
         "  further rows.",
+        f"- **Level**: closer than {tables.LEVEL}, without a test.",
         "",
         "What a model can know: interactions alone, features of items, and order, which times",
         "tell. Recency is one use of order: a weight that falls with age.",
@@ -103,28 +110,34 @@ def _beginning(
         "",
         *tables.which_model(each),
         "",
-        "Each with its time to train on one thread, other jobs beside: orders of magnitude. The",
-        "best rival is the best on test. So:",
+        "Each with its time to train on one thread of a processor, other jobs beside: orders of",
+        "magnitude, and a GPU makes networks faster. The best rival is the best on test. So:",
         "",
         "- Begin with LinDiffRec, with your items' texts, images or sounds and your times, if you",
         f"  have them. It takes {times_of(each, OURS[:1])} and {peaks_of(each, OURS[:1])}; the",
         f"  papers' models take {times_of(each, PAPERS)} and {peaks_of(each, PAPERS)}.",
-        f"- With interactions alone LinDiffRec is {tables.interactions_alone(shared)};",
-        f"  with features and no order it is {tables.behind_with_features(shared)}.",
-        "- If you ask for what each user takes next, and know the order, try PrefixDiff, which",
+        "- With interactions alone LinDiffRec is "
+        f"{tables.beside_best_rival(shared, {'interactions'})}.",
+        "- With features and no order it is "
+        f"{tables.beside_best_rival(shared, {'interactions', 'features'})}.",
+        "- Where histories have an order, a rival that reads sequences is ahead of LinDiffRec on",
+        f"  {tables.sequential_ahead(shared)}.",
+        "- So if you ask for what each user takes next, and know the order, try PrefixDiff, which",
         f"  takes {times_of(each, OURS[1:])} and {peaks_of(each, OURS[1:])}.",
         *beside,
         "- If one date divides what you learn from and what you recommend for, as in a service",
         "  that trains now and then, look at one cut in time (section 6):",
-        f"  {tables.under_one_cut(files)}; no rival that reads sequences has run there.",
+        f"  {tables.under_one_cut(files)}.",
         f"- On {tables.who_leads(each)} of these rows where models of the papers ran, LinDiffRec",
-        "  or PrefixDiff is ahead of those that did.",
+        "  or PrefixDiff is ahead of those that did: not all ran everywhere, and those with ° were",
+        "  not searched.",
         "- What diffusion buys the papers' models, by their defaults: with it a model is",
-        f"  {told}. This is ml-100k at random alone (section 1).",
+        f"  {told}. This is ml-100k at random alone (section 1). The number of steps",
+        f"  decides too: {tables.steps_sentence(files)}",
         f"- What it buys ours: LinDiffRec's second step "
         f"{tables.own_gain(shared, files, 'LinDiffRec')}, without a test; five",
-        "  steps lose it again (section 4);",
-        "  PrefixDiff's levels, with LinDiffRec's scores to add to,",
+        "  steps lose it again on ml-100k at random, by the other defaults (section 4).",
+        "  PrefixDiff's levels and LinDiffRec's scores, together,",
         f"  {tables.own_gain(shared, files, 'PrefixDiff')} (section 1).",
         "- What recency, features and normalisation are worth: section 3.",
         "",
@@ -153,8 +166,9 @@ def _diffusion(
         "Ours: LinDiffRec with two reverse steps and with one, both searched where LinDiffRec is;",
         "it is solved, so seeds tell nothing. With one step it is a linear denoiser, EASE's form,",
         "and there is no chain. PrefixDiff learns to give back the latest items of a history, one",
-        "of them or up to all; its next-item version gives back the latest item alone, and has no",
-        "scores of LinDiffRec to add to. What each of these brings by itself stands in [its",
+        "of them or up to all; `next-item` is trained to tell each item of a history from those",
+        "before it, as SASRec is, and has no scores of LinDiffRec to add to: the difference is of",
+        "both together. What each brings by itself stands in [its",
         "parts](models/prefixdiff.md#each-part-off). p is Welch's.",
         "",
         *tables.own_part(shared, files),
@@ -163,6 +177,8 @@ def _diffusion(
         "",
         "LinDiffRec has here what the model has, and no more: features, order or neither. The best",
         "rival is the best on test of those that learn from no more.",
+        *["No rival that has run knows both features and order."]
+        * tables.no_rival_knows(shared, {"features", "order"}),
         "",
         *tables.beside_rivals(shared),
         "",
@@ -170,6 +186,9 @@ def _diffusion(
         "on each of the data stands in section 5.",
         "",
         *tables.by_knowledge(shared),
+        "",
+        "Best with interactions alone, and a diffusion model itself: "
+        f"{tables.diffusion_rivals(shared)}.",
         "",
     ]
 
@@ -209,15 +228,19 @@ def _kinds(shared: Mapping[str, Results], files: list[Results]) -> list[str]:
     ]
     for title, found in (
         (
-            "A random share of the train part of ml-100k, the rest as it was:",
+            "A random share of the train part of ml-100k, at random, the rest as it was:",
             tables.by_share(files),
         ),
-        ("Random interactions added to the train part of ml-100k:", tables.by_noise(files)),
-        ("Number of steps, ml-100k:", tables.by_steps(files)),
+        (
+            "Random interactions added to the train part of ml-100k (at random):",
+            tables.by_noise(files),
+        ),
+        ("Number of steps, ml-100k at random:", tables.by_steps(files)),
         (
             "Items of Office without any train interaction, known by their texts "
-            "([cold items](cold_items.md#figures)). `nearest` recommends the items whose texts "
-            "are nearest to the history's:",
+            "([cold items](cold_items.md#figures)), Recall@20 of these items. `nearest` recommends "
+            "the items whose texts are nearest to the history's: LinDiffRec with one step and so "
+            "great a penalty that a score is a sum of likenesses:",
             tables.of_cold_items(files),
         ),
     ):
@@ -234,7 +257,10 @@ def _costs(shared: Mapping[str, Results], each: Mapping[str, Results]) -> list[s
         "Blue: ours; orange: the papers'; grey: rivals. The line joins the models that no other",
         "one beats in both time and accuracy:",
         "",
-        *_on_the_front(shared),
+        *_on_the_front(each),
+        "",
+        "Models whose times differ by less than a factor of three may change places there. Each",
+        f"was searched before; the longest search of a model took {tables.searches(shared)}.",
         "",
         "What ranking takes stands in [What grows with your data](performance.md). Energy was not",
         "measured: the machine has no counters. PrefixDiff's time has LinDiffRec's in it; it",
@@ -248,9 +274,13 @@ def _costs(shared: Mapping[str, Results], each: Mapping[str, Results]) -> list[s
     ]
 
 
-def _protocol(joined: Mapping[str, Results], files: list[Results]) -> list[str]:
+def _protocol(
+    joined: Mapping[str, Results], each: Mapping[str, Results], files: list[Results]
+) -> list[str]:
     return [
         "## 6. Protocol",
+        "",
+        *tables.splits(each, files),
         "",
         "The same interactions, split in other ways; as many seeds as the commands tell.",
         "ML-1M as released (`ml-1m_clean`) tests on the items right after the train part and",

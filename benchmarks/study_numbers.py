@@ -12,6 +12,8 @@ from recbole_diffusion.studies.compare.tables import knowledge_of, spread_text, 
 
 OURS = ("LinDiffRec", "PrefixDiff")
 SEQUENTIAL = ("SASRec", "GRU4Rec")
+# Of further papers.
+DIFFUSION_RIVALS = ("CFDiff", "GiffCF", "FlowCF", "DDRM", "BSPM")
 # Behind the name of a model without its diffusion part.
 CONTROL = "-none"
 # What LinDiffRec learns from in some of its rows, where the data have it.
@@ -100,10 +102,17 @@ def best_of_papers(rows: Mapping[str, Row]) -> Row | None:
     return max((rows[name] for name in PAPERS if name in rows), key=value, default=None)
 
 
+def rivals(rows: Mapping[str, Row]) -> dict[str, Row]:
+    """The models that are neither ours nor the papers'."""
+    return {
+        name: row for name, row in rows.items() if row["role"] == "baseline" or name in BY_SETTINGS
+    }
+
+
 def best_rival(rows: Mapping[str, Row], knows: set[str] | None = None) -> Row:
     """The best rival, or the best whose knowledge is a part of this."""
-    rivals = [row for name, row in rows.items() if row["role"] == "baseline" or name in BY_SETTINGS]
-    return max((row for row in rivals if knows is None or known(row) <= knows), key=value)
+    found = rivals(rows).values()
+    return max((row for row in found if knows is None or known(row) <= knows), key=value)
 
 
 def contenders(rows: Mapping[str, Row]) -> list[Row | None]:

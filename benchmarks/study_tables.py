@@ -8,6 +8,7 @@ import numpy as np
 from picture import METRIC, PAPERS
 from study_numbers import (
     CONTROL,
+    DIFFUSION_RIVALS,
     OURS,
     SEQUENTIAL,
     UNORDERED,
@@ -28,6 +29,7 @@ from study_numbers import (
     marked_over_seeds,
     over_seeds,
     pairs,
+    rivals,
     rows_of,
     seconds_of,
     seeds_text,
@@ -47,10 +49,20 @@ DATA = {
     "office": "purchases; texts of items, no times",
     "tiktok": "videos watched; images and sounds, no times",
     "microlens, in time order": "videos watched; titles, times",
-    "ml-1m_clean": "ratings of films; titles and genres, times; test right after train",
+    "ml-1m_clean": (
+        "ratings of films; titles and genres, times; test right after train, and epochs chosen on "
+        "what comes later"
+    ),
     "ml-1m_clean-in-order": "as `ml-1m_clean`, each user's latest held out",
     "ml-100k, in time order": "ratings of films; titles, genres, times",
-    "ml-100k, at random": "the same films, test drawn at random",
+    "ml-100k, at random": "the same films, titles and genres, test drawn at random",
+}
+# How splits that come with their data are made; the others follow `eval_args`.
+GIVEN = {
+    "ml-1m_clean": "of each user's, as DiffRec's authors release it: validation is latest",
+    "ml-1m_clean-in-order": "the same three parts of each user's, in the order of time",
+    "office": "as InfoDCL's authors release it",
+    "tiktok": "as DiffMM's authors release it",
 }
 # Of LinDiffRec: what a row leaves out.
 PARTS = {
@@ -60,6 +72,8 @@ PARTS = {
 }
 # Fewer users than this say nothing of a group.
 LEAST_USERS = 30
+# Values that differ by less are level: without a test they say nothing.
+LEVEL = 0.001
 ALPHA = 0.05
 
 
@@ -84,8 +98,9 @@ def which_model(joined: Mapping[str, Results]) -> list[str]:
                 *(_with_cost(row, found) for row in contenders(found)),
             ]
         )
-    header = ("data", "users x items", "train rows a user", *OURS)
-    return table([*header, "best of the papers' models (of how many)", "best rival"], rows)
+    header = ("data", "users x items", "train rows a user, mean", *OURS)
+    best = ("best of the papers' models (of how many)", "best rival (of how many)")
+    return table([*header, *best], rows)
 
 
 def _with_cost(row: Row | None, rows: Mapping[str, Row]) -> str:
@@ -93,9 +108,10 @@ def _with_cost(row: Row | None, rows: Mapping[str, Row]) -> str:
     if row is None:
         return ""
     told = _with_time(row, marked_over_seeds(row))
-    if row["name"] in PAPERS:
-        told += f" (of {len(set(PAPERS) & rows.keys())})"
-    return told if row["name"] in OURS else f"{row['name']} {told}"
+    if row["name"] in OURS:
+        return told
+    beside = set(PAPERS) & rows.keys() if row["name"] in PAPERS else rivals(rows)
+    return f"{row['name']} {told} (of {len(beside)})"
 
 
 def _with_time(row: Row, metric: str) -> str:
@@ -122,6 +138,17 @@ def without_sequential(joined: Mapping[str, Results]) -> list[str]:
         for dataset, results in joined.items()
         if "PrefixDiff" in rows_of(results) and not set(SEQUENTIAL) & rows_of(results).keys()
     ]
+
+
+def sequential_ahead(joined: Mapping[str, Results]) -> str:
+    """Where the best rival that reads sequences is ahead of LinDiffRec."""
+    found = []
+    for dataset, rows in ((dataset, rows_of(results)) for dataset, results in joined.items()):
+        there = [rows[name] for name in SEQUENTIAL if name in rows]
+        if there and value(best := max(there, key=value)) > value(rows["LinDiffRec"]):
+            values = f"{best['name']} {marked(best)} to {marked(rows['LinDiffRec'])}"
+            found.append(f"`{dataset}` ({values})")
+    return ", ".join(found)
 
 
 def diffusion_part(files: Iterable[Results]) -> tuple[list[str], str]:
@@ -194,7 +221,9 @@ def own_gain(joined: Mapping[str, Results], files: list[Results], name: str) -> 
     """The least and the greatest difference of one of ours, and on how many splits."""
     found = [pair for pair in own_pairs(joined, files) if pair.name == name]
     if len(found) == 1:
-        return f"{found[0].difference:+.4f} on {found[0].dataset} (p {found[0].p_value():.2g})"
+        p = found[0].p_value()
+        verdict = "settled" if p < ALPHA else "not settled"
+        return f"{found[0].difference:+.4f} on {found[0].dataset} (p {p:.2g}, {verdict})"
     each = [pair.difference for pair in found]
     return f"{min(each):+.4f} to {max(each):+.4f} on {len(found)} splits"
 
@@ -212,15 +241,16 @@ def _beside_its_rival(
 
 def _values(solved: Row, rival: Row) -> str:
     """LinDiffRec's value, and the rival's with its name."""
-    return f"{marked(solved)}, {rival['name']} {marked(rival)}"
+    return f"{marked(solved)}, {_named_value(rival)}"
 
 
-def interactions_alone(joined: Mapping[str, Results]) -> str:
-    """Where LinDiffRec is ahead of the best rival when both learn from interactions alone."""
+def beside_best_rival(joined: Mapping[str, Results], knows: set[str]) -> str:
+    """Where LinDiffRec is ahead of the best rival that knows no more, level with it or behind."""
     verdicts: dict[str, list[str]] = {"ahead of": [], "level with": [], "behind": []}
-    for dataset, solved, rival in _beside_its_rival(joined, {"interactions"}):
-        difference = round(value(solved), 4) - round(value(rival), 4)
-        verdict = "level with" if not difference else "ahead of" if difference > 0 else "behind"
+    for dataset, solved, rival in _beside_its_rival(joined, knows):
+        difference = value(solved) - value(rival)
+        is_level = abs(difference) < LEVEL
+        verdict = "level with" if is_level else "ahead of" if difference > 0 else "behind"
         verdicts[verdict].append(f"`{dataset}` ({_values(solved, rival)})")
     return "; ".join(
         f"{verdict} the best such rival on {', '.join(where)}"
@@ -229,14 +259,28 @@ def interactions_alone(joined: Mapping[str, Results]) -> str:
     )
 
 
-def behind_with_features(joined: Mapping[str, Results]) -> str:
-    """Where LinDiffRec with features, and no order, is behind a rival that knows no more."""
-    found = [
-        f"`{dataset}` ({_values(solved, rival)})"
-        for dataset, solved, rival in _beside_its_rival(joined, {"interactions", "features"})
-        if value(rival) > value(solved)
-    ]
-    return f"behind the best rival on {', '.join(found)}" if found else "behind no rival"
+def diffusion_rivals(joined: Mapping[str, Results]) -> str:
+    """Where the best rival with interactions alone is a diffusion model, and the best other."""
+    found = []
+    for dataset, results in joined.items():
+        rows = rows_of(results)
+        best = best_rival(rows, {"interactions"})
+        if best["name"] in DIFFUSION_RIVALS:
+            others = {name: row for name, row in rows.items() if name not in DIFFUSION_RIVALS}
+            other = best_rival(others, {"interactions"})
+            found.append(f"{best['name']} on `{dataset}`, the best other {_named_value(other)}")
+    return "; ".join(found)
+
+
+def _named_value(row: Row) -> str:
+    """A model's name and its value."""
+    return f"{row['name']} {marked(row)}"
+
+
+def no_rival_knows(joined: Mapping[str, Results], knows: set[str]) -> bool:
+    """Whether no rival that has run learns from all of this."""
+    each = (row for results in joined.values() for row in rivals(rows_of(results)).values())
+    return not any(knows <= known(row) for row in each)
 
 
 def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
@@ -255,7 +299,7 @@ def beside_rivals(joined: Mapping[str, Results]) -> list[str]:
                     ", ".join(sorted(knows - {"interactions"})) or "interactions alone",
                     marked(found[name]),
                     marked(solved) if solved else "",
-                    f"{rival['name']} {marked(rival)}",
+                    _named_value(rival),
                 ]
             )
     header = ("data", "model", "knows", METRIC_NAME, "LinDiffRec, same knowledge")
@@ -310,7 +354,10 @@ def by_activity(joined: Mapping[str, Results]) -> list[str]:
             rows.append([row["name"] + mark(row), *cells])
         lines += ["", f"{dataset}, users by number of train rows:", ""]
         lines += table(("model", *(between[n]["group"] for n in groups)), rows)
-        lines += ["", f"Users in each: {', '.join(str(between[n]['users']) for n in groups)}."]
+        counts = [between[n]["users"] for n in groups]
+        lines += ["", f"Users in each: {', '.join(map(str, counts))}"]
+        n_left = sum(group["users"] for group in between) - sum(counts)
+        lines[-1] += f"; {n_left} are in smaller groups." if n_left else "."
         lines += _behind(shown, [(n, between[n]["group"]) for n in groups])
     return lines
 
@@ -455,6 +502,15 @@ def epochs_of(joined: Mapping[str, Results]) -> str:
     return "; ".join(f"{epochs:.0f} epochs on {dataset}" for dataset, epochs in found.items())
 
 
+def searches(joined: Mapping[str, Results]) -> str:
+    """The longest search of a model on each data set, in minutes."""
+    found = {
+        dataset: max(row["tuning"]["minutes"] for row in rows_of(results).values() if row["tuning"])
+        for dataset, results in joined.items()
+    }
+    return "; ".join(f"{minutes:.0f} min on {dataset}" for dataset, minutes in found.items())
+
+
 def _cost(row: Row | None) -> str:
     if row is None:
         return ""
@@ -462,16 +518,43 @@ def _cost(row: Row | None) -> str:
     return _with_time(row, marked(row, ".3f")) + (f", {memory:.0f} MiB" if memory else "")
 
 
-def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list[str]:
-    """The same interactions under several splits, and which model is first."""
-    ordered = ("ml-1m_clean", "ml-1m_clean-in-order", "ml-100k, in time order")
-    cut = {
+def _cut_once(files: Iterable[Results]) -> dict[str, Results]:
+    """The comparisons with one cut in time, under the names of their splits."""
+    return {
         f"{results['dataset']}, one cut in time, {seeds_text(results)}": results
         for results in filter(is_cut_once, files)
     }
-    splits = {**{name: joined[name] for name in ordered}, **at_random(files), **cut}
+
+
+def splits(joined: Mapping[str, Results], files: list[Results]) -> list[str]:
+    """How each split is made, and the sizes of its parts."""
+    parts = ("train", "validation", "test")
+    rows = [
+        [dataset, how_split(dataset, results)]
+        + [str(results["data"][f"{part}_interactions"]) for part in parts]
+        for dataset, results in {**joined, **_cut_once(files)}.items()
+    ]
+    return table(("data", "split", *parts), rows, 2)
+
+
+def how_split(dataset: str, results: Results) -> str:
+    """Which share of what is in each part, in words."""
+    if dataset in GIVEN:
+        return GIVEN[dataset]
+    eval_args = results["evaluation"]["eval_args"]
+    shares = ", ".join(f"{share:.0%}".rstrip("%") for share in eval_args["split"]["RS"])
+    whose = "all rows" if is_cut_once(results) else "each user's"
+    how = "drawn at random" if eval_args["order"] == "RO" else "in the order of time"
+    return f"{shares} % of {whose}, {how}"
+
+
+def by_protocol(joined: Mapping[str, Results], files: list[Results]) -> list[str]:
+    """The same interactions under several splits, and which model is first."""
+    ordered = ("ml-1m_clean", "ml-1m_clean-in-order", "ml-100k, in time order")
+    cut = _cut_once(files)
+    each = {**{name: joined[name] for name in ordered}, **at_random(files), **cut}
     wanted = (*OURS, "SASRec", "EASE", "EASE-recency", "LightGCN", "DiffRec", "TDiffRec", "ItemKNN")
-    found = [rows_of(results) for results in splits.values()]
+    found = [rows_of(results) for results in each.values()]
     rows = [
         [name, *(marked(models[name], ".3f") if name in models else "" for models in found)]
         for name in wanted
@@ -482,28 +565,30 @@ def by_protocol(joined: Mapping[str, Results], files: Iterable[Results]) -> list
     ]
     told = []
     for name in dict.fromkeys(first):
-        where = [f"`{split}`" for split, each in zip(splits, first, strict=True) if each == name]
+        where = [f"`{split}`" for split, best in zip(each, first, strict=True) if best == name]
         told.append(f"{name} on {', '.join(where)}")
-    lines = [*table(("model", *splits), rows), "", f"First of those that ran: {'; '.join(told)}."]
+    lines = [*table(("model", *each), rows), "", f"First of those that ran: {'; '.join(told)}."]
     if not cut:
         return lines
-    new = (
-        "Where one moment cuts, most users with test items have hardly a train row, and what a "
-        "model gives to these decides much:"
-    )
+    new = "Where one moment cuts, most users with test items have hardly a train row:"
     return [*lines, "", new, *by_activity(cut)]
 
 
 def under_one_cut(files: Iterable[Results]) -> str:
-    """Which of ours is ahead under one cut in time for all users, where both have run."""
+    """Ours and the best rival under one cut in time for all users, where both have run."""
     for results in filter(is_cut_once, files):
-        first, second = sorted((rows_of(results)[name] for name in OURS), key=value, reverse=True)
+        found = rows_of(results)
+        first, second = sorted((found[name] for name in OURS), key=value, reverse=True)
         tested = sum(group["users"] for group in first["groups"]["between"])
-        return (
+        rival = best_rival(found)
+        told = (
             f"{first['name']} is ahead of {second['name']} on {results['dataset']} "
-            f"({tested} users with test items), "
-            f"{value(first):.3f} to {value(second):.3f} with {seeds_text(results)}"
+            f"({tested} users with test items, {seeds_text(results)}), "
+            f"{marked_over_seeds(first)} to {marked_over_seeds(second)}, "
+            f"and the best rival is {rival['name']}, {marked_over_seeds(rival)}"
         )
+        has_sequential = set(SEQUENTIAL) & found.keys()
+        return told if has_sequential else f"{told}; no rival that reads sequences has run there"
     return "neither has run"
 
 
@@ -520,7 +605,10 @@ def chosen_on_test(folder: Path) -> list[str]:
             )
             claims.append(claimed - honest)
             rows.append(
-                [found["dataset"], model, f"{honest:.4f}", f"{claimed:.4f}", f"{claims[-1]:+.4f}"]
+                [
+                    f"{found['dataset']}, at random",
+                    *(model, f"{honest:.4f}", f"{claimed:.4f}", f"{claims[-1]:+.4f}"),
+                ]
             )
     if not rows:
         return []
@@ -533,10 +621,10 @@ def chosen_on_test(folder: Path) -> list[str]:
 
 
 def steps_sentence(files: list[Results]) -> str:
-    """What DiffRec has without its diffusion part, and with its best number of steps."""
-    without = next(pair.without for pair in pairs(files) if pair.name == "DiffRec")
-    best = _best_steps(files, "DiffRec")
+    """What DiffRec has with its steps, with its best number of them and without diffusion."""
+    pair = next(pair for pair in pairs(files) if pair.name == "DiffRec")
     return (
-        f"DiffRec by number of steps: best with {best} (section 4), and {value(without):.4f} "
-        "without its diffusion part."
+        f"DiffRec has {value(pair.with_it):.4f} with its default of steps, the most with "
+        f"{_best_steps(files, 'DiffRec')} (section 4), and {value(pair.without):.4f} without its "
+        "diffusion part."
     )

@@ -91,16 +91,61 @@ def test_lindiffrec_is_the_one_of_the_same_knowledge(numbers: ModuleType) -> Non
     assert numbers.lindiffrec_with({}, "films", {"interactions"}) is None
 
 
-def test_a_lead_that_four_digits_do_not_show_is_none(tables: ModuleType) -> None:
+def test_a_lead_below_the_margin_is_none(tables: ModuleType) -> None:
     def split(solved: float) -> dict[str, Any]:
         rival = row("EASE", [0.2, 0.2], role="baseline")
         return comparison(row("interactions-only", [solved] * 2), rival)
 
-    told = tables.interactions_alone({"a": split(0.20004), "b": split(0.2002), "c": split(0.1)})
+    splits = {"a": split(0.2009), "b": split(0.2011), "c": split(0.1)}
+    told = tables.beside_best_rival(splits, {"interactions"})
     ahead, level, behind = told.split("; ")
-    assert ahead == "ahead of the best such rival on `b` (0.2002°, EASE 0.2000°)"
-    assert level == "level with the best such rival on `a` (0.2000°, EASE 0.2000°)"
+    assert ahead == "ahead of the best such rival on `b` (0.2011°, EASE 0.2000°)"
+    assert level == "level with the best such rival on `a` (0.2009°, EASE 0.2000°)"
     assert behind == "behind the best such rival on `c` (0.1000°, EASE 0.2000°)"
+
+
+def test_a_best_rival_that_is_a_diffusion_model_has_the_best_other_beside_it(
+    tables: ModuleType,
+) -> None:
+    rows = [row(name, [v] * 2, role="baseline") for name, v in (("GiffCF", 0.3), ("EASE", 0.2))]
+    first, second = comparison(*rows), comparison(rows[1])
+    told = tables.diffusion_rivals({"one": first, "two": second})
+    assert told == "GiffCF on `one`, the best other EASE 0.2000°"
+
+
+def test_rivals_that_read_sequences_are_told_where_they_are_ahead(tables: ModuleType) -> None:
+    def split(**values: float) -> dict[str, Any]:
+        return comparison(*(row(name, [v] * 2) for name, v in values.items()))
+
+    splits = {
+        "ahead": split(LinDiffRec=0.2, SASRec=0.3, GRU4Rec=0.25),
+        "behind": split(LinDiffRec=0.2, SASRec=0.1),
+        "none": split(LinDiffRec=0.2),
+    }
+    assert tables.sequential_ahead(splits) == "`ahead` (SASRec 0.3000° to 0.2000°)"
+
+
+def test_knowledge_that_no_rival_has(tables: ModuleType) -> None:
+    rows = [row("EASE-recency", [0.1] * 2), row("EASE-features", [0.1] * 2)]
+    assert tables.no_rival_knows({"one": comparison(*rows)}, {"features", "order"})
+    assert not tables.no_rival_knows({"one": comparison(*rows)}, {"interactions", "order"})
+
+
+@pytest.mark.parametrize(
+    ("dataset", "order", "group_by", "expected"),
+    [
+        ("a", "RO", "user", "70, 20, 10 % of each user's, drawn at random"),
+        ("a", "TO", "user", "70, 20, 10 % of each user's, in the order of time"),
+        ("a", "TO", "none", "70, 20, 10 % of all rows, in the order of time"),
+        ("office", "RO", "user", "as InfoDCL's authors release it"),
+    ],
+)
+def test_a_split_is_told_in_words(
+    tables: ModuleType, dataset: str, order: str, group_by: str, expected: str
+) -> None:
+    eval_args = {"split": {"RS": [0.7, 0.2, 0.1]}, "order": order, "group_by": group_by}
+    evaluation = {"eval_args": eval_args}
+    assert tables.how_split(dataset, {**comparison(), "evaluation": evaluation}) == expected
 
 
 def test_a_rival_may_be_made_by_settings_of_ours(numbers: ModuleType) -> None:
@@ -114,19 +159,25 @@ def test_a_rival_may_be_made_by_settings_of_ours(numbers: ModuleType) -> None:
 
 
 def test_one_cut_in_time_tells_which_of_ours_is_ahead(tables: ModuleType) -> None:
-    def split(group_by: str, lindiffrec: float, seeds: list[int]) -> dict[str, Any]:
+    def split(group_by: str, lindiffrec: float, seeds: list[int], rival: str) -> dict[str, Any]:
         groups = {"between": [{"users": 4}, {"users": 5}]}
-        values = (("LinDiffRec", lindiffrec), ("PrefixDiff", 0.2))
+        values = (("LinDiffRec", lindiffrec), ("PrefixDiff", 0.2), (rival, 0.15))
         rows = [row(name, [value] * 2, groups=groups) for name, value in values]
+        rows[2]["role"] = "baseline"
         evaluation = {"eval_args": {"order": "TO", "group_by": group_by}}
         return {**comparison(*rows), "evaluation": evaluation, "seeds": seeds}
 
-    by_user = split("user", 0.9, [1])
-    on = "on planted (9 users with test items)"
-    one = f"LinDiffRec is ahead of PrefixDiff {on}, 0.300 to 0.200 with 1 seed"
-    two = f"PrefixDiff is ahead of LinDiffRec {on}, 0.200 to 0.100 with 2 seeds"
-    for lindiffrec, seeds, expected in ((0.3, [1], one), (0.1, [1, 2], two)):
-        assert tables.under_one_cut([by_user, split("none", lindiffrec, seeds)]) == expected
+    by_user = split("user", 0.9, [1], "EASE")
+    on = "on planted (9 users with test items, "
+    none = "; no rival that reads sequences has run there"
+    one = f"LinDiffRec is ahead of PrefixDiff {on}1 seed), 0.3000° to 0.2000°, "
+    two = f"PrefixDiff is ahead of LinDiffRec {on}2 seeds), 0.2000° to 0.1000°, "
+    for lindiffrec, seeds, rival, expected in (
+        (0.3, [1], "EASE", f"{one}and the best rival is EASE, 0.1500°{none}"),
+        (0.1, [1, 2], "SASRec", f"{two}and the best rival is SASRec, 0.1500°"),
+    ):
+        cut = split("none", lindiffrec, seeds, rival)
+        assert tables.under_one_cut([by_user, cut]) == expected
 
 
 def test_the_front_is_what_none_beats_in_both(study: ModuleType) -> None:
