@@ -70,6 +70,8 @@ PARTS = {
     "no-recency": "recency: weights of a history's items that fall with age",
     "no-normalisation": "normalisation by a history's length and an item's popularity",
 }
+# Ours that seeds do not change.
+SOLVED = ("LinDiffRec",)
 # Fewer users than this say nothing of a group.
 LEAST_USERS = 30
 # Values that differ by less are level: without a test they say nothing.
@@ -211,21 +213,25 @@ def own_part(joined: Mapping[str, Results], files: list[Results]) -> list[str]:
     rows = []
     for pair in own_pairs(joined, files):
         texts = map(marked_over_seeds, (pair.with_it, pair.without))
-        is_solved = pair.name == "LinDiffRec"
-        p = "solved" if is_solved else f"{pair.p_value():.2g}"
+        p = "solved" if pair.name in SOLVED else f"{pair.p_value():.2g}"
         rows.append([pair.dataset, pair.name, *texts, f"{pair.difference:+.4f}", p])
     return table(("data", "model", "with", "without", "difference", "p"), rows, 2)
 
 
 def own_gain(joined: Mapping[str, Results], files: list[Results], name: str) -> str:
-    """The least and the greatest difference of one of ours, and on how many splits."""
+    """What its part adds to one of ours: on each split with its test, or how far it ranges."""
     found = [pair for pair in own_pairs(joined, files) if pair.name == name]
-    if len(found) == 1:
-        p = found[0].p_value()
-        verdict = "settled" if p < ALPHA else "not settled"
-        return f"{found[0].difference:+.4f} on {found[0].dataset} (p {p:.2g}, {verdict})"
-    each = [pair.difference for pair in found]
-    return f"{min(each):+.4f} to {max(each):+.4f} on {len(found)} splits"
+    if name in SOLVED:
+        each = [pair.difference for pair in found]
+        return f"{min(each):+.4f} to {max(each):+.4f} on {len(found)} splits"
+    return "; ".join(map(_gain, found))
+
+
+def _gain(pair: Pair) -> str:
+    """A difference, its split and its test."""
+    p = pair.p_value()
+    verdict = "settled" if p < ALPHA else "not settled"
+    return f"{pair.difference:+.4f} on {pair.dataset} (p {p:.2g}, {verdict})"
 
 
 def _beside_its_rival(

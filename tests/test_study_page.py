@@ -180,6 +180,21 @@ def test_one_cut_in_time_tells_which_of_ours_is_ahead(tables: ModuleType) -> Non
         assert tables.under_one_cut([by_user, cut]) == expected
 
 
+def test_what_a_part_adds_is_told_with_its_test_on_each_split(tables: ModuleType) -> None:
+    seeds = 0.001 * np.array([-1.0, 0.0, 1.0])
+
+    def split(difference: float) -> dict[str, Any]:
+        return comparison(
+            row("PrefixDiff", 0.3 + difference + seeds), row("next-item", 0.3 + seeds)
+        )
+
+    told = tables.own_gain({"far": split(0.1), "near": split(0.0)}, [], "PrefixDiff")
+    far, near = told.split("; ")
+    assert far.startswith("+0.1000 on far (p ")
+    assert far.endswith(", settled)")
+    assert near == "+0.0000 on near (p 1, not settled)"
+
+
 def test_the_front_is_what_none_beats_in_both(study: ModuleType) -> None:
     def trained(name: str, seconds: float, value: float) -> dict[str, Any]:
         costs = {
