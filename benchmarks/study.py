@@ -120,8 +120,7 @@ def _beginning(
         f"{tables.beside_best_rival(shared, {'interactions'})}.",
         "- With features and no order it is "
         f"{tables.beside_best_rival(shared, {'interactions', 'features'})}.",
-        "- Where histories have an order, a rival that reads sequences is ahead of LinDiffRec on",
-        f"  {tables.sequential_ahead(shared)}.",
+        *tables.sequential_ahead(shared),
         "- So if you ask for what each user takes next, and know the order, try PrefixDiff, which",
         f"  takes {times_of(each, OURS[1:])} and {peaks_of(each, OURS[1:])}.",
         *beside,
@@ -187,9 +186,7 @@ def _diffusion(
         "",
         *tables.by_knowledge(shared),
         "",
-        "Best with interactions alone, and a diffusion model itself: "
-        f"{tables.diffusion_rivals(shared)}.",
-        "",
+        *tables.diffusion_rivals(shared),
     ]
 
 
@@ -228,19 +225,19 @@ def _kinds(shared: Mapping[str, Results], files: list[Results]) -> list[str]:
     ]
     for title, found in (
         (
-            "A random share of the train part of ml-100k, at random, the rest as it was:",
+            "A random share of the train part of ml-100k (at random), the rest as it was:",
             tables.by_share(files),
         ),
         (
             "Random interactions added to the train part of ml-100k (at random):",
             tables.by_noise(files),
         ),
-        ("Number of steps, ml-100k at random:", tables.by_steps(files)),
+        ("Number of steps, ml-100k (at random):", tables.by_steps(files)),
         (
             "Items of Office without any train interaction, known by their texts "
-            "([cold items](cold_items.md#figures)), Recall@20 of these items. `nearest` recommends "
-            "the items whose texts are nearest to the history's: LinDiffRec with one step and so "
-            "great a penalty that a score is a sum of likenesses:",
+            f"([cold items](cold_items.md#figures)), {tables.METRIC_NAME} of these items. "
+            "`nearest` recommends the items whose texts are nearest to the history's: LinDiffRec "
+            "with one step and so great a penalty that a score is a sum of likenesses:",
             tables.of_cold_items(files),
         ),
     ):
@@ -259,8 +256,8 @@ def _costs(shared: Mapping[str, Results], each: Mapping[str, Results]) -> list[s
         "",
         *_on_the_front(each),
         "",
-        "Models whose times differ by less than a factor of three may change places there. Each",
-        f"was searched before; the longest search of a model took {tables.searches(shared)}.",
+        "Models whose times differ by less than a factor of three may change places there. A",
+        f"search is not in the time; a model's longest took {tables.searches(shared)}.",
         "",
         "What ranking takes stands in [What grows with your data](performance.md). Energy was not",
         "measured: the machine has no counters. PrefixDiff's time has LinDiffRec's in it; it",

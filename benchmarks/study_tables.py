@@ -142,15 +142,16 @@ def without_sequential(joined: Mapping[str, Results]) -> list[str]:
     ]
 
 
-def sequential_ahead(joined: Mapping[str, Results]) -> str:
+def sequential_ahead(joined: Mapping[str, Results]) -> list[str]:
     """Where the best rival that reads sequences is ahead of LinDiffRec."""
     found = []
     for dataset, rows in ((dataset, rows_of(results)) for dataset, results in joined.items()):
         there = [rows[name] for name in SEQUENTIAL if name in rows]
         if there and value(best := max(there, key=value)) > value(rows["LinDiffRec"]):
-            values = f"{best['name']} {marked(best)} to {marked(rows['LinDiffRec'])}"
+            values = f"{_named_value(best)} to {marked(rows['LinDiffRec'])}"
             found.append(f"`{dataset}` ({values})")
-    return ", ".join(found)
+    told = "- Where histories have an order, a rival that reads sequences is ahead of LinDiffRec on"
+    return [told, f"  {', '.join(found)}."] if found else []
 
 
 def diffusion_part(files: Iterable[Results]) -> tuple[list[str], str]:
@@ -265,7 +266,7 @@ def beside_best_rival(joined: Mapping[str, Results], knows: set[str]) -> str:
     )
 
 
-def diffusion_rivals(joined: Mapping[str, Results]) -> str:
+def diffusion_rivals(joined: Mapping[str, Results]) -> list[str]:
     """Where the best rival with interactions alone is a diffusion model, and the best other."""
     found = []
     for dataset, results in joined.items():
@@ -275,7 +276,8 @@ def diffusion_rivals(joined: Mapping[str, Results]) -> str:
             others = {name: row for name, row in rows.items() if name not in DIFFUSION_RIVALS}
             other = best_rival(others, {"interactions"})
             found.append(f"{best['name']} on `{dataset}`, the best other {_named_value(other)}")
-    return "; ".join(found)
+    told = f"Best with interactions alone, and a diffusion model itself: {'; '.join(found)}."
+    return [told, ""] if found else []
 
 
 def _named_value(row: Row) -> str:

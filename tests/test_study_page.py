@@ -110,7 +110,9 @@ def test_a_best_rival_that_is_a_diffusion_model_has_the_best_other_beside_it(
     rows = [row(name, [v] * 2, role="baseline") for name, v in (("GiffCF", 0.3), ("EASE", 0.2))]
     first, second = comparison(*rows), comparison(rows[1])
     told = tables.diffusion_rivals({"one": first, "two": second})
-    assert told == "GiffCF on `one`, the best other EASE 0.2000°"
+    said = "Best with interactions alone, and a diffusion model itself"
+    assert told == [f"{said}: GiffCF on `one`, the best other EASE 0.2000°.", ""]
+    assert tables.diffusion_rivals({"two": second}) == []
 
 
 def test_rivals_that_read_sequences_are_told_where_they_are_ahead(tables: ModuleType) -> None:
@@ -122,7 +124,9 @@ def test_rivals_that_read_sequences_are_told_where_they_are_ahead(tables: Module
         "behind": split(LinDiffRec=0.2, SASRec=0.1),
         "none": split(LinDiffRec=0.2),
     }
-    assert tables.sequential_ahead(splits) == "`ahead` (SASRec 0.3000° to 0.2000°)"
+    said = "- Where histories have an order, a rival that reads sequences is ahead of LinDiffRec on"
+    assert tables.sequential_ahead(splits) == [said, "  `ahead` (SASRec 0.3000° to 0.2000°)."]
+    assert tables.sequential_ahead({"none": splits["none"]}) == []
 
 
 def test_knowledge_that_no_rival_has(tables: ModuleType) -> None:
